@@ -1,0 +1,1 @@
+//! ControlNet for Stable Diffusion 1.5 and SDXL on Burn.

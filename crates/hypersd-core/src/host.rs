@@ -1,0 +1,99 @@
+//! Tensors in host memory, as weight files hold them.
+
+use std::borrow::Cow;
+
+use half::{bf16, f16};
+
+/// Element type of a stored tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dtype {
+    /// IEEE 754 single precision.
+    F32,
+    /// IEEE 754 half precision.
+    F16,
+    /// The upper half of an [`F32`](Self::F32).
+    BF16,
+    /// Anything else a file may hold (`position_ids` are I64): known by name, never read as weights.
+    Other(&'static str),
+}
+
+impl std::fmt::Display for Dtype {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::BF16 => "BF16",
+            Self::Other(name) => name,
+        })
+    }
+}
+
+/// What is known of a tensor without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Element type.
+    pub dtype: Dtype,
+    /// Extents, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+}
+
+/// A float tensor in row-major order, borrowed from a mapped file where that is possible.
+#[derive(Debug, Clone)]
+pub struct HostTensor<'a> {
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+    /// The elements, as many as the extents multiply to.
+    pub data: HostData<'a>,
+}
+
+/// The elements of a [`HostTensor`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum HostData<'a> {
+    /// Single precision.
+    F32(Cow<'a, [f32]>),
+    /// Half precision.
+    F16(Cow<'a, [f16]>),
+    /// bfloat16.
+    BF16(Cow<'a, [bf16]>),
+}
+
+impl<'a> HostTensor<'a> {
+    /// A tensor that owns single-precision elements.
+    ///
+    /// # Panics
+    /// If the number of elements is not the product of the extents.
+    #[must_use]
+    pub fn from_f32(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> HostTensor<'static> {
+        let shape = shape.into();
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "elements of a {shape:?} tensor");
+        HostTensor { shape, data: HostData::F32(Cow::Owned(data)) }
+    }
+
+    /// Type and shape.
+    #[must_use]
+    pub fn info(&self) -> TensorInfo {
+        TensorInfo { dtype: self.dtype(), shape: self.shape.clone() }
+    }
+
+    /// Element type.
+    #[must_use]
+    pub fn dtype(&self) -> Dtype {
+        match self.data {
+            HostData::F32(_) => Dtype::F32,
+            HostData::F16(_) => Dtype::F16,
+            HostData::BF16(_) => Dtype::BF16,
+        }
+    }
+
+    /// The elements in single precision; free for a tensor that is stored so.
+    #[must_use]
+    pub fn to_f32(&self) -> Cow<'_, [f32]> {
+        match &self.data {
+            HostData::F32(x) => Cow::Borrowed(x),
+            HostData::F16(x) => Cow::Owned(x.iter().map(|x| x.to_f32()).collect()),
+            HostData::BF16(x) => Cow::Owned(x.iter().map(|x| x.to_f32()).collect()),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Weight files, host tensors, torch-exact noise and images for hypersd.
+
+mod error;
+mod host;
+mod source;
+
+pub use error::{Error, Mismatch};
+pub use host::{Dtype, HostData, HostTensor, TensorInfo};
+pub use source::{SharedSource, TensorSource};

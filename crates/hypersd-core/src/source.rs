@@ -1,0 +1,34 @@
+//! Where weights come from: a stack of sources, each answering for the one below it.
+
+use std::sync::Arc;
+
+use crate::{
+    error::Error,
+    host::{HostTensor, TensorInfo},
+};
+
+/// Named tensors that can be read one at a time.
+///
+/// A mapped file is a source, several shards are one, a renamed source is one, and a LoRA over a base is one.
+/// Reading is repeatable: the same name gives the same bytes, so that weights can be read again when a layer
+/// above changes.
+pub trait TensorSource: Send + Sync {
+    /// What to call the source in a message: usually the file's path.
+    fn origin(&self) -> String;
+
+    /// All names, in no particular order.
+    fn names(&self) -> Vec<String>;
+
+    /// Type and shape of a tensor, without touching its data; `None` where there is no such name.
+    fn info(&self, name: &str) -> Option<TensorInfo>;
+
+    /// Reads one tensor.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTensor`] for a name that is not in [`names`](Self::names), [`Error::Unsupported`] for a
+    /// type that no weight has, or what reading meets.
+    fn tensor(&self, name: &str) -> Result<HostTensor<'_>, Error>;
+}
+
+/// A source that several owners share.
+pub type SharedSource = Arc<dyn TensorSource>;

@@ -1,0 +1,1 @@
+//! LoRA files and their merge arithmetic, by weight name, with exact accounting.

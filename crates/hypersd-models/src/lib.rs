@@ -1,0 +1,1 @@
+//! The Stable Diffusion networks on Burn: CLIP text encoders, UNet, VAE, TAESD.

@@ -1,0 +1,119 @@
+//! What the tests of the workspace share: where they run, how fixtures are read, how numbers are compared.
+//!
+//! Fixtures are read with the `safetensors` crate directly, so that a fault of hypersd's own reader cannot hide
+//! behind a fixture read with the same fault.
+//!
+//! Tests run on the CPU in f32. To run them elsewhere, build with that backend's feature and set
+//! `HYPERSD_TEST_DEVICE=default` (Burn then picks the best backend compiled in, or the one that `BURN_DEVICE`
+//! names) and, for half precision, `HYPERSD_TEST_DTYPE=f16` or `bf16`.
+
+use std::{collections::BTreeMap, env, path::Path};
+
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+/// The device that tests run on.
+#[must_use]
+pub fn device() -> Device {
+    match env::var("HYPERSD_TEST_DEVICE").as_deref() {
+        Err(_) | Ok("flex") => Device::flex(),
+        Ok("default") => Device::default(),
+        Ok(other) => panic!("HYPERSD_TEST_DEVICE is {other:?}, expected \"flex\" or \"default\""),
+    }
+}
+
+/// The float type that tests compute in.
+#[must_use]
+pub fn dtype() -> FloatDType {
+    match env::var("HYPERSD_TEST_DTYPE").as_deref() {
+        Err(_) | Ok("f32") => FloatDType::F32,
+        Ok("f16") => FloatDType::F16,
+        Ok("bf16") => FloatDType::BF16,
+        Ok(other) => panic!("HYPERSD_TEST_DTYPE is {other:?}, expected \"f32\", \"f16\" or \"bf16\""),
+    }
+}
+
+/// The tolerance for the type in use: `f32` as given, the half types by what their mantissas leave.
+#[must_use]
+pub fn tolerance(f32: f64) -> f64 {
+    match dtype() {
+        FloatDType::F16 => f32.max(5e-3),
+        FloatDType::BF16 => f32.max(4e-2),
+        _ => f32,
+    }
+}
+
+/// A tensor of a fixture file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+    /// Elements in row-major order; integers are converted.
+    pub data: Vec<f32>,
+}
+
+impl Array {
+    /// The array as a float tensor of the type in use, on the device in use.
+    #[must_use]
+    pub fn tensor<const D: usize>(&self) -> Tensor<D> {
+        let data = TensorData::new(self.data.clone(), self.shape.clone());
+        Tensor::<D>::from_data(data, (&device(), DType::F32)).cast(dtype())
+    }
+
+    /// The array as an integer tensor on the device in use.
+    #[must_use]
+    pub fn ids<const D: usize>(&self) -> Tensor<D, Int> {
+        let ids: Vec<i32> = self.data.iter().map(|&x| x as i32).collect();
+        Tensor::from_data(TensorData::new(ids, self.shape.clone()), &device())
+    }
+}
+
+/// Every tensor of a safetensors fixture.
+///
+/// # Panics
+/// If the file is not there or not readable: fixtures are committed.
+#[must_use]
+pub fn fixture(path: impl AsRef<Path>) -> BTreeMap<String, Array> {
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let file = SafeTensors::deserialize(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    file.iter().map(|(name, view)| (name.to_string(), array(&view))).collect()
+}
+
+fn array(view: &TensorView<'_>) -> Array {
+    let bytes = view.data();
+    let data = match view.dtype() {
+        Dtype::F32 => bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Dtype::F64 => bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::BF16 => bytes.as_chunks().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect(),
+        Dtype::I64 => bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f32).collect(),
+        Dtype::I32 => bytes.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b) as f32).collect(),
+        Dtype::U8 => bytes.iter().map(|&b| f32::from(b)).collect(),
+        other => panic!("fixtures hold no {other:?}"),
+    };
+    Array { shape: view.shape().to_vec(), data }
+}
+
+/// `‖got − want‖ / ‖want‖`, in f64.
+#[must_use]
+pub fn relative_l2(got: &[f32], want: &[f32]) -> f64 {
+    assert_eq!(got.len(), want.len(), "number of elements");
+    let square = |x: f64| x * x;
+    let error: f64 = got.iter().zip(want).map(|(&g, &w)| square(f64::from(g) - f64::from(w))).sum();
+    let norm: f64 = want.iter().map(|&w| square(f64::from(w))).sum();
+    (error / norm.max(f64::MIN_POSITIVE)).sqrt()
+}
+
+/// Asserts that a tensor has the shape of the reference and is within a relative L2 distance of it.
+///
+/// # Panics
+/// If it is not; the message names the tensor and both figures.
+pub fn assert_close<const D: usize>(name: &str, got: Tensor<D>, want: &Array, tolerance: f64) {
+    assert_eq!(got.dims().as_slice(), want.shape, "shape of {name}");
+    let got: Vec<f32> = got.cast(FloatDType::F32).into_data().try_into_vec_as().expect("f32 data");
+    assert!(got.iter().all(|x| x.is_finite()), "{name} has values that are not finite");
+    let error = relative_l2(&got, &want.data);
+    assert!(error <= tolerance, "{name}: relative L2 error {error:.3e}, allowed {tolerance:.1e}");
+}

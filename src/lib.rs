@@ -1,0 +1,1 @@
+//! Stable Diffusion pictures in one to eight steps.
