@@ -1,0 +1,104 @@
+//! Pictures of 8-bit RGB, and the only place that rounds pixels.
+
+mod file;
+mod lanczos;
+mod tensor;
+
+pub use self::tensor::PixelRange;
+use crate::error::Error;
+
+/// Red, green, blue.
+const CHANNELS: usize = 3;
+
+/// A picture in RGB, 8 bits a channel.
+///
+/// ```
+/// use hypersd_core::{Image, PixelRange};
+///
+/// # fn main() -> Result<(), hypersd_core::Error> {
+/// let gray = Image::from_rgb8(8, 16, vec![128; 8 * 16 * 3])?;
+/// let x = gray.resize(64, 64)?.to_tensor(PixelRange::Signed);
+/// assert_eq!(x.shape, [1, 3, 64, 64]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    width: usize,
+    height: usize,
+    /// `height` rows of `width` pixels of [`CHANNELS`] bytes.
+    rgb8: Vec<u8>,
+}
+
+impl Image {
+    /// Longest side that an image may have; more is taken for a mistake or an attack.
+    pub const MAX_SIDE: usize = 16_384;
+
+    /// An image of given bytes: row by row from the top, `[R, G, B]` a pixel.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a side that is 0 or over [`MAX_SIDE`](Self::MAX_SIDE), or another number of bytes
+    /// than `3 · width · height`.
+    pub fn from_rgb8(width: usize, height: usize, rgb8: Vec<u8>) -> Result<Self, Error> {
+        check_size(width, height)?;
+        let expected = CHANNELS * width * height;
+        if rgb8.len() != expected {
+            return Err(Error::Argument {
+                argument: "rgb8",
+                expected: format!("3·{width}·{height} = {expected} bytes"),
+                found: rgb8.len().to_string(),
+            });
+        }
+        Ok(Self { width, height, rgb8 })
+    }
+
+    /// Pixels in a row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// All bytes: row by row from the top, `[R, G, B]` a pixel.
+    #[must_use]
+    pub fn rgb8(&self) -> &[u8] {
+        &self.rgb8
+    }
+
+    /// The picture at another size, as Pillow's `resize((width, height), LANCZOS)` has it (Pillow 12.3, bit for
+    /// bit). The aspect ratio is not kept.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a side that is 0 or over [`MAX_SIDE`](Self::MAX_SIDE).
+    pub fn resize(&self, width: usize, height: usize) -> Result<Self, Error> {
+        check_size(width, height)?;
+        let rgb8 = lanczos::resize(&self.rgb8, (self.width, self.height), (width, height));
+        Ok(Self { width, height, rgb8 })
+    }
+}
+
+impl std::fmt::Debug for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Image")
+            .field("width", &self.width)
+            .field("height", &self.height)
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_size(width: usize, height: usize) -> Result<(), Error> {
+    let sides = 1..=Image::MAX_SIDE;
+    if sides.contains(&width) && sides.contains(&height) {
+        return Ok(());
+    }
+    Err(Error::Argument {
+        argument: "image size",
+        expected: format!("sides from 1 to {}", Image::MAX_SIDE),
+        found: format!("{width}x{height}"),
+    })
+}

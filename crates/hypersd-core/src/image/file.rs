@@ -1,0 +1,137 @@
+//! Images in files: PNG and JPEG in, PNG out.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader,
+    codecs::png::PngEncoder,
+};
+
+use super::Image;
+use crate::error::Error;
+
+impl Image {
+    /// Reads a PNG or JPEG file, whatever its name.
+    ///
+    /// Like diffusers' `load_image`, this turns the picture as its EXIF orientation says, makes RGB of gray and
+    /// palette, and drops an alpha channel. 16-bit channels are rounded to 8.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read, [`Error::Unsupported`] for another image format,
+    /// [`Error::Format`] for what is no image, is damaged, or has a side over [`MAX_SIDE`](Self::MAX_SIDE).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let io = |source| Error::Io { path: path.to_path_buf(), source };
+        let file = BufReader::new(File::open(path).map_err(io)?);
+        let reader = ImageReader::new(file).with_guessed_format().map_err(io)?;
+        match reader.format() {
+            Some(ImageFormat::Png | ImageFormat::Jpeg) => decode(reader).map_err(|e| unreadable(path, e)),
+            Some(other) => Err(Error::Unsupported {
+                origin: path.display().to_string(),
+                found: format!("the image format {other:?}"),
+                instead: "convert it to PNG or JPEG".into(),
+            }),
+            None => Err(format_error(path, "a PNG or JPEG image", "neither signature at its start".into())),
+        }
+    }
+
+    /// Writes a PNG file.
+    ///
+    /// The file appears whole or not at all: it is written under another name beside its place, and renamed. A file
+    /// that was there before is replaced.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder does not exist or cannot be written, [`Error::Unsupported`] for a name that
+    /// promises another image format.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        if let Ok(other) = ImageFormat::from_path(path)
+            && other != ImageFormat::Png
+        {
+            return Err(Error::Unsupported {
+                origin: path.display().to_string(),
+                found: format!("writing {other:?}"),
+                instead: "give a name that ends in .png".into(),
+            });
+        }
+        let png = self.png().map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+        write_whole(path, &png)
+    }
+
+    fn png(&self) -> io::Result<Vec<u8>> {
+        let mut png = Vec::new();
+        let side = |side: usize| u32::try_from(side).map_err(io::Error::other);
+        PngEncoder::new(&mut png)
+            .write_image(&self.rgb8, side(self.width)?, side(self.height)?, ExtendedColorType::Rgb8)
+            .map_err(io::Error::other)?;
+        Ok(png)
+    }
+}
+
+/// Why an image could not be decoded.
+enum Unreadable {
+    Size(u32, u32),
+    Damaged(ImageError),
+}
+
+impl From<ImageError> for Unreadable {
+    fn from(error: ImageError) -> Self {
+        Self::Damaged(error)
+    }
+}
+
+fn decode(reader: ImageReader<BufReader<File>>) -> Result<Image, Unreadable> {
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    super::check_size(width as usize, height as usize).map_err(|_| Unreadable::Size(width, height))?;
+    let orientation = decoder.orientation()?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    image.apply_orientation(orientation);
+    let rgb = image.into_rgb8();
+    Ok(Image { width: rgb.width() as usize, height: rgb.height() as usize, rgb8: rgb.into_raw() })
+}
+
+fn unreadable(path: &Path, error: Unreadable) -> Error {
+    match error {
+        Unreadable::Size(width, height) => {
+            let expected = format!("sides from 1 to {}", Image::MAX_SIDE);
+            format_error(path, &expected, format!("{width}x{height}"))
+        }
+        // A file that ends early is damaged; any other failure to read is the system's.
+        Unreadable::Damaged(ImageError::IoError(source)) if source.kind() != io::ErrorKind::UnexpectedEof => {
+            Error::Io { path: path.to_path_buf(), source }
+        }
+        Unreadable::Damaged(error) => format_error(path, "a whole PNG or JPEG image", error.to_string()),
+    }
+}
+
+fn format_error(path: &Path, expected: &str, found: String) -> Error {
+    Error::Format { origin: path.display().to_string(), expected: expected.into(), found }
+}
+
+/// Writes a file that is never seen half-written.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let temporary = temporary_name(path);
+    let written = File::create(&temporary)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|source| {
+        // Best effort: the error that matters is the one that is reported.
+        let _ = fs::remove_file(&temporary);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+        Error::Io { path: folder.unwrap_or(path).to_path_buf(), source }
+    })
+}
+
+/// Hidden, in the same folder (a rename cannot cross file systems), and this call's own.
+fn temporary_name(path: &Path) -> PathBuf {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!(".{name}.{}-{call}.part", std::process::id()))
+}
