@@ -1,1 +1,83 @@
 //! Diffusion schedulers as data: DDIM, TCD, LCM, Euler, DPM-Solver++, equal to diffusers, for any tensor type.
+//!
+//! A [`Scheduler`] is an [`Algorithm`] with the noise levels of a [`SchedulerConfig`]. It turns a number of steps
+//! into a [`Schedule`]: a list of [`Step`]s that hold every coefficient. A step is advanced by a linear combination
+//! of the latent, the model's output and perhaps noise, over the three methods of [`Sample`]. Nothing has state:
+//! the noise and, for DPM-Solver++, the previous x0 are arguments.
+//!
+//! The crate runs no model, draws no noise and reads no file.
+//!
+//! ```
+//! use hypersd_schedulers::{Algorithm, Scheduler, SchedulerConfig, Spacing, StepsOrTimesteps};
+//!
+//! // Four steps as the 4-step Hyper-SD LoRA wants them.
+//! let config = SchedulerConfig {
+//!     timestep_spacing: Some(Spacing::Trailing),
+//!     ..SchedulerConfig::stable_diffusion()
+//! };
+//! let scheduler = Scheduler::new(Algorithm::Ddim, &config)?;
+//! let schedule = scheduler.schedule(&StepsOrTimesteps::Steps(4), 0.0, None)?;
+//! assert_eq!(schedule.steps.iter().map(|step| step.t).collect::<Vec<_>>(), [999.0, 749.0, 499.0, 249.0]);
+//!
+//! # let model = |input: &[f32], _t: f32| input.to_vec();
+//! # let standard_normal = || vec![0.5, -0.5];
+//! let mut x: Vec<f32> = standard_normal().iter().map(|n| n * schedule.init_noise_sigma).collect();
+//! let mut previous = None;
+//! for step in &schedule.steps {
+//!     let input: Vec<f32> = x.iter().map(|x| x * step.input_scale()).collect();
+//!     let output = model(&input, step.t);
+//!     let noise = step.noisy().then(standard_normal);
+//!     let advanced = step.advance(&x, &output, noise.as_ref(), previous.as_ref())?;
+//!     (x, previous) = (advanced.x, Some(advanced.x0));
+//! }
+//! # assert!(x.iter().all(|x| x.is_finite()));
+//! # Ok::<(), hypersd_schedulers::Error>(())
+//! ```
+//!
+//! # Which Hyper-SD file wants which
+//!
+//! | file | algorithm | spacing | steps | eta | guidance |
+//! |---|---|---|---|---|---|
+//! | 2-, 4-, 8-step LoRA | [`Ddim`](Algorithm::Ddim) | trailing | as the file says | 0 | none |
+//! | 8-, 12-step CFG LoRA | [`Ddim`](Algorithm::Ddim) | trailing | as the file says | 0 | 5 to 8 |
+//! | 1-step (unified) LoRA | [`Tcd`](Algorithm::Tcd) | its own | 1 to 8 | 1.0; less keeps more detail over several steps | none |
+//! | 1-step SDXL UNet | [`Lcm`](Algorithm::Lcm) | timesteps `[800]` | 1 | none | none |
+//!
+//! Leading spacing, which Stable Diffusion's own configuration implies, blurs what these files make.
+//!
+//! # Where it departs from diffusers
+//!
+//! Timesteps are equal and latents agree to a few units in the last place of f32, for every step count. Knowingly
+//! different:
+//!
+//! - Trailing spacing has N timesteps. diffusers has N + 1 for 62 step counts (61, 103, 121, …), the last being −1.
+//! - The last step of a list that `strength` has cut is a last step: no noise after it.
+//! - What is NaN, infinite or an index error there is an error here, or the limit where rounding alone is to blame
+//!   (DDIM at eta 1 from zero signal).
+//! - Dynamic thresholding, exponential, beta, Lu and flow sigmas, SDE solvers, and solver orders other than 2 are
+//!   refused.
+
+mod algorithm;
+mod alphas;
+mod config;
+mod ddim;
+mod dpmpp;
+mod error;
+mod euler;
+mod lcm;
+mod linear;
+mod sample;
+mod schedule;
+mod settings;
+mod sigmas;
+mod spacing;
+mod step;
+mod tcd;
+
+pub use algorithm::Algorithm;
+pub use config::{BetaSchedule, FinalSigma, PredictionType, SchedulerConfig, Spacing};
+pub use error::Error;
+pub use linear::Linear;
+pub use sample::Sample;
+pub use schedule::{Schedule, Scheduler, StepsOrTimesteps};
+pub use step::{Advanced, Level, Step};

@@ -1,0 +1,239 @@
+//! `scheduler_config.json`, as far as the algorithms here read it.
+
+use std::{fmt, str::FromStr};
+
+use serde::Deserialize;
+
+use crate::Error;
+
+/// What a `scheduler_config.json` says, field by field, under diffusers' names.
+///
+/// A field is `None` where the file does not have it (or has `null`). What that means depends on the algorithm
+/// that is built from it, not on the class that wrote it: an SD1.5 configuration says nothing about
+/// `timestep_spacing`, so DDIM built from it is `leading` and Euler is `linspace`, which is also what diffusers'
+/// `X.from_config(other.config)` gives. Fields of other classes are ignored.
+///
+/// ```
+/// use hypersd_schedulers::{SchedulerConfig, Spacing};
+///
+/// let config = SchedulerConfig::from_json(r#"{"_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear",
+///     "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1, "clip_sample": false}"#)?;
+/// let trailing = SchedulerConfig { timestep_spacing: Some(Spacing::Trailing), ..config };
+/// # Ok::<(), hypersd_schedulers::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+pub struct SchedulerConfig {
+    /// The diffusers class that wrote the file.
+    #[serde(rename = "_class_name")]
+    pub class_name: Option<String>,
+
+    // The noise of the training.
+    /// T, the number of timesteps in training. Default 1000.
+    pub num_train_timesteps: Option<usize>,
+    /// The first beta. Default 0.0001; TCD and LCM 0.00085.
+    pub beta_start: Option<f64>,
+    /// The last beta. Default 0.02; TCD and LCM 0.012.
+    pub beta_end: Option<f64>,
+    /// How betas go from the first to the last. Default linear; TCD and LCM scaled linear.
+    pub beta_schedule: Option<BetaSchedule>,
+    /// All betas, instead of the three fields above.
+    pub trained_betas: Option<Vec<f32>>,
+    /// Whether to stretch the betas until the last timestep is pure noise. Default false.
+    pub rescale_betas_zero_snr: Option<bool>,
+    /// What the model's output means. Default epsilon.
+    pub prediction_type: Option<PredictionType>,
+
+    // The choice of timesteps.
+    /// How timesteps are chosen. Default leading; linspace for the Euler family and DPM-Solver++. TCD and LCM do
+    /// not read it.
+    pub timestep_spacing: Option<Spacing>,
+    /// Added to every timestep of leading spacing. Default 0.
+    pub steps_offset: Option<usize>,
+    /// TCD, LCM: the number of steps the model was distilled with. Default 50.
+    pub original_inference_steps: Option<usize>,
+    /// LCM: the factor on t in the boundary scalings. Default 10.
+    pub timestep_scaling: Option<f64>,
+
+    // What happens to x0.
+    /// DDIM, LCM: whether x0 is clamped. Default true for DDIM, false for LCM.
+    pub clip_sample: Option<bool>,
+    /// Where it is clamped to. Default 1.
+    pub clip_sample_range: Option<f64>,
+    /// DDIM: whether the step after the last timestep leads to a = 1, instead of the a of timestep 0. Default
+    /// true.
+    pub set_alpha_to_one: Option<bool>,
+    /// Dynamic thresholding, which does not fit latents: refused where true.
+    pub thresholding: Option<bool>,
+
+    // Sigmas: Euler and DPM-Solver++.
+    /// Whether to space sigmas as Karras et al. do. Default false.
+    pub use_karras_sigmas: Option<bool>,
+    /// The least Karras sigma, instead of the schedule's.
+    pub sigma_min: Option<f64>,
+    /// The greatest Karras sigma, instead of the schedule's.
+    pub sigma_max: Option<f64>,
+    /// Where the last step leads. Default zero.
+    pub final_sigmas_type: Option<FinalSigma>,
+    /// Refused where true.
+    pub use_exponential_sigmas: Option<bool>,
+    /// Refused where true.
+    pub use_beta_sigmas: Option<bool>,
+    /// Refused where true.
+    pub use_lu_lambdas: Option<bool>,
+    /// Refused where true.
+    pub use_flow_sigmas: Option<bool>,
+    /// Euler: refused unless `linear`.
+    pub interpolation_type: Option<String>,
+    /// Euler: refused unless `discrete`.
+    pub timestep_type: Option<String>,
+
+    // DPM-Solver++ alone.
+    /// Refused unless 2.
+    pub solver_order: Option<usize>,
+    /// Refused unless `dpmsolver++` (or `deis`, which diffusers reads as that).
+    pub algorithm_type: Option<String>,
+    /// Refused unless `midpoint` (or `logrho`, `bh1`, `bh2`, which diffusers reads as that).
+    pub solver_type: Option<String>,
+    /// Whether the last of less than 15 steps is of first order. Default true.
+    pub lower_order_final: Option<bool>,
+    /// Whether the last step is of first order in any case. Default false.
+    pub euler_at_final: Option<bool>,
+    /// The least lambda = ln(√a / √(1−a)) that timesteps may start at; diffusers recommends −5.1 for
+    /// `squaredcos_cap_v2`. Default none.
+    pub lambda_min_clipped: Option<f64>,
+    /// Refused where present: models that also predict a variance.
+    pub variance_type: Option<String>,
+}
+
+impl SchedulerConfig {
+    /// Reads the text of a `scheduler_config.json`.
+    ///
+    /// Python writes `-Infinity` where JSON has no word for it (every `DPMSolverMultistepScheduler` does, as
+    /// `lambda_min_clipped`); it is read as `null` here, as are `Infinity` and `NaN`.
+    ///
+    /// # Errors
+    /// [`Error::Json`] for text that is not JSON and for fields of a wrong type or with a value that is not one of
+    /// the choices.
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        Ok(serde_json::from_str(&without_bare_floats(text))?)
+    }
+
+    /// What Stable Diffusion 1.x, 2.x and XL share, for models that come without a configuration.
+    ///
+    /// Values: `scheduler/scheduler_config.json` of SD1.5, which SDXL's repeats.
+    #[must_use]
+    pub fn stable_diffusion() -> Self {
+        Self {
+            num_train_timesteps: Some(1000),
+            beta_start: Some(0.00085),
+            beta_end: Some(0.012),
+            beta_schedule: Some(BetaSchedule::ScaledLinear),
+            steps_offset: Some(1),
+            set_alpha_to_one: Some(false),
+            clip_sample: Some(false),
+            ..Self::default()
+        }
+    }
+}
+
+/// The text with `Infinity`, `-Infinity` and `NaN` outside strings replaced by `null`.
+fn without_bare_floats(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    // Every second piece between quotes is inside a string, as long as escaped quotes do not count as quotes.
+    let mut rest = text;
+    while let Some(quote) = rest.find('"') {
+        let (outside, string) = rest.split_at(quote);
+        out += &replace_bare_floats(outside);
+        let end = string_end(string);
+        out += &string[..end];
+        rest = &string[end..];
+    }
+    out + &replace_bare_floats(rest)
+}
+
+fn replace_bare_floats(json: &str) -> String {
+    json.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null")
+}
+
+/// The length of the string literal that `text` begins with, quotes included.
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    for (i, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return i + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// How betas go from `beta_start` to `beta_end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BetaSchedule {
+    /// Evenly.
+    Linear,
+    /// Their square roots evenly: latent diffusion.
+    ScaledLinear,
+    /// From a squared cosine, [arXiv:2102.09672](https://arxiv.org/abs/2102.09672); start and end are not read.
+    #[serde(rename = "squaredcos_cap_v2")]
+    SquaredCosCapV2,
+}
+
+/// What the model's output means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PredictionType {
+    /// The noise.
+    Epsilon,
+    /// √a·noise − √(1−a)·x0.
+    VPrediction,
+    /// x0.
+    #[serde(alias = "original_sample")]
+    Sample,
+}
+
+/// How timesteps are chosen: table 2 of [arXiv:2305.08891](https://arxiv.org/abs/2305.08891).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spacing {
+    /// Multiples of T/N from 0 up: 751, 501, 251, 1.
+    Leading,
+    /// Multiples of T/N from the end down: 999, 749, 499, 249.
+    Trailing,
+    /// Evenly, both ends included: 999, 666, 333, 0.
+    Linspace,
+}
+
+impl fmt::Display for Spacing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Leading => "leading",
+            Self::Trailing => "trailing",
+            Self::Linspace => "linspace",
+        })
+    }
+}
+
+impl FromStr for Spacing {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        [Self::Leading, Self::Trailing, Self::Linspace]
+            .into_iter()
+            .find(|spacing| spacing.to_string() == name)
+            .ok_or_else(|| Error::UnknownSpacing { given: name.to_owned() })
+    }
+}
+
+/// Where the last step in sigma space leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinalSigma {
+    /// To the clean image.
+    Zero,
+    /// To the noise of timestep 0.
+    SigmaMin,
+}

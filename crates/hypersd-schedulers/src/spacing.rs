@@ -1,0 +1,77 @@
+//! Which timesteps: the three spacings of table 2 of arXiv:2305.08891 as numpy computes them, the distilled models'
+//! own choice, and lists given by the caller.
+
+use crate::{Error, settings::Settings};
+
+/// ratio·(count−1) + offset, …, ratio + offset, offset.
+pub(crate) fn leading(count: usize, ratio: usize, offset: usize) -> Vec<usize> {
+    (0..count).rev().map(|i| i * ratio + offset).collect()
+}
+
+/// `round(arange(start, 0, −train_steps/count)) − 1`, of which the first `count`.
+///
+/// For 62 step counts below 1000 (61, 103, 121, …) the rounding of `arange` lets diffusers find one timestep more,
+/// which is −1; that one is not copied. With `start` below `train_steps` there may be fewer than `count`.
+pub(crate) fn trailing(start: usize, train_steps: usize, count: usize) -> Vec<usize> {
+    let (start, step) = (start as f64, -(train_steps as f64) / count as f64);
+    // numpy fills a range by its first difference, which has been rounded.
+    let delta = (start + step) - start;
+    (0..count)
+        .map(|i| (start + i as f64 * delta).round_ties_even())
+        .take_while(|&t| t >= 1.0)
+        .map(|t| t as usize - 1)
+        .collect()
+}
+
+/// last, …, 0 in `count` evenly spaced values; 0 alone for a count of 1.
+pub(crate) fn linspace(last: usize, count: usize) -> Vec<f64> {
+    if count == 1 {
+        return vec![0.0];
+    }
+    let step = last as f64 / (count - 1) as f64;
+    (0..count).rev().map(|i| if i == count - 1 { last as f64 } else { i as f64 * step }).collect()
+}
+
+/// To the nearest whole timestep, ties to the even one.
+pub(crate) fn rounded(timesteps: &[f64]) -> Vec<usize> {
+    timesteps.iter().map(|t| t.round_ties_even() as usize).collect()
+}
+
+/// TCD and LCM: `count` of the timesteps that the model was distilled on, 19, 39, …, 999 for 50 steps, evenly
+/// spaced by index from the last. `strength` cuts the list to its first part.
+pub(crate) fn distilled(settings: &Settings, count: usize, strength: f64) -> Result<Vec<usize>, Error> {
+    let skip = settings.train_steps() / settings.original_steps;
+    let origin = (settings.original_steps as f64 * strength) as usize;
+    if origin == 0 {
+        return Err(Error::Strength { given: strength });
+    }
+    check_count(settings, count, origin, "original_inference_steps x strength")?;
+    let step = origin as f64 / count as f64;
+    Ok((0..count).map(|i| skip * (origin - (i as f64 * step) as usize) - 1).collect())
+}
+
+/// A step count between 1 and `most`.
+pub(crate) fn check_count(
+    settings: &Settings,
+    given: usize,
+    most: usize,
+    limit: &'static str,
+) -> Result<(), Error> {
+    if (1..=most).contains(&given) {
+        Ok(())
+    } else {
+        Err(Error::StepCount { algorithm: settings.algorithm, given, most, limit })
+    }
+}
+
+/// Timesteps that are there, in range and strictly descending.
+pub(crate) fn check_timesteps(timesteps: &[usize], train_steps: usize) -> Result<(), Error> {
+    let first = *timesteps.first().ok_or(Error::NoTimesteps)?;
+    if first >= train_steps {
+        return Err(Error::TimestepRange { given: first, end: train_steps });
+    }
+    match timesteps.windows(2).find(|pair| pair[1] >= pair[0]) {
+        Some(pair) => Err(Error::NotDescending { given: pair[1], previous: pair[0] }),
+        None => Ok(()),
+    }
+}
