@@ -1,0 +1,73 @@
+//! One error type for the networks: what they cannot be built from, what they cannot be given.
+
+/// What can go wrong while building or running a network.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration that these networks cannot be built from.
+    #[error("config of the {network}: {field} is {found}, expected {expected}")]
+    Config {
+        /// The network that the configuration describes.
+        network: &'static str,
+        /// The field of `config.json`.
+        field: String,
+        /// What the field may be.
+        expected: String,
+        /// What it was.
+        found: String,
+    },
+    /// A tensor of the wrong shape was given to a network.
+    #[error("{argument}: expected shape {expected}, found {found:?}")]
+    Shape {
+        /// The argument's name.
+        argument: &'static str,
+        /// The shape that the network's configuration asks for.
+        expected: String,
+        /// The shape that was given.
+        found: Vec<usize>,
+    },
+    /// The network needs an input that was not given.
+    #[error("{argument} is missing: {reason}")]
+    Missing {
+        /// The argument's name.
+        argument: &'static str,
+        /// Why the network needs it.
+        reason: &'static str,
+    },
+    /// Reading or loading failed.
+    #[error(transparent)]
+    Core(#[from] hypersd_core::Error),
+}
+
+impl Error {
+    /// A [`Error::Config`] unless `holds`.
+    pub(crate) fn require(
+        network: &'static str,
+        field: &str,
+        found: impl std::fmt::Debug,
+        holds: bool,
+        expected: &str,
+    ) -> Result<(), Self> {
+        if holds {
+            return Ok(());
+        }
+        let (field, expected, found) = (field.to_string(), expected.to_string(), format!("{found:?}"));
+        Err(Self::Config { network, field, expected, found })
+    }
+}
+
+/// Checks a tensor's shape; `None` in `expected` stands for any extent.
+pub(crate) fn check_shape<const D: usize>(
+    argument: &'static str,
+    found: [usize; D],
+    expected: [Option<usize>; D],
+) -> Result<(), Error> {
+    let fits = |(&found, expected): (&usize, &Option<usize>)| {
+        found > 0 && expected.is_none_or(|expected| found == expected)
+    };
+    if found.iter().zip(&expected).all(fits) {
+        return Ok(());
+    }
+    let extents = expected.map(|extent| extent.map_or_else(|| "any".into(), |n| n.to_string()));
+    Err(Error::Shape { argument, expected: format!("[{}]", extents.join(", ")), found: found.to_vec() })
+}

@@ -1,0 +1,37 @@
+//! Multi-head attention over token sequences.
+
+use burn::{module::Module, nn::Linear, tensor::Device, tensor::Tensor};
+
+use crate::{layers::linear, ops};
+
+/// Attention from tokens to a context; to themselves where the context is the tokens (diffusers' `Attention`).
+#[derive(Module, Debug)]
+pub(crate) struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: [Linear; 1],
+    heads: usize,
+}
+
+impl Attention {
+    /// For tokens of `width` features, split over `heads`, and a context of `context_width` features.
+    pub(crate) fn new(width: usize, context_width: usize, heads: usize, device: &Device) -> Self {
+        Self {
+            to_q: linear(width, width, false, device),
+            to_k: linear(context_width, width, false, device),
+            to_v: linear(context_width, width, false, device),
+            to_out: [linear(width, width, true, device)],
+            heads,
+        }
+    }
+
+    /// # Shapes
+    /// - x `[B, S, width]`, context `[B, T, context_width]` → `[B, S, width]`
+    pub(crate) fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+        let k = ops::linear(context.clone(), &self.to_k);
+        let v = ops::linear(context, &self.to_v);
+        let q = ops::linear(x, &self.to_q);
+        ops::linear(ops::attention(q, k, v, self.heads), &self.to_out[0])
+    }
+}

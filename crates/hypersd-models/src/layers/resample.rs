@@ -1,0 +1,60 @@
+//! Halving and doubling of images.
+
+use burn::{
+    module::Module,
+    nn::{PaddingConfig2d, conv::Conv2d, conv::Conv2dConfig},
+    tensor::{Device, Tensor},
+};
+
+use crate::{layers::conv3x3, ops};
+
+/// A 3x3 convolution of stride 2 (`Downsample2D`).
+#[derive(Module, Debug)]
+pub(crate) struct Downsample {
+    conv: Conv2d,
+}
+
+impl Downsample {
+    /// The UNet's: one pixel of padding on every side, `H` → `⌈H / 2⌉`.
+    pub(crate) fn symmetric(channels: usize, device: &Device) -> Self {
+        Self::new(channels, PaddingConfig2d::Explicit(1, 1, 1, 1), device)
+    }
+
+    /// The VAE's: one pixel of padding at the right and the bottom only, `H` → `⌊H / 2⌋`.
+    pub(crate) fn right_bottom(channels: usize, device: &Device) -> Self {
+        Self::new(channels, PaddingConfig2d::Explicit(0, 0, 1, 1), device) // top, left, bottom, right
+    }
+
+    fn new(channels: usize, padding: PaddingConfig2d, device: &Device) -> Self {
+        let conv = Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]).with_padding(padding);
+        Self { conv: conv.init(device) }
+    }
+
+    /// `[B, C, H, W]` → `[B, C, H/2, W/2]`, rounded as the padding says.
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        ops::conv2d(x, &self.conv)
+    }
+}
+
+/// Nearest-neighbour doubling, then a 3x3 convolution (`Upsample2D`).
+#[derive(Module, Debug)]
+pub(crate) struct Upsample {
+    conv: Conv2d,
+}
+
+impl Upsample {
+    pub(crate) fn new(channels: usize, device: &Device) -> Self {
+        Self { conv: conv3x3(channels, channels, device) }
+    }
+
+    /// `[B, C, H, W]` → `[B, C, 2H, 2W]`
+    pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        ops::conv2d(ops::upsample(x), &self.conv)
+    }
+
+    /// `[B, C, H, W]` → `[B, C, h, w]`, where `size` is `[h, w]`: the size before a [`Downsample::symmetric`], so
+    /// each is twice the input's or one less.
+    pub(crate) fn forward_to(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+        ops::conv2d(ops::upsample_to(x, size), &self.conv)
+    }
+}

@@ -1,0 +1,65 @@
+//! The residual block of UNet and VAE.
+
+use burn::{
+    module::Module,
+    nn::{GroupNorm, Linear, conv::Conv2d},
+    tensor::{Device, Tensor},
+};
+
+use crate::{
+    layers::{conv1x1, conv3x3, group_norm, linear},
+    ops,
+};
+
+/// The shape of a residual block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ResnetShape {
+    pub(crate) c_in: usize,
+    pub(crate) c_out: usize,
+    /// Width of the time embedding; the VAE has none.
+    pub(crate) time_width: Option<usize>,
+    pub(crate) norm_groups: usize,
+    pub(crate) eps: f64,
+}
+
+/// Two normalised convolutions beside a shortcut (diffusers' `ResnetBlock2D`).
+#[derive(Module, Debug)]
+pub(crate) struct Resnet {
+    norm1: GroupNorm,
+    conv1: Conv2d,
+    time_emb_proj: Option<Linear>,
+    norm2: GroupNorm,
+    conv2: Conv2d,
+    conv_shortcut: Option<Conv2d>,
+}
+
+impl Resnet {
+    pub(crate) fn new(shape: ResnetShape, device: &Device) -> Self {
+        let ResnetShape { c_in, c_out, time_width, norm_groups, eps } = shape;
+        Self {
+            norm1: group_norm(norm_groups, c_in, eps, device),
+            conv1: conv3x3(c_in, c_out, device),
+            time_emb_proj: time_width.map(|width| linear(width, c_out, true, device)),
+            norm2: group_norm(norm_groups, c_out, eps, device),
+            conv2: conv3x3(c_out, c_out, device),
+            conv_shortcut: (c_in != c_out).then(|| conv1x1(c_in, c_out, device)),
+        }
+    }
+
+    /// `emb` is the time embedding after its SiLU, which every block of a UNet shares.
+    ///
+    /// # Shapes
+    /// - x `[B, c_in, H, W]`, emb `[B, time_width]` → `[B, c_out, H, W]`
+    pub(crate) fn forward(&self, x: Tensor<4>, emb: Option<&Tensor<2>>) -> Tensor<4> {
+        let mut h = ops::conv2d(ops::group_norm_silu(x.clone(), &self.norm1), &self.conv1);
+        if let (Some(proj), Some(emb)) = (&self.time_emb_proj, emb) {
+            h = ops::add_per_channel(h, ops::linear(emb.clone(), proj));
+        }
+        let h = ops::conv2d(ops::group_norm_silu(h, &self.norm2), &self.conv2);
+        let shortcut = match &self.conv_shortcut {
+            Some(conv) => ops::conv2d(x, conv),
+            None => x,
+        };
+        ops::add(h, shortcut)
+    }
+}

@@ -1,0 +1,152 @@
+//! The attention site of a UNet: image features attend to themselves and to the prompt.
+
+use burn::{
+    module::Module,
+    nn::{Dropout, DropoutConfig, GroupNorm, LayerNorm, LayerNormConfig, Linear, conv::Conv2d},
+    tensor::{Device, Tensor},
+};
+
+use crate::{
+    layers::{attention::Attention, conv1x1, group_norm, linear},
+    ops,
+};
+
+/// The shape of an attention site.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TransformerShape {
+    pub(crate) channels: usize,
+    pub(crate) context_width: usize,
+    pub(crate) heads: usize,
+    /// Number of transformer blocks; a site of depth 0 still normalises and projects.
+    pub(crate) depth: usize,
+    pub(crate) linear_projection: bool,
+    pub(crate) norm_groups: usize,
+}
+
+/// diffusers' `Transformer2DModel` as UNets use it.
+#[derive(Module, Debug)]
+pub(crate) struct Transformer {
+    norm: GroupNorm,
+    proj_in: Projection,
+    transformer_blocks: Vec<TransformerBlock>,
+    proj_out: Projection,
+}
+
+impl Transformer {
+    pub(crate) fn new(shape: TransformerShape, device: &Device) -> Self {
+        let TransformerShape { channels, norm_groups, depth, linear_projection, .. } = shape;
+        Self {
+            norm: group_norm(norm_groups, channels, 1e-6, device), // 1e-6 here, 1e-5 in the resnets
+            proj_in: Projection::new(channels, linear_projection, device),
+            transformer_blocks: (0..depth).map(|_| TransformerBlock::new(shape, device)).collect(),
+            proj_out: Projection::new(channels, linear_projection, device),
+        }
+    }
+
+    /// # Shapes
+    /// - x `[B, C, H, W]`, context `[B, T, context_width]` → `[B, C, H, W]`
+    pub(crate) fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
+        let [_, _, h, w] = x.dims();
+        let mut tokens = self.proj_in.tokens_from_image(ops::group_norm(x.clone(), &self.norm));
+        for block in &self.transformer_blocks {
+            tokens = block.forward(tokens, context);
+        }
+        ops::add(self.proj_out.image_from_tokens(tokens, [h, w]), x)
+    }
+}
+
+/// The same map in its two spellings: a 1x1 convolution of the image, or a dense layer of the tokens.
+#[derive(Module, Debug)]
+enum Projection {
+    Conv(Conv2d),
+    Linear(Linear),
+}
+
+impl Projection {
+    fn new(channels: usize, linear_projection: bool, device: &Device) -> Self {
+        if linear_projection {
+            Self::Linear(linear(channels, channels, true, device))
+        } else {
+            Self::Conv(conv1x1(channels, channels, device))
+        }
+    }
+
+    /// `[B, C, H, W]` → `[B, H·W, C]`, rows of the image after one another.
+    fn tokens_from_image(&self, x: Tensor<4>) -> Tensor<3> {
+        let flatten = |x: Tensor<4>| x.flatten::<3>(2, 3).swap_dims(1, 2);
+        match self {
+            Self::Conv(conv) => flatten(ops::conv2d(x, conv)),
+            Self::Linear(linear) => ops::linear(flatten(x), linear),
+        }
+    }
+
+    /// `[B, H·W, C]` → `[B, C, H, W]`.
+    fn image_from_tokens(&self, x: Tensor<3>, [h, w]: [usize; 2]) -> Tensor<4> {
+        let [b, _, c] = x.dims();
+        let unflatten = |x: Tensor<3>| x.swap_dims(1, 2).reshape([b, c, h, w]);
+        match self {
+            Self::Conv(conv) => ops::conv2d(unflatten(x), conv),
+            Self::Linear(linear) => unflatten(ops::linear(x, linear)),
+        }
+    }
+}
+
+/// Self-attention, cross-attention and feed-forward, each added to its input (`BasicTransformerBlock`).
+#[derive(Module, Debug)]
+struct TransformerBlock {
+    norm1: LayerNorm,
+    attn1: Attention,
+    norm2: LayerNorm,
+    attn2: Attention,
+    norm3: LayerNorm,
+    ff: FeedForward,
+}
+
+impl TransformerBlock {
+    fn new(shape: TransformerShape, device: &Device) -> Self {
+        let TransformerShape { channels, context_width, heads, .. } = shape;
+        let norm = || LayerNormConfig::new(channels).init(device); // eps 1e-5
+        Self {
+            norm1: norm(),
+            attn1: Attention::new(channels, channels, heads, device),
+            norm2: norm(),
+            attn2: Attention::new(channels, context_width, heads, device),
+            norm3: norm(),
+            ff: FeedForward::new(channels, device),
+        }
+    }
+
+    /// x `[B, S, C]`, context `[B, T, context_width]` → `[B, S, C]`
+    fn forward(&self, x: Tensor<3>, context: &Tensor<3>) -> Tensor<3> {
+        let tokens = ops::layer_norm(x.clone(), &self.norm1);
+        let x = ops::add(self.attn1.forward(tokens.clone(), tokens), x);
+        let tokens = ops::layer_norm(x.clone(), &self.norm2);
+        let x = ops::add(self.attn2.forward(tokens, context.clone()), x);
+        let tokens = ops::layer_norm(x.clone(), &self.norm3);
+        ops::add(self.ff.forward(tokens), x)
+    }
+}
+
+/// C → 4C → C with a gated GELU between. The dropout holds diffusers' index 1 and does nothing here.
+#[derive(Module, Debug)]
+struct FeedForward {
+    net: (Geglu, Dropout, Linear),
+}
+
+#[derive(Module, Debug)]
+struct Geglu {
+    proj: Linear,
+}
+
+impl FeedForward {
+    fn new(width: usize, device: &Device) -> Self {
+        let geglu = Geglu { proj: linear(width, 8 * width, true, device) };
+        Self { net: (geglu, DropoutConfig::new(0.0).init(), linear(4 * width, width, true, device)) }
+    }
+
+    /// `[B, S, C]` → `[B, S, C]`
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let (geglu, _, out) = &self.net;
+        ops::linear(ops::geglu(x, &geglu.proj), out)
+    }
+}

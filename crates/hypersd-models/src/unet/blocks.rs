@@ -1,0 +1,196 @@
+//! Down, middle and up blocks. ControlNets are made of the first two as well.
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+
+use crate::{
+    layers::{
+        resample::{Downsample, Upsample},
+        resnet::{Resnet, ResnetShape},
+        transformer::{Transformer, TransformerShape},
+    },
+    unet::config::UNetConfig,
+};
+
+/// Resnets, each followed by attention where the level has it, then a downsampler
+/// (`CrossAttnDownBlock2D`, `DownBlock2D`).
+#[derive(Module, Debug)]
+pub struct DownBlock {
+    resnets: Vec<Resnet>,
+    attentions: Vec<Transformer>,
+    downsamplers: Vec<Downsample>,
+}
+
+impl DownBlock {
+    /// All down blocks of a network, the largest image first.
+    #[must_use]
+    pub fn all(config: &UNetConfig, device: &Device) -> Vec<Self> {
+        (0..config.levels()).map(|level| Self::new(config, level, device)).collect()
+    }
+
+    fn new(config: &UNetConfig, level: usize, device: &Device) -> Self {
+        let c_out = config.block_out_channels[level];
+        let c_in = config.block_out_channels[level.saturating_sub(1)];
+        let layers = config.layers_per_block.at(level);
+        let attentions = if config.attends_down(level) { layers } else { 0 };
+        let last = level + 1 == config.levels();
+        Self {
+            resnets: (0..layers)
+                .map(|i| Resnet::new(resnet(config, if i == 0 { c_in } else { c_out }, c_out), device))
+                .collect(),
+            attentions: (0..attentions)
+                .map(|_| Transformer::new(transformer(config, level), device))
+                .collect(),
+            downsamplers: (!last).then(|| Downsample::symmetric(c_out, device)).into_iter().collect(),
+        }
+    }
+
+    /// `emb` comes from [`Embedder::embed`](super::Embedder::embed). Every intermediate image is pushed to `skips`.
+    ///
+    /// # Shapes
+    /// - x `[B, C_in, H, W]`, emb `[B, E]`, context `[B, T, D]` → `[B, C, ⌈H/2⌉, ⌈W/2⌉]`; the last block keeps the size
+    #[must_use]
+    pub fn forward(
+        &self,
+        mut x: Tensor<4>,
+        emb: &Tensor<2>,
+        context: &Tensor<3>,
+        skips: &mut Vec<Tensor<4>>,
+    ) -> Tensor<4> {
+        for (i, resnet) in self.resnets.iter().enumerate() {
+            x = resnet.forward(x, Some(emb));
+            if let Some(attention) = self.attentions.get(i) {
+                x = attention.forward(x, context);
+            }
+            skips.push(x.clone());
+        }
+        for downsampler in &self.downsamplers {
+            x = downsampler.forward(x);
+            skips.push(x.clone());
+        }
+        x
+    }
+}
+
+/// Resnet, attention, resnet (`UNetMidBlock2DCrossAttn`).
+#[derive(Module, Debug)]
+pub struct MidBlock {
+    resnets: [Resnet; 2],
+    attentions: [Transformer; 1],
+}
+
+impl MidBlock {
+    /// The middle block of a network.
+    #[must_use]
+    pub fn new(config: &UNetConfig, device: &Device) -> Self {
+        let level = config.levels() - 1;
+        let channels = config.block_out_channels[level];
+        let new_resnet = || Resnet::new(resnet(config, channels, channels), device);
+        Self {
+            resnets: [new_resnet(), new_resnet()],
+            attentions: [Transformer::new(transformer(config, level), device)],
+        }
+    }
+
+    /// # Shapes
+    /// - x `[B, C, H, W]`, emb `[B, E]`, context `[B, T, D]` → `[B, C, H, W]`
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>, emb: &Tensor<2>, context: &Tensor<3>) -> Tensor<4> {
+        let [first, last] = &self.resnets;
+        let x = first.forward(x, Some(emb));
+        let x = self.attentions[0].forward(x, context);
+        last.forward(x, Some(emb))
+    }
+}
+
+/// Resnets that take a skip connection each, with attention where the level has it, then an upsampler
+/// (`CrossAttnUpBlock2D`, `UpBlock2D`).
+#[derive(Module, Debug)]
+pub(crate) struct UpBlock {
+    resnets: Vec<Resnet>,
+    attentions: Vec<Transformer>,
+    upsamplers: Vec<Upsample>,
+}
+
+impl UpBlock {
+    /// All up blocks of a network, the smallest image first.
+    pub(crate) fn all(config: &UNetConfig, device: &Device) -> Vec<Self> {
+        // The channels of the skips in the order they are made; the blocks take them from the end.
+        let mut skips = config.skip_channels();
+        let mut c_in = config.block_out_channels[config.levels() - 1];
+        let mut blocks = Vec::new();
+        for level in (0..config.levels()).rev() {
+            let c_out = config.block_out_channels[level];
+            let skips = skips.split_off(skips.len() - (config.layers_per_block.at(level) + 1));
+            blocks.push(Self::new(config, level, c_in, &skips, device));
+            c_in = c_out;
+        }
+        blocks
+    }
+
+    fn new(config: &UNetConfig, level: usize, c_in: usize, skips: &[usize], device: &Device) -> Self {
+        let c_out = config.block_out_channels[level];
+        let attentions = if config.attends_up(level) { skips.len() } else { 0 };
+        Self {
+            resnets: skips
+                .iter()
+                .rev()
+                .enumerate()
+                .map(|(i, skip)| if i == 0 { c_in + skip } else { c_out + skip })
+                .map(|c_in| Resnet::new(resnet(config, c_in, c_out), device))
+                .collect(),
+            attentions: (0..attentions)
+                .map(|_| Transformer::new(transformer(config, level), device))
+                .collect(),
+            upsamplers: (level > 0).then(|| Upsample::new(c_out, device)).into_iter().collect(),
+        }
+    }
+
+    /// Takes one skip for every resnet from the end of `skips` and enlarges to the size of the one before them.
+    ///
+    /// # Shapes
+    /// - x `[B, C_in, H, W]`, emb `[B, E]`, context `[B, T, D]` → `[B, C, 2H, 2W]`; the last block keeps the size
+    pub(crate) fn forward(
+        &self,
+        mut x: Tensor<4>,
+        emb: &Tensor<2>,
+        context: &Tensor<3>,
+        skips: &mut Vec<Tensor<4>>,
+    ) -> Tensor<4> {
+        let taken = skips.split_off(skips.len() - self.resnets.len());
+        for (i, (resnet, skip)) in self.resnets.iter().zip(taken.into_iter().rev()).enumerate() {
+            x = resnet.forward(Tensor::cat(vec![x, skip], 1), Some(emb));
+            if let Some(attention) = self.attentions.get(i) {
+                x = attention.forward(x, context);
+            }
+        }
+        for (upsampler, next) in self.upsamplers.iter().zip(skips.last()) {
+            let [_, _, h, w] = next.dims();
+            x = upsampler.forward_to(x, [h, w]);
+        }
+        x
+    }
+}
+
+fn resnet(config: &UNetConfig, c_in: usize, c_out: usize) -> ResnetShape {
+    ResnetShape {
+        c_in,
+        c_out,
+        time_width: Some(config.time_embed_width()),
+        norm_groups: config.norm_num_groups,
+        eps: config.norm_eps,
+    }
+}
+
+fn transformer(config: &UNetConfig, level: usize) -> TransformerShape {
+    TransformerShape {
+        channels: config.block_out_channels[level],
+        context_width: config.cross_attention_dim.at(level),
+        heads: config.heads(level),
+        depth: config.transformer_layers_per_block.at(level),
+        linear_projection: config.use_linear_projection,
+        norm_groups: config.norm_num_groups,
+    }
+}

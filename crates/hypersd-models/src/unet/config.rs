@@ -1,0 +1,357 @@
+//! What makes a UNet SD1.5's or SDXL's.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// A number for every level of the network, or one for all.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum PerLevel {
+    /// The same everywhere.
+    All(usize),
+    /// One for each level, the largest image first.
+    Each(Vec<usize>),
+}
+
+impl PerLevel {
+    /// The number of a level.
+    ///
+    /// # Panics
+    /// If there is no such level; [`UNetConfig::validate`] makes sure that there is.
+    #[must_use]
+    pub fn at(&self, level: usize) -> usize {
+        match self {
+            Self::All(number) => *number,
+            Self::Each(numbers) => numbers[level],
+        }
+    }
+
+    fn fits(&self, levels: usize, allowed: impl Fn(usize) -> bool) -> bool {
+        match self {
+            Self::All(number) => allowed(*number),
+            Self::Each(numbers) => numbers.len() == levels && numbers.iter().all(|n| allowed(*n)),
+        }
+    }
+}
+
+/// The fields of a `config.json` that shape the network, with diffusers' names, meanings and defaults.
+///
+/// Any field that is not here is in [`others`](Self::others); [`validate`](Self::validate) refuses those that
+/// would change the network.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct UNetConfig {
+    /// Channels of the latents; 9 for inpainting.
+    pub in_channels: usize,
+    /// Channels of the prediction.
+    pub out_channels: usize,
+    /// Channels of the levels, the largest image first. Its length is the number of levels.
+    pub block_out_channels: Vec<usize>,
+    /// `CrossAttnDownBlock2D` or `DownBlock2D` for each level.
+    pub down_block_types: Vec<String>,
+    /// `CrossAttnUpBlock2D` or `UpBlock2D`, the smallest image first.
+    pub up_block_types: Vec<String>,
+    /// Resnets of a down block; an up block has one more.
+    pub layers_per_block: PerLevel,
+    /// Width of the token embeddings.
+    pub cross_attention_dim: PerLevel,
+    /// **Number of heads**, whatever the name says: diffusers misnamed the field and kept it.
+    pub attention_head_dim: PerLevel,
+    /// Transformer blocks of an attention site.
+    pub transformer_layers_per_block: PerLevel,
+    /// Whether attention sites project with dense layers rather than 1x1 convolutions.
+    pub use_linear_projection: bool,
+    /// Groups of every group normalisation.
+    pub norm_num_groups: usize,
+    /// Epsilon of the resnets' normalisations; the attention sites' is always 1e-6.
+    pub norm_eps: f64,
+    /// Cosines before sines in the time embedding.
+    pub flip_sin_to_cos: bool,
+    /// Taken from the divisor of the time embedding's exponents.
+    pub freq_shift: f64,
+    /// `text_time` for SDXL: the pooled prompt and the picture's sizes join the time embedding.
+    pub addition_embed_type: Option<String>,
+    /// Width of the sinusoid of one of the picture's sizes.
+    pub addition_time_embed_dim: Option<usize>,
+    /// Width of the pooled prompt and the six sinusoids together.
+    pub projection_class_embeddings_input_dim: Option<usize>,
+    /// Every other field of the file.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, Value>,
+}
+
+impl Default for UNetConfig {
+    /// The defaults of diffusers' class, which stand for absent fields.
+    fn default() -> Self {
+        let [down, plain_down] = ["CrossAttnDownBlock2D", "DownBlock2D"];
+        let [up, plain_up] = ["CrossAttnUpBlock2D", "UpBlock2D"];
+        Self {
+            in_channels: 4,
+            out_channels: 4,
+            block_out_channels: vec![320, 640, 1280, 1280],
+            down_block_types: [down, down, down, plain_down].map(String::from).to_vec(),
+            up_block_types: [plain_up, up, up, up].map(String::from).to_vec(),
+            layers_per_block: PerLevel::All(2),
+            cross_attention_dim: PerLevel::All(1280),
+            attention_head_dim: PerLevel::All(8),
+            transformer_layers_per_block: PerLevel::All(1),
+            use_linear_projection: false,
+            norm_num_groups: 32,
+            norm_eps: 1e-5,
+            flip_sin_to_cos: true,
+            freq_shift: 0.0,
+            addition_embed_type: None,
+            addition_time_embed_dim: None,
+            projection_class_embeddings_input_dim: None,
+            others: BTreeMap::new(),
+        }
+    }
+}
+
+impl UNetConfig {
+    /// Stable Diffusion 1.5, as in `unet/config.json` of stable-diffusion-v1-5/stable-diffusion-v1-5.
+    #[must_use]
+    pub fn sd15() -> Self {
+        Self { cross_attention_dim: PerLevel::All(768), ..Self::default() }
+    }
+
+    /// SDXL base 1.0, as in `unet/config.json` of stabilityai/stable-diffusion-xl-base-1.0.
+    #[must_use]
+    pub fn sdxl() -> Self {
+        let [down, plain_down] = ["CrossAttnDownBlock2D", "DownBlock2D"];
+        let [up, plain_up] = ["CrossAttnUpBlock2D", "UpBlock2D"];
+        Self {
+            block_out_channels: vec![320, 640, 1280],
+            down_block_types: [plain_down, down, down].map(String::from).to_vec(),
+            up_block_types: [up, up, plain_up].map(String::from).to_vec(),
+            cross_attention_dim: PerLevel::All(2048),
+            attention_head_dim: PerLevel::Each(vec![5, 10, 20]),
+            transformer_layers_per_block: PerLevel::Each(vec![1, 2, 10]),
+            use_linear_projection: true,
+            addition_embed_type: Some("text_time".into()),
+            addition_time_embed_dim: Some(256),
+            projection_class_embeddings_input_dim: Some(2816), // 1280 + 6 · 256
+            ..Self::default()
+        }
+    }
+
+    /// Checks that the network can be built. [`UNet::new`](super::UNet::new) calls this.
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the field: block types other than the four, numbers that do not fit each other,
+    /// and any feature that Stable Diffusion 1.5 and SDXL do not have.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.check_levels()?;
+        self.check_attention()?;
+        self.check_added()?;
+        self.check_others()
+    }
+
+    /// Number of levels, each half the size of the one before.
+    #[must_use]
+    pub fn levels(&self) -> usize {
+        self.block_out_channels.len()
+    }
+
+    /// Width of the time embedding.
+    #[must_use]
+    pub fn time_embed_width(&self) -> usize {
+        4 * self.block_out_channels[0]
+    }
+
+    /// Channels of the skip connections in the order the network makes them; a ControlNet has one output for each.
+    #[must_use]
+    pub fn skip_channels(&self) -> Vec<usize> {
+        let mut channels = vec![self.block_out_channels[0]];
+        for (level, &c) in self.block_out_channels.iter().enumerate() {
+            let downsampler = usize::from(level + 1 < self.levels());
+            channels.extend(vec![c; self.layers_per_block.at(level) + downsampler]);
+        }
+        channels
+    }
+
+    /// Number of attention heads of a level.
+    pub(crate) fn heads(&self, level: usize) -> usize {
+        self.attention_head_dim.at(level)
+    }
+
+    pub(crate) fn attends_down(&self, level: usize) -> bool {
+        self.down_block_types[level] == "CrossAttnDownBlock2D"
+    }
+
+    pub(crate) fn attends_up(&self, level: usize) -> bool {
+        self.up_block_types[self.levels() - 1 - level] == "CrossAttnUpBlock2D"
+    }
+
+    /// What joins the time embedding, if anything does.
+    pub(crate) fn added(&self) -> Option<AddedCondition> {
+        self.addition_embed_type.as_ref()?;
+        let number_width = self.addition_time_embed_dim?;
+        Some(AddedCondition { width: self.projection_class_embeddings_input_dim?, number_width })
+    }
+
+    fn check_levels(&self) -> Result<(), Error> {
+        let levels = self.levels();
+        let channels = &self.block_out_channels;
+        let multiple = |c: &usize| in_range(*c) && c.is_multiple_of(self.norm_num_groups);
+        require("in_channels", self.in_channels, in_range(self.in_channels), RANGE)?;
+        require("out_channels", self.out_channels, in_range(self.out_channels), RANGE)?;
+        require("norm_num_groups", self.norm_num_groups, in_range(self.norm_num_groups), RANGE)?;
+        require(
+            "block_out_channels",
+            channels,
+            (1..=MAX_LEVELS).contains(&levels) && channels.iter().all(multiple),
+            "1 to 8 numbers to 65536, multiples of norm_num_groups",
+        )?;
+        require(
+            "down_block_types",
+            &self.down_block_types,
+            are_blocks(&self.down_block_types, levels, ["CrossAttnDownBlock2D", "DownBlock2D"]),
+            "CrossAttnDownBlock2D or DownBlock2D for each of block_out_channels",
+        )?;
+        require(
+            "up_block_types",
+            &self.up_block_types,
+            are_blocks(&self.up_block_types, levels, ["CrossAttnUpBlock2D", "UpBlock2D"]),
+            "CrossAttnUpBlock2D or UpBlock2D for each of block_out_channels",
+        )?;
+        require(
+            "layers_per_block",
+            &self.layers_per_block,
+            self.layers_per_block.fits(levels, |n| (1..=MAX_DEPTH).contains(&n)),
+            "1 to 64, or a list of such for each of block_out_channels",
+        )
+    }
+
+    fn check_attention(&self) -> Result<(), Error> {
+        let levels = self.levels();
+        let heads = &self.attention_head_dim;
+        let divides = |level: usize| self.block_out_channels[level].is_multiple_of(heads.at(level));
+        // Levels without attention may carry any number: SDXL's first does.
+        let attends = |&level: &usize| {
+            self.attends_down(level) || self.attends_up(level) || level + 1 == levels // the middle block
+        };
+        require(
+            "attention_head_dim",
+            heads,
+            heads.fits(levels, |n| n > 0) && (0..levels).filter(attends).all(divides),
+            "a number of heads, or a list of such for each level, that divides block_out_channels",
+        )?;
+        require(
+            "cross_attention_dim",
+            &self.cross_attention_dim,
+            self.cross_attention_dim.fits(levels, |n| {
+                in_range(n) && n == self.cross_attention_dim.at(0) // one context for all
+            }),
+            "1 to 65536, the same for each level",
+        )?;
+        require(
+            "transformer_layers_per_block",
+            &self.transformer_layers_per_block,
+            self.transformer_layers_per_block.fits(levels, |n| n <= MAX_DEPTH),
+            "0 to 64, or a list of such for each of block_out_channels",
+        )
+    }
+
+    fn check_added(&self) -> Result<(), Error> {
+        match self.addition_embed_type.as_deref() {
+            None => Ok(()),
+            Some("text_time") => {
+                let number = self.addition_time_embed_dim;
+                require("addition_time_embed_dim", number, number.is_some_and(in_range), RANGE)?;
+                let sizes = 6 * number.unwrap_or_default();
+                let all = self.projection_class_embeddings_input_dim;
+                require(
+                    "projection_class_embeddings_input_dim",
+                    all,
+                    all.is_some_and(|all| in_range(all) && all > sizes),
+                    &format!("more than the {sizes} of the picture's sizes, at most 65536"),
+                )
+            }
+            Some(other) => require("addition_embed_type", other, false, "null or \"text_time\""),
+        }
+    }
+
+    /// Refuses the features of diffusers' class that have no place in these networks.
+    fn check_others(&self) -> Result<(), Error> {
+        for &(field, expected) in FIXED {
+            let Some(found) = self.others.get(field) else { continue };
+            let expected: Value = serde_json::from_str(expected).unwrap_or_default();
+            let same_number = expected.is_number() && found.as_f64() == expected.as_f64();
+            let off = expected.is_null() && found == &Value::Bool(false);
+            if !(found == &expected || same_number || off) {
+                return require(field, found, false, &format!("{expected}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Fields that change the network, with the only value (as JSON) that these networks have.
+const FIXED: &[(&str, &str)] = &[
+    ("act_fn", r#""silu""#),
+    ("attention_type", r#""default""#),
+    ("center_input_sample", "false"),
+    ("class_embed_type", "null"),
+    ("class_embeddings_concat", "false"),
+    ("conv_in_kernel", "3"),
+    ("conv_out_kernel", "3"),
+    ("cross_attention_norm", "null"),
+    ("downsample_padding", "1"),
+    ("dual_cross_attention", "false"),
+    ("encoder_hid_dim", "null"),
+    ("encoder_hid_dim_type", "null"),
+    ("mid_block_only_cross_attention", "null"),
+    ("mid_block_scale_factor", "1"),
+    ("mid_block_type", r#""UNetMidBlock2DCrossAttn""#),
+    ("num_attention_heads", "null"), // diffusers refuses it as well
+    ("num_class_embeds", "null"),
+    ("only_cross_attention", "false"),
+    ("resnet_out_scale_factor", "1"),
+    ("resnet_skip_time_act", "false"),
+    ("resnet_time_scale_shift", r#""default""#),
+    ("reverse_transformer_layers_per_block", "null"),
+    ("time_cond_proj_dim", "null"), // guidance as an input: the full LCM models
+    ("time_embedding_act_fn", "null"),
+    ("time_embedding_dim", "null"),
+    ("time_embedding_type", r#""positional""#),
+    ("timestep_post_act", "null"),
+];
+
+/// Bounds that keep a hostile file from asking for more than an address space.
+const MAX_WIDTH: usize = 1 << 16;
+const MAX_LEVELS: usize = 8;
+const MAX_DEPTH: usize = 64;
+const RANGE: &str = "1 to 65536";
+
+fn in_range(n: usize) -> bool {
+    (1..=MAX_WIDTH).contains(&n)
+}
+
+fn are_blocks(types: &[String], levels: usize, known: [&str; 2]) -> bool {
+    types.len() == levels && types.iter().all(|name| known.contains(&name.as_str()))
+}
+
+fn require(field: &str, found: impl std::fmt::Debug, holds: bool, expected: &str) -> Result<(), Error> {
+    Error::require("UNet", field, found, holds, expected)
+}
+
+/// The widths of SDXL's added condition.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AddedCondition {
+    /// Of all together.
+    pub(crate) width: usize,
+    /// Of one of the six numbers.
+    pub(crate) number_width: usize,
+}
+
+impl AddedCondition {
+    /// Of the pooled prompt.
+    pub(crate) fn pooled_width(self) -> usize {
+        self.width - 6 * self.number_width
+    }
+}
