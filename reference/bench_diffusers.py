@@ -1,0 +1,152 @@
+"""Times what diffusers takes, stage by stage, for a folder, a LoRA and TAESD such as `full_size.py` writes.
+
+Stages:
+
+- `load`: `from_pretrained` in f32; `lora`: reading and merging the LoRA into the weights just loaded
+- `text`: the prompt's embeddings; `unet`: one call at batch 1; `vae`, `taesd`: decoding one latent to pixels
+- `image`: one TCD step through the whole pipeline, from the prompt to the picture
+
+`text`, `unet`, `vae` and `taesd` run once untimed before they are first timed. Each timing is one JSON line,
+`{"stage": "unet", "seconds": 8.1}`; at the end comes the peak memory of this process (`VmHWM`, which counts touched
+pages of mapped files): for a whole run ask a fresh process for `--only load,lora,image`.
+
+With `--serve` the stages come from standard input, one name a line, and each is answered at once, so that a driver can
+interleave these timings with those of another program. `memory` asks for the peak so far.
+"""
+
+import argparse
+import gc
+import json
+import sys
+import time
+
+import sd15
+import torch
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, TCDScheduler
+
+PROMPT = "a photo of a cat sitting on a windowsill, golden hour"
+WARMED_UP = ("text", "unet", "vae", "taesd")
+STAGES = ("load", "lora", *WARMED_UP, "image")
+
+
+class Bench:
+    """The pipeline and the inputs of the stages, each made when it is first needed."""
+
+    def __init__(self, model, lora, taesd, size):
+        self.model, self.lora_file, self.taesd_folder, self.size = model, lora, taesd, size
+        self.pipe = self.tiny = None
+        self.merged = False
+        self.warm = set()
+        self.latents = torch.randn(1, 4, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
+
+    def time(self, stage):
+        """Seconds of one run of a stage, without the preparation that it needs."""
+        run = getattr(self, stage)()
+        if stage in WARMED_UP and stage not in self.warm:
+            run()
+            self.warm.add(stage)
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    # Each stage prepares, and returns what is to be timed.
+
+    def load(self):
+        self.pipe, self.merged = None, False
+        gc.collect()
+        return self._load
+
+    def lora(self):
+        if self.pipe is None or self.merged:
+            self.load()()
+        return self._merge
+
+    def text(self):
+        pipe = self._ready()
+        return lambda: pipe.encode_prompt(PROMPT, "cpu", 1, False)
+
+    def unet(self):
+        pipe = self._ready()
+        context = pipe.encode_prompt(PROMPT, "cpu", 1, False)[0]
+        return lambda: pipe.unet(self.latents, 999, context)
+
+    def vae(self):
+        pipe = self._ready()
+        return lambda: pipe.vae.decode(self.latents / pipe.vae.config.scaling_factor)
+
+    def taesd(self):
+        self.tiny = self.tiny or AutoencoderTiny.from_pretrained(self.taesd_folder)
+        return lambda: self.tiny.decode(self.latents)
+
+    def image(self):
+        pipe = self._ready()
+        generator = torch.Generator().manual_seed(0)
+        sides = dict(width=self.size, height=self.size)
+        return lambda: pipe(PROMPT, num_inference_steps=1, eta=1.0, guidance_scale=0.0, generator=generator, **sides)
+
+    def _load(self):
+        self.pipe = StableDiffusionPipeline.from_pretrained(self.model, dtype=torch.float32)
+
+    def _merge(self):
+        sd15.fuse(self.pipe, self.lora_file)
+        self.merged = True
+
+    def _ready(self):
+        """The pipeline with the LoRA merged."""
+        if self.pipe is None:
+            self._load()
+        if self.lora_file and not self.merged:
+            self._merge()
+        self.pipe.scheduler = TCDScheduler.from_config(self.pipe.scheduler.config)
+        self.pipe.set_progress_bar_config(disable=True)
+        return self.pipe
+
+
+def peak_memory():
+    """The most memory that this process has had in use, in bytes."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", required=True, metavar="DIR")
+    options.add_argument("--lora", metavar="FILE", help="left out: nothing is merged")
+    options.add_argument("--taesd", metavar="DIR")
+    options.add_argument("--only", type=lambda names: names.split(","), help=f"some of {','.join(STAGES)}")
+    options.add_argument("--rounds", type=int, default=1, help="how often to go through the stages")
+    options.add_argument("--size", type=int, default=512, help="width and height in pixels")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--serve", action="store_true", help="take the stages from standard input")
+    options.add_argument("--out", type=argparse.FileType("w"), default=sys.stdout, help="where the JSON lines go")
+    given = options.parse_args()
+
+    needs = {"lora": given.lora, "taesd": given.taesd}
+    known = [stage for stage in STAGES if needs.get(stage, True)]
+    if unknown := set(given.only or ()).difference(known):
+        options.error(f"--only: {', '.join(unknown)}: expected some of {', '.join(known)}")
+
+    torch.set_num_threads(given.threads)
+    torch.set_grad_enabled(False)
+    bench = Bench(given.model, given.lora, given.taesd, given.size)
+
+    def tell(**line):
+        print(json.dumps(line), file=given.out, flush=True)
+
+    if given.serve:
+        tell(ready=known)
+        stages = iter(lambda: sys.stdin.readline().strip(), "")  # until the end, or an empty line
+    else:
+        stages = (given.only or known) * given.rounds
+    for stage in stages:
+        if stage in known:
+            tell(stage=stage, seconds=round(bench.time(stage), 4))
+        elif stage != "memory":
+            tell(error=f"{stage}: expected memory or one of {', '.join(known)}")
+        else:
+            tell(stage="memory", bytes=peak_memory())
+    tell(stage="memory", bytes=peak_memory())
+
+
+if __name__ == "__main__":
+    main()
