@@ -81,6 +81,9 @@ pub struct Mismatch {
 }
 
 impl Mismatch {
+    /// Long lists are cut: a wrong file mismatches in thousands of places.
+    pub(crate) const SHOWN: usize = 12;
+
     /// Whether nothing was found wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -91,19 +94,17 @@ impl Mismatch {
     }
 
     fn report(&self) -> String {
-        /// Long lists are cut: a wrong file mismatches in thousands of places.
-        const SHOWN: usize = 12;
         let mut text = format!("{}: the tensors do not fit the model", self.origin);
         let mut section = |title: &str, lines: Vec<String>| {
             if lines.is_empty() {
                 return;
             }
             text += &format!("\n  {} {title}:", lines.len());
-            for line in lines.iter().take(SHOWN) {
+            for line in lines.iter().take(Self::SHOWN) {
                 text += &format!("\n    {line}");
             }
-            if lines.len() > SHOWN {
-                text += &format!("\n    … and {} more", lines.len() - SHOWN);
+            if lines.len() > Self::SHOWN {
+                text += &format!("\n    … and {} more", lines.len() - Self::SHOWN);
             }
         };
         section(

@@ -71,6 +71,28 @@ impl<'a> HostTensor<'a> {
         HostTensor { shape, data: HostData::F32(Cow::Owned(data)) }
     }
 
+    /// The same tensor, borrowed: what a source that holds tensors in memory hands out.
+    #[must_use]
+    pub fn view(&self) -> HostTensor<'_> {
+        let data = match &self.data {
+            HostData::F32(x) => HostData::F32(Cow::Borrowed(x)),
+            HostData::F16(x) => HostData::F16(Cow::Borrowed(x)),
+            HostData::BF16(x) => HostData::BF16(Cow::Borrowed(x)),
+        };
+        HostTensor { shape: self.shape.clone(), data }
+    }
+
+    /// The same tensor, no longer borrowing from where it was read.
+    #[must_use]
+    pub fn into_owned(self) -> HostTensor<'static> {
+        let data = match self.data {
+            HostData::F32(x) => HostData::F32(Cow::Owned(x.into_owned())),
+            HostData::F16(x) => HostData::F16(Cow::Owned(x.into_owned())),
+            HostData::BF16(x) => HostData::BF16(Cow::Owned(x.into_owned())),
+        };
+        HostTensor { shape: self.shape, data }
+    }
+
     /// Type and shape.
     #[must_use]
     pub fn info(&self) -> TensorInfo {
@@ -95,5 +117,23 @@ impl<'a> HostTensor<'a> {
             HostData::F16(x) => Cow::Owned(x.iter().map(|x| x.to_f32()).collect()),
             HostData::BF16(x) => Cow::Owned(x.iter().map(|x| x.to_f32()).collect()),
         }
+    }
+}
+
+impl HostData<'_> {
+    /// The number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(x) => x.len(),
+            Self::F16(x) => x.len(),
+            Self::BF16(x) => x.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }

@@ -28,7 +28,37 @@ pub trait TensorSource: Send + Sync {
     /// [`Error::NoSuchTensor`] for a name that is not in [`names`](Self::names), [`Error::Unsupported`] for a
     /// type that no weight has, or what reading meets.
     fn tensor(&self, name: &str) -> Result<HostTensor<'_>, Error>;
+
+    /// Says that a tensor was read and will not be wanted again soon, so that the memory behind it can go.
+    ///
+    /// Peak memory counts every page of a mapped file that was touched: without this, loading a model would
+    /// hold it twice. A source over another passes the call down. The tensor can still be read again.
+    fn release(&self, name: &str) {
+        let _ = name;
+    }
 }
 
 /// A source that several owners share.
 pub type SharedSource = Arc<dyn TensorSource>;
+
+impl<S: TensorSource + ?Sized> TensorSource for Arc<S> {
+    fn origin(&self) -> String {
+        (**self).origin()
+    }
+
+    fn names(&self) -> Vec<String> {
+        (**self).names()
+    }
+
+    fn info(&self, name: &str) -> Option<TensorInfo> {
+        (**self).info(name)
+    }
+
+    fn tensor(&self, name: &str) -> Result<HostTensor<'_>, Error> {
+        (**self).tensor(name)
+    }
+
+    fn release(&self, name: &str) {
+        (**self).release(name);
+    }
+}

@@ -1,0 +1,88 @@
+//! Strict loading of a source into a Burn module.
+//!
+//! The module says what it wants ([`survey`]), the source what it has; only if both agree is anything read
+//! ([`fill`]). A Burn parameter that nobody fills becomes random at its first use, so nothing may be left out.
+
+use std::collections::BTreeSet;
+
+use burn::{
+    module::Module,
+    tensor::{Device, FloatDType},
+};
+
+use crate::{error::Error, names::matches, source::TensorSource};
+
+mod fill;
+mod layout;
+mod survey;
+
+use survey::Slot;
+
+/// Where loaded weights go, and what may be left over.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// The device that the parameters are made on.
+    pub device: Device,
+    /// What the parameters are stored in: `F32`, `F16` or `BF16`, whatever the source holds.
+    pub dtype: FloatDType,
+    /// Tensors that need no parameter, as patterns in which `*` stands for any characters.
+    ///
+    /// Every entry of such a list should have its reason written beside it.
+    pub ignore: &'static [&'static str],
+}
+
+/// Fills every parameter of `module` from `source`, or fails and says everything that does not fit.
+///
+/// Parameters are found by their paths in the module, with Burn's spelling turned into PyTorch's: `gamma` and
+/// `beta` of `GroupNorm` and `LayerNorm` are `weight` and `bias` in a file, the variants of an enum do not count,
+/// and the weight of a `Linear` is `[out, in]` in a file and `[in, out]` in Burn (in its default row layout). A
+/// 1x1 convolution `[out, in, 1, 1]` and a matrix `[out, in]` fill each other.
+///
+/// Converting and transposing happen in parallel and a bounded way ahead, so that memory peaks near the size of the
+/// module. Integer and boolean parameters must have been given their values when the module was made.
+///
+/// # Errors
+/// [`Error::Mismatch`] with every parameter without a tensor, every tensor without a parameter, and every shape and
+/// type that differs; [`Error::Argument`] for a dtype that the device does not have; what reading meets.
+pub fn load<M: Module>(module: M, source: &dyn TensorSource, options: &LoadOptions) -> Result<M, Error> {
+    let slots = survey::survey(&module);
+    let ignored = |name: &String| options.ignore.iter().any(|pattern| matches(pattern, name));
+    let offered = source.names().into_iter().filter(|name| !ignored(name)).collect();
+    fill_checked(module, source, slots, &offered, options)
+}
+
+/// Fills only the parameters called `names` (as the source calls them) again, and leaves the others as they are.
+///
+/// This is how the weights that a LoRA touches are exchanged: read again from another source, they are exactly
+/// what loading everything from that source would have given.
+///
+/// # Errors
+/// As for [`load`], about the named tensors only; a name without a parameter counts as unused.
+pub fn reload<M: Module>(
+    module: M,
+    source: &dyn TensorSource,
+    names: impl IntoIterator<Item: AsRef<str>>,
+    options: &LoadOptions,
+) -> Result<M, Error> {
+    let names: BTreeSet<String> = names.into_iter().map(|name| name.as_ref().to_string()).collect();
+    let slots = survey::survey(&module).into_iter().filter(|slot| names.contains(&slot.name)).collect();
+    fill_checked(module, source, slots, &names, options)
+}
+
+/// Compares what is wanted with what is offered, then reads.
+fn fill_checked<M: Module>(
+    module: M,
+    source: &dyn TensorSource,
+    slots: Vec<Slot>,
+    offered: &BTreeSet<String>,
+    options: &LoadOptions,
+) -> Result<M, Error> {
+    let mismatch = survey::compare(&slots, source, offered);
+    if !mismatch.is_empty() {
+        return Err(Box::new(mismatch).into());
+    }
+    fill::fill(module, source, slots, options)
+}
+
+#[cfg(test)]
+mod tests;

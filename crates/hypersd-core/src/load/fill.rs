@@ -1,0 +1,153 @@
+//! Reads tensors and puts them into a module.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    tensor::{DType, Tensor, TensorData},
+};
+use rayon::prelude::*;
+
+use super::{
+    LoadOptions,
+    layout::{arrange, element_size},
+    survey::{Slot, Trail, uninitialized},
+};
+use crate::{
+    error::{Error, Mismatch},
+    source::TensorSource,
+};
+
+/// How many bytes of parameters are prepared at once: enough to keep every core busy, little beside a model.
+const WINDOW: usize = 128 << 20;
+
+/// Fills `slots`, each of which the source is known to have.
+pub(super) fn fill<M: Module>(
+    module: M,
+    source: &dyn TensorSource,
+    slots: Vec<Slot>,
+    options: &LoadOptions,
+) -> Result<M, Error> {
+    let dtype = DType::from(options.dtype);
+    if element_size(options.dtype).is_none() || !options.device.supports_dtype(dtype) {
+        return Err(Error::Argument {
+            argument: "dtype",
+            expected: format!("a float type that {:?} computes in, of F32, F16 and BF16", options.device),
+            found: format!("{dtype:?}"),
+        });
+    }
+    let filler = Filler {
+        source,
+        options,
+        trail: Trail::default(),
+        wanted: slots.iter().map(|slot| slot.name.clone()).collect(),
+        pending: slots.into(),
+        ready: HashMap::new(),
+        failure: None,
+    };
+    // Weights stay: a GPU keeps them apart from the memory that it recycles.
+    let (module, filler) =
+        options.device.memory_persistent_allocations((module, filler), |(module, mut filler)| {
+            (module.map(&mut filler), filler)
+        });
+    filler.finish(&module)?;
+    Ok(module)
+}
+
+/// A traversal that replaces each wanted parameter.
+struct Filler<'a> {
+    source: &'a dyn TensorSource,
+    options: &'a LoadOptions,
+    trail: Trail,
+    /// Names not filled yet.
+    wanted: HashSet<String>,
+    /// What is still to be read, in the order of traversal.
+    pending: VecDeque<Slot>,
+    /// What is read and not yet placed.
+    ready: HashMap<String, TensorData>,
+    /// A traversal cannot stop: after a failure it goes through the rest without doing anything.
+    failure: Option<Error>,
+}
+
+impl Filler<'_> {
+    /// The value of a parameter, if it is a wanted one.
+    fn take(&mut self, name: &str) -> Option<TensorData> {
+        if self.failure.is_some() || !self.wanted.remove(name) {
+            return None;
+        }
+        while !self.ready.contains_key(name) && !self.pending.is_empty() {
+            match self.read_window() {
+                Ok(tensors) => self.ready.extend(tensors),
+                Err(error) => {
+                    self.failure = Some(error);
+                    return None;
+                }
+            }
+        }
+        self.ready.remove(name)
+    }
+
+    /// Reads the next tensors in parallel: at least one, and as many as fit the window.
+    fn read_window(&mut self) -> Result<Vec<(String, TensorData)>, Error> {
+        let width = element_size(self.options.dtype).unwrap_or(size_of::<f32>());
+        let mut bytes = 0;
+        let mut fits = |slot: &Slot| {
+            let first = bytes == 0;
+            bytes += width * slot.elements();
+            first || bytes <= WINDOW
+        };
+        let count = self.pending.iter().take_while(|slot| fits(slot)).count();
+        let window: Vec<Slot> = self.pending.drain(..count).collect();
+        let read = |slot: Slot| Ok((slot.name.clone(), self.read(&slot)?));
+        window.into_par_iter().map(read).collect()
+    }
+
+    /// One tensor as Burn wants it.
+    fn read(&self, slot: &Slot) -> Result<TensorData, Error> {
+        let tensor = self.source.tensor(&slot.name)?;
+        // The shape was compared before; a source that then hands out something else must not panic.
+        if tensor.data.len() != slot.elements() {
+            return Err(Error::Format {
+                origin: format!("{}, tensor {:?}", self.source.origin(), slot.name),
+                expected: format!("{} elements", slot.elements()),
+                found: format!("{}", tensor.data.len()),
+            });
+        }
+        let data = arrange(tensor.data, slot, self.options.dtype);
+        self.source.release(&slot.name);
+        Ok(data)
+    }
+
+    /// Makes sure that nothing was left out.
+    fn finish<M: Module>(self, module: &M) -> Result<(), Error> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        let left: Vec<String> = self.wanted.into_iter().chain(uninitialized(module)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let missing = left.into_iter().map(|name| (name, Vec::new())).collect();
+        Err(Box::new(Mismatch { origin: self.source.origin(), missing, ..Mismatch::default() }).into())
+    }
+}
+
+impl ModuleMapper for Filler<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.trail.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.trail.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.take(&self.trail.name()) {
+            Some(data) => {
+                let options = (&self.options.device, DType::from(self.options.dtype));
+                Param::initialized(param.id, Tensor::from_data(data, options))
+            }
+            None => param,
+        }
+    }
+}
