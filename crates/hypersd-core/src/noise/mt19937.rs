@@ -8,13 +8,13 @@ const M: usize = 397;
 /// The generator behind PyTorch's CPU streams (and numpy's legacy ones).
 #[derive(Debug, Clone)]
 pub(super) struct Mt19937 {
-    state: [u32; N],
+    state: Box<[u32; N]>,
     next: usize,
 }
 
 impl Mt19937 {
     pub(super) fn new(seed: u32) -> Self {
-        let mut state = [seed; N];
+        let mut state = Box::new([seed; N]);
         for j in 1..N {
             let last = state[j - 1];
             state[j] = 1_812_433_253_u32.wrapping_mul(last ^ (last >> 30)).wrapping_add(j as u32);

@@ -4,9 +4,10 @@
 //! Every GPU thread has its own stream, numbered by the thread; a draw of PyTorch moves all of them on. How many
 //! threads share a draw depends on the GPU; see [`Rng::TorchCuda`](super::Rng::TorchCuda) for what is assumed.
 
-/// 2^-32 and 2π · 2^-32, in f32 as cuRAND has them.
+use std::f32::consts::TAU;
+
+/// 2^-32, as cuRAND spells it.
 const INV: f32 = 2.3283064e-10;
-const INV_TAU: f32 = 2.3283064e-10 * 6.2831855;
 
 #[derive(Debug, Clone)]
 pub(super) struct Philox {
@@ -55,7 +56,7 @@ fn philox([mut a, mut b, mut c, mut d]: [u32; 4], [mut k0, mut k1]: [u32; 2]) ->
 /// The first of the four normals that cuRAND makes of a block of words.
 fn box_muller(x: u32, y: u32) -> f32 {
     let u = (x as f32).mul_add(INV, INV / 2.0);
-    let v = (y as f32).mul_add(INV_TAU, INV_TAU / 2.0);
+    let v = (y as f32).mul_add(INV * TAU, INV * TAU / 2.0);
     (-2.0 * u.ln()).sqrt() * v.sin()
 }
 

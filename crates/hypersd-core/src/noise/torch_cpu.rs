@@ -5,6 +5,8 @@
 //! stream: another logarithm gives other last bits. Below 16, numbers are made in f64 one pair at a time, and the
 //! second of a pair is kept for the next small draw.
 
+#![expect(clippy::excessive_precision, reason = "constants are spelled as they were published")]
+
 use std::f32::consts::TAU;
 
 use super::mt19937::Mt19937;
@@ -117,4 +119,51 @@ fn sin_cos(x: f32) -> (f32, f32) {
 
     let (sin, cos) = if octant & 2 == 0 { (s, c) } else { (c, s) };
     (if octant & 4 == 0 { sin } else { -sin }, if (octant - 2) & 4 == 0 { -cos } else { cos })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `torch.randn(20)` after `torch.manual_seed(0)`: one block, of which four stay, and a redrawn tail.
+    const SEED_0_OF_20: [u32; 20] = [
+        0xbf901b85, 0xbf93808a, 0xbe804bd6, 0xbede255d, 0x3f194d8b, 0xbfc70d5b, 0xbeaec6ca, 0x3fed2f4e,
+        0x3eefaa55, 0xbe217f5f, 0x3fb8c9db, 0x3e8837a1, 0x3fb1d6c0, 0x3fcb0d00, 0x3f72409c, 0xbf57fb33,
+        0x3f6e8c30, 0x3fa12737, 0x4000519a, 0x3d5c1b3a,
+    ];
+    /// `torch.randn(8)` after `torch.manual_seed(0)`.
+    const SEED_0_OF_8: [u32; 8] =
+        [0x3fc53f5c, 0xbe963c50, 0xc00b7149, 0x3f1184b6, 0xbf8ad1a1, 0xbfb3052d, 0x3ece837a, 0x3f5688e5];
+
+    fn bits(x: Vec<f32>) -> Vec<u32> {
+        x.into_iter().map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn both_algorithms_start_as_torchs() {
+        assert_eq!(bits(TorchCpu::new(0).normal(20)), SEED_0_OF_20);
+        assert_eq!(bits(TorchCpu::new(0).normal(8)), SEED_0_OF_8);
+    }
+
+    #[test]
+    fn a_large_draw_keeps_the_cached_value_of_the_small_ones() {
+        let mut stream = TorchCpu::new(0);
+        stream.normal(7);
+        stream.normal(16);
+        assert_eq!(bits(stream.normal(1)), SEED_0_OF_8[7..]);
+    }
+
+    #[test]
+    fn the_approximations_are_good_to_an_ulp_or_so() {
+        for i in 1..=1 << 12 {
+            let u = i as f32 / (1 << 12) as f32;
+            let error = f64::from(ln(u)) - f64::from(u).ln();
+            assert!(error.abs() <= 1e-7 * f64::from(u).ln().abs(), "ln {u}: off by {error}");
+            let angle = TAU * (1.0 - u);
+            let (sin, cos) = sin_cos(angle);
+            let (want_sin, want_cos) = f64::from(angle).sin_cos();
+            assert!((f64::from(sin) - want_sin).abs() < 1e-7, "sin {angle}");
+            assert!((f64::from(cos) - want_cos).abs() < 1e-7, "cos {angle}");
+        }
+    }
 }

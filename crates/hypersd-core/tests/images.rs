@@ -1,0 +1,255 @@
+//! Images against Pillow and diffusers, what holds for every image, and files that are none.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use hypersd_core::{Error, HostTensor, Image, PixelRange};
+use hypersd_testing::{Array, fixture};
+use proptest::prelude::*;
+
+/// JPEG decoders differ in the inverse DCT and in how they widen the colour planes.
+const JPEG_TOLERANCE: u8 = 4;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn reference() -> BTreeMap<String, Array> {
+    fixture(fixtures().join("images.safetensors"))
+}
+
+/// The image in an array `[H, W, 3]`.
+fn image(array: &Array) -> Image {
+    let &[height, width, 3] = array.shape.as_slice() else { panic!("shape {:?}", array.shape) };
+    Image::from_rgb8(width, height, array.data.iter().map(|&x| x as u8).collect()).expect("an image")
+}
+
+#[test]
+fn resize_is_pillows() {
+    let reference = reference();
+    let mut cases = 0;
+    for (name, from) in &reference {
+        let Some(case) = name.strip_prefix("resize/").and_then(|name| name.strip_suffix("/from")) else {
+            continue;
+        };
+        let (from, to) = (image(from), image(&reference[&format!("resize/{case}/to")]));
+        let got = from.resize(to.width(), to.height()).expect("a size in range");
+        assert_eq!(got.rgb8(), to.rgb8(), "case {case}: {from:?} to {to:?}");
+        cases += 1;
+    }
+    assert!(cases >= 50, "{cases} cases");
+}
+
+#[test]
+fn tensors_are_the_image_processors() {
+    let reference = reference();
+    let image = image(&reference["processor/image"]);
+    let resized = image.resize(64, 48).expect("a size in range");
+    for (name, got) in [
+        ("signed", image.to_tensor(PixelRange::Signed)),
+        ("unit", image.to_tensor(PixelRange::Unit)),
+        ("resized_64x48", resized.to_tensor(PixelRange::Signed)),
+    ] {
+        let want = &reference[&format!("processor/{name}")];
+        assert_eq!(got.shape, want.shape, "{name}");
+        assert_eq!(got.to_f32(), want.data, "{name}");
+    }
+}
+
+#[test]
+fn pixels_are_the_image_processors() {
+    let reference = reference();
+    let decoded = &reference["processor/decoded"];
+    let want = &reference["processor/pixels"];
+    let got = Image::from_tensor(&HostTensor::from_f32(decoded.shape.clone(), decoded.data.clone()))
+        .expect("finite pixels");
+    assert_eq!(got.len(), 2);
+    let got: Vec<f32> = got.iter().flat_map(|image| image.rgb8()).map(|&byte| f32::from(byte)).collect();
+    assert_eq!(got, want.data);
+}
+
+#[test]
+fn files_of_every_mode_are_read_as_diffusers_does() {
+    let mut files = 0;
+    for (name, want) in &reference() {
+        let Some(name) = name.strip_prefix("file/") else { continue };
+        let (got, want) = (Image::open(fixtures().join("images").join(name)).expect(name), image(want));
+        assert_eq!((got.width(), got.height()), (want.width(), want.height()), "{name}");
+        let tolerance = if name.ends_with(".jpg") { JPEG_TOLERANCE } else { 0 };
+        let error = got.rgb8().iter().zip(want.rgb8()).map(|(g, w)| g.abs_diff(*w)).max();
+        assert!(error <= Some(tolerance), "{name}: off by {error:?}");
+        files += 1;
+    }
+    assert_eq!(files, fs::read_dir(fixtures().join("images")).expect("the folder").count());
+}
+
+fn any_image() -> impl Strategy<Value = Image> {
+    (1_usize..24, 1_usize..24).prop_flat_map(|(width, height)| {
+        // Half of the time only black and white, where the filter overshoots most.
+        let byte = prop_oneof![any::<u8>(), any::<bool>().prop_map(|white| if white { 255 } else { 0 })];
+        prop::collection::vec(byte, 3 * width * height)
+            .prop_map(move |rgb8| Image::from_rgb8(width, height, rgb8).expect("an image"))
+    })
+}
+
+proptest! {
+    #[test]
+    fn resizing_to_the_same_size_changes_nothing(image in any_image()) {
+        prop_assert_eq!(&image.resize(image.width(), image.height()).unwrap(), &image);
+    }
+
+    #[test]
+    fn one_colour_stays_one_colour(
+        from in (1_usize..80, 1_usize..80),
+        to in (1_usize..80, 1_usize..80),
+        colour: [u8; 3],
+    ) {
+        let image = Image::from_rgb8(from.0, from.1, colour.repeat(from.0 * from.1)).unwrap();
+        let resized = image.resize(to.0, to.1).unwrap();
+        prop_assert_eq!(resized.rgb8(), colour.repeat(to.0 * to.1));
+    }
+
+    #[test]
+    fn channels_do_not_mix(image in any_image(), to in (1_usize..40, 1_usize..40)) {
+        let reversed = |image: &Image| {
+            let rgb8 = image.rgb8().chunks(3).flat_map(|p| [p[2], p[1], p[0]]).collect();
+            Image::from_rgb8(image.width(), image.height(), rgb8).unwrap()
+        };
+        let resized = image.resize(to.0, to.1).unwrap();
+        prop_assert_eq!(reversed(&image).resize(to.0, to.1).unwrap(), reversed(&resized));
+    }
+
+    #[test]
+    fn tensors_come_back_as_the_same_image(image in any_image()) {
+        prop_assert_eq!(Image::from_tensor(&image.to_tensor(PixelRange::Signed)).unwrap(), [image]);
+    }
+
+    #[test]
+    fn files_come_back_as_the_same_image(image in any_image()) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image.png");
+        image.save(&path).unwrap();
+        prop_assert_eq!(Image::open(&path).unwrap(), image);
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_image_or_an_error(
+        file in prop::sample::select(vec!["rgb.png", "palette.png", "turned.jpg"]),
+        cut in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let mut bytes = fs::read(fixtures().join("images").join(file)).unwrap();
+        for (at, byte) in &changes {
+            let at = at.index(bytes.len());
+            bytes[at] = *byte;
+        }
+        bytes.truncate(cut.index(bytes.len() + 1));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        fs::write(&path, bytes).unwrap();
+        if let Err(error) = Image::open(&path) {
+            prop_assert!(error.to_string().contains(path.to_str().unwrap()), "{}", error);
+        }
+    }
+}
+
+#[test]
+fn impossible_sizes_are_errors() {
+    let image = Image::from_rgb8(1, 1, vec![0; 3]).expect("an image");
+    for (width, height) in [(0, 8), (8, 0), (Image::MAX_SIDE + 1, 8), (8, usize::MAX)] {
+        assert!(matches!(image.resize(width, height), Err(Error::Argument { .. })), "{width}x{height}");
+        assert!(matches!(Image::from_rgb8(width, height, vec![]), Err(Error::Argument { .. })));
+    }
+    let error = Image::from_rgb8(2, 3, vec![0; 17]).expect_err("a byte short");
+    assert_eq!(error.to_string(), "rgb8: expected 3·2·3 = 18 bytes, found 17");
+}
+
+#[test]
+fn tensors_that_are_no_image_are_errors() {
+    let error = |shape: &[usize]| {
+        let n = shape.iter().product();
+        Image::from_tensor(&HostTensor::from_f32(shape, vec![0.0; n])).expect_err("no image").to_string()
+    };
+    assert_eq!(error(&[1, 4, 8, 8]), "image tensor: expected a shape [B, 3, H, W], found [1, 4, 8, 8]");
+    assert!(error(&[3, 8, 8]).contains("[B, 3, H, W]"));
+    assert!(error(&[1, 3, 0, 8]).contains("8x0"));
+
+    let mut short = HostTensor::from_f32([1, 3, 2, 2], vec![0.0; 12]);
+    short.shape = vec![2, 3, 2, 2];
+    assert!(Image::from_tensor(&short).is_err());
+
+    let none = Image::from_tensor(&HostTensor::from_f32([0, 3, 2, 2], vec![])).expect("an empty batch");
+    assert_eq!(none, []);
+}
+
+#[test]
+fn pixels_that_are_not_finite_name_the_overflow() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut data = vec![0.0; 12];
+        data[5] = bad;
+        let error = Image::from_tensor(&HostTensor::from_f32([1, 3, 2, 2], data)).expect_err("an overflow");
+        let text = error.to_string();
+        assert!(text.contains("1 of 12") && text.contains("decode in f32"), "{text}");
+    }
+}
+
+#[test]
+fn files_that_are_no_image_are_errors_that_name_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).expect("written");
+        let error = Image::open(&path).expect_err(name);
+        assert!(error.to_string().contains(name), "{error}");
+        error
+    };
+    assert!(matches!(error("text.png", b"a photo of a cat, studio light"), Error::Format { .. }));
+    assert!(matches!(error("empty.png", b""), Error::Format { .. }));
+    assert!(matches!(error("picture.gif", b"GIF89a\x01\0\x01\0\0\0\0;"), Error::Unsupported { .. }));
+
+    let png = fs::read(fixtures().join("images/rgb.png")).expect("the fixture");
+    for length in [8, 20, png.len() / 2, png.len() - 14] {
+        assert!(matches!(error("cut.png", &png[..length]), Error::Format { .. }), "cut to {length}");
+    }
+    // A valid header of 100,000 x 1 pixels (IHDR carries its own checksum, kept right here).
+    let mut wide = [&png[..16], &100_000_u32.to_be_bytes(), &1_u32.to_be_bytes(), &png[24..]].concat();
+    let crc = crc32(&wide[12..29]);
+    wide[29..33].copy_from_slice(&crc.to_be_bytes());
+    assert!(error("wide.png", &wide).to_string().contains("found 100000x1"));
+
+    assert!(matches!(Image::open(folder.path().join("none.png")), Err(Error::Io { .. })));
+    assert!(matches!(Image::open(folder.path()), Err(Error::Io { .. })));
+}
+
+/// The checksum of PNG chunks (PNG specification, annex D).
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 * (crc & 1)))
+    })
+}
+
+#[test]
+fn saving_leaves_a_whole_file_or_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = || fs::read_dir(folder.path()).expect("the folder").count();
+    let image = Image::from_rgb8(2, 1, vec![1, 2, 3, 4, 5, 6]).expect("an image");
+
+    let missing = folder.path().join("missing");
+    let Err(Error::Io { path, .. }) = image.save(missing.join("cat.png")) else { panic!("saved nowhere") };
+    assert_eq!(path, missing);
+    assert!(matches!(image.save(folder.path().join("cat.jpg")), Err(Error::Unsupported { .. })));
+    assert_eq!(files(), 0);
+
+    fs::create_dir(folder.path().join("taken.png")).expect("a folder");
+    assert!(matches!(image.save(folder.path().join("taken.png")), Err(Error::Io { .. })));
+    assert_eq!(files(), 1);
+
+    for name in ["cat.png", "CAT2.PNG", "no_extension", "cat.png"] {
+        image.save(folder.path().join(name)).expect(name);
+        assert_eq!(Image::open(folder.path().join(name)).expect(name), image);
+    }
+    assert_eq!(files(), 4);
+}
