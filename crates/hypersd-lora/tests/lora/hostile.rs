@@ -1,0 +1,194 @@
+//! Files that are wrong: each a typed error with the file and the module in it, never a panic.
+
+use std::sync::Arc;
+
+use hypersd_core::{Error as CoreError, HostTensor, SharedSource, TensorSource};
+use hypersd_lora::{Base, Error, LoraFile, Strictness, merge};
+use proptest::prelude::*;
+
+use crate::{Shapes, lora, memory, over, some, unet};
+
+const DOWN: &str = "lora_unet_a.lora_down.weight";
+const UP: &str = "lora_unet_a.lora_up.weight";
+const ALPHA: &str = "lora_unet_a.alpha";
+
+fn base() -> SharedSource {
+    memory([("a.weight", some(&[6, 5]))])
+}
+
+#[test]
+fn modules_that_contradict_themselves_do_not_open() {
+    for (tensors, expected) in [
+        (vec![(DOWN, some(&[2, 5]))], "a lora_up.weight"),
+        (vec![(UP, some(&[6, 2]))], "a lora_down.weight"),
+        (vec![(ALPHA, some(&[]))], "a lora_down.weight"),
+        (vec![(DOWN, some(&[0, 5])), (UP, some(&[6, 0]))], "[rank, in]"),
+        (vec![(DOWN, some(&[2, 0])), (UP, some(&[6, 2]))], "[rank, in]"),
+        (vec![(DOWN, some(&[10])), (UP, some(&[6, 2]))], "[rank, in]"),
+        (vec![(DOWN, some(&[2, 5, 1])), (UP, some(&[6, 2]))], "[rank, in]"),
+        (vec![(DOWN, some(&[2, 5])), (UP, some(&[12]))], "[out, rank]"),
+        (vec![(DOWN, some(&[2, 5])), (UP, some(&[6, 3]))], "[out, 2]"),
+        (vec![(DOWN, some(&[2, 5])), (UP, some(&[2, 6]))], "[out, 2]"),
+        (vec![(DOWN, some(&[2, 5, 3, 3])), (UP, some(&[6, 2, 3, 3]))], "[out, 2]"),
+        (vec![(DOWN, some(&[2, 5])), (UP, some(&[6, 2])), (ALPHA, some(&[2]))], "one finite number"),
+        (vec![(DOWN, some(&[2, 5])), (UP, some(&[6, 2])), (ALPHA, some(&[1, 1]))], "one finite number"),
+        (vec![(DOWN, some(&[2, 5])), (UP, some(&[6, 2])), (ALPHA, some(&[0]))], "one finite number"),
+    ] {
+        let error = LoraFile::from_source(memory(tensors)).unwrap_err();
+        assert!(matches!(&error, Error::Module { module, .. } if module == "lora_unet_a"), "{error}");
+        assert!(error.to_string().contains(expected), "{error} does not say {expected:?}");
+    }
+}
+
+#[test]
+fn an_alpha_that_is_not_finite_does_not_open() {
+    for alpha in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let alpha = HostTensor::from_f32([], vec![alpha]);
+        let file = memory([(DOWN, some(&[2, 5])), (UP, some(&[6, 2])), (ALPHA, alpha)]);
+        let error = LoraFile::from_source(file).unwrap_err();
+        assert!(matches!(error, Error::Module { .. }), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_lora_does_not_open() {
+    for tensors in
+        [vec![], vec![("conv_in.weight", some(&[2, 2])), ("model.diffusion_model.out.2.bias", some(&[2]))]]
+    {
+        let error = LoraFile::from_source(memory(tensors)).unwrap_err();
+        assert!(matches!(&error, Error::Source(CoreError::Format { .. })), "{error}");
+    }
+    let missing = LoraFile::open("no-such-lora.safetensors").unwrap_err();
+    assert!(matches!(&missing, Error::Source(CoreError::Io { .. })), "{missing}");
+    assert!(missing.to_string().contains("no-such-lora.safetensors"), "{missing}");
+}
+
+#[test]
+fn shapes_beyond_all_memory_are_an_error() {
+    let huge = [(DOWN, vec![usize::MAX, usize::MAX]), (UP, vec![6, usize::MAX])];
+    let shapes = Shapes(huge.into_iter().map(|(name, shape)| (name.to_owned(), shape)).collect());
+    let error = LoraFile::from_source(Arc::new(shapes)).unwrap_err();
+    assert!(matches!(error, Error::Module { .. }), "{error}");
+}
+
+#[test]
+fn factors_that_are_not_finite_are_found_when_read() {
+    for (bad, good, shape) in [(DOWN, UP, [2, 5]), (UP, DOWN, [6, 2])] {
+        for value in [f32::NAN, f32::INFINITY] {
+            let mut elements = vec![0.5; shape.iter().product()];
+            elements[7] = value;
+            let other = if good == UP { some(&[6, 2]) } else { some(&[2, 5]) };
+            let merged =
+                over(base(), memory([(bad, HostTensor::from_f32(shape, elements)), (good, other)]), 1.0);
+            let error = merged.unwrap().sources[0].tensor("a.weight").unwrap_err();
+            assert!(matches!(&error, CoreError::Format { origin, .. } if origin.contains(bad)), "{error}");
+            assert!(error.to_string().contains("element 7"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_sum_beyond_f32_is_an_error() {
+    let large = |shape: [usize; 2]| HostTensor::from_f32(shape, vec![1e30; shape.iter().product()]);
+    let merged = over(base(), memory([(DOWN, large([2, 5])), (UP, large([6, 2]))]), 1.0).unwrap();
+    let error = merged.sources[0].tensor("a.weight").unwrap_err();
+    assert!(error.to_string().contains("a.weight"), "{error}");
+    assert!(error.to_string().contains("expected finite numbers, found inf"), "{error}");
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused() {
+    let file =
+        || memory([(DOWN, some(&[2, 5])), (UP, some(&[6, 2])), (ALPHA, HostTensor::from_f32([], vec![1e9]))]);
+    for weight in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX] {
+        let error = over(base(), file(), weight).unwrap_err();
+        assert!(
+            matches!(&error, Error::Source(CoreError::Argument { argument: "weight", .. })),
+            "{weight}: {error}"
+        );
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    for (weight, down, up) in [
+        (vec![6, 5], vec![2, 4], vec![6, 2]),
+        (vec![6, 5], vec![2, 5], vec![5, 2]),
+        (vec![6, 5], vec![2, 5, 3, 3], vec![6, 2, 1, 1]),
+        (vec![6, 45], vec![2, 5, 3, 3], vec![6, 2, 1, 1]),
+        (vec![6, 5, 3, 3], vec![2, 5], vec![6, 2]),
+        (vec![6, 5, 3, 3], vec![2, 5, 1, 1], vec![6, 2, 1, 1]),
+        (vec![6, 5, 3, 3], vec![2, 3, 3, 5], vec![6, 2, 1, 1]),
+        (vec![6, 5, 3, 1], vec![2, 5, 1, 3], vec![6, 2, 1, 1]),
+    ] {
+        let result =
+            over(memory([("a.weight", some(&weight))]), memory([(DOWN, some(&down)), (UP, some(&up))]), 1.0);
+        let error = result.unwrap_err();
+        assert!(
+            matches!(&error, Error::Shape(wrong) if wrong.expected == weight),
+            "{weight:?} {down:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_base_with_ambiguous_names_is_refused() {
+    let base = memory([("a.b_c.weight", some(&[2, 2])), ("a_b.c.weight", some(&[2, 2]))]);
+    let error = over(base, memory([(DOWN, some(&[2, 5])), (UP, some(&[6, 2]))]), 1.0).unwrap_err();
+    assert!(error.to_string().contains("lora_unet_a_b_c"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Names and shapes put together at random: opening, merging and reading end in a value or an error.
+    #[test]
+    fn no_file_panics(
+        tensors in prop::collection::vec((
+            prop::sample::select(vec!["lora_unet_a", "lora_unet_b", "lora_te_a", "unet.a", "a", "", "."]),
+            prop::sample::select(vec![
+                ".lora_down.weight", ".lora_down.weight", ".lora_up.weight", ".lora_up.weight", ".alpha",
+                ".weight", ".lora_A.weight", ".dora_scale", ".diff", "..", "",
+            ]),
+            prop::collection::vec(0_usize..4, 0..5),
+            prop::sample::select(vec![0.0, 1.0, -3.0, f32::MAX, f32::NAN, f32::INFINITY]),
+        ), 0..12),
+        shape in prop::collection::vec(0_usize..4, 0..5),
+        weight in prop::num::f32::ANY,
+    ) {
+        let file = memory(tensors.into_iter().map(|(module, suffix, shape, value)| {
+            let elements = vec![value; shape.iter().product()];
+            (format!("{module}{suffix}"), HostTensor::from_f32(shape, elements))
+        }));
+        let Ok(file) = LoraFile::from_source(file) else { return Ok(()) };
+        let loras = [hypersd_lora::Lora { file: Arc::new(file), weight }];
+        let source = memory([("a.weight", some(&shape)), ("b.weight", some(&[2, 3]))]);
+        let bases = [unet(source.clone()), Base { prefix: "lora_te_", source }];
+        let Ok(merged) = merge(&bases, &loras, Strictness::Lenient) else { return Ok(()) };
+        for source in &merged.sources {
+            for name in source.touched() {
+                if let Ok(tensor) = source.tensor(name) {
+                    prop_assert!(tensor.to_f32().iter().all(|x| x.is_finite()));
+                }
+            }
+        }
+    }
+
+    /// Bytes that are no file.
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lora.safetensors");
+        std::fs::write(&path, bytes).unwrap();
+        let error = LoraFile::open(&path).unwrap_err().to_string();
+        prop_assert!(error.contains("lora.safetensors"), "{}", error);
+    }
+}
+
+#[test]
+fn the_same_file_twice_counts_twice() {
+    let file = lora(memory([(DOWN, some(&[2, 5])), (UP, some(&[6, 2]))]), 1.0);
+    let merged = merge(&[unet(base())], &[file.clone(), file], Strictness::Strict).unwrap();
+    // 0.25 + 2 · (2 · 0.25 · 0.25)
+    assert!(merged.sources[0].tensor("a.weight").unwrap().to_f32().iter().all(|&x| x == 0.5));
+}
