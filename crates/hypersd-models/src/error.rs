@@ -34,6 +34,40 @@ pub enum Error {
         /// Why the network needs it.
         reason: &'static str,
     },
+    /// A tokenizer file is not what its name says.
+    #[error("{file}: expected {expected}, found {found}")]
+    TokenizerFile {
+        /// The file's name in a `tokenizer` folder.
+        file: &'static str,
+        /// What a right file has there.
+        expected: String,
+        /// What this one has.
+        found: String,
+    },
+    /// The tokenizer could not split a text.
+    #[error("the tokenizer failed on a text of {length} bytes: {source}")]
+    Tokenize {
+        /// Size of the text in bytes.
+        length: usize,
+        /// What the `tokenizers` crate said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Token ids that the text encoder has no embedding for, or no ids at all.
+    #[error("token ids: expected {expected}, found {found}")]
+    TokenIds {
+        /// What the encoder takes.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+    /// More layers to skip than the text encoder has.
+    #[error("clip_skip: expected 0 to {layers}, found {found}")]
+    ClipSkip {
+        /// The encoder's number of layers.
+        layers: usize,
+        /// What was asked for.
+        found: usize,
+    },
     /// Reading or loading failed.
     #[error(transparent)]
     Core(#[from] hypersd_core::Error),
