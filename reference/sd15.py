@@ -13,7 +13,7 @@ from diffusers import PNDMScheduler, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
 ROOT = Path(__file__).parent.parent
-MERGES = ROOT / "crates/hypersd-models/data/merges.txt"
+MERGES = ROOT / "crates/hypersd-models/data/clip-merges.txt"
 
 # Both libraries report progress and warn about things that are meant to be so.
 for library in (diffusers, transformers):
