@@ -1,0 +1,62 @@
+//! Times the kernels on shapes of Stable Diffusion 1.5: `cargo run --release -p hypersd-kernels --example speed [name]`.
+//!
+//! Set `RAYON_NUM_THREADS=1` and compare GFLOP/s with the peak of one core when other programs share the machine.
+
+#![expect(clippy::print_stdout, reason = "examples print")]
+
+use std::{env, hint::black_box, time::Instant};
+
+use hypersd_kernels::{
+    Activation, Affine, LinearShape, Planes, Weights, geglu, group_norm, instruction_set, linear,
+};
+
+/// The median time of a few calls, in milliseconds, printed with the rate at `gflop` per call.
+fn time(name: &str, gflop: f64, mut call: impl FnMut()) {
+    if env::args().nth(1).is_some_and(|wanted| !name.contains(&wanted)) {
+        return;
+    }
+    call();
+    let mut times: Vec<f64> = (0..7)
+        .map(|_| {
+            let start = Instant::now();
+            call();
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!("{name:32} {:9.2} ms (best {:9.2}) {:8.1} GFLOP/s", times[3], times[0], gflop / times[0] * 1e3);
+}
+
+fn values(len: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.0).collect()
+}
+
+fn main() {
+    println!("{}, {} threads", instruction_set(), rayon::current_num_threads());
+    let mut out = Vec::new();
+    for (rows, inputs, outputs) in [
+        (4096, 320, 320),
+        (4096, 320, 2560),
+        (1024, 2560, 640),
+        (256, 1280, 1280),
+        (77, 768, 1280),
+        (1, 320, 1280),
+    ] {
+        let (x, w, bias) = (values(rows * inputs), values(inputs * outputs), values(outputs));
+        let shape = LinearShape { rows, inputs, outputs };
+        let gflop = 2e-9 * (rows * inputs * outputs) as f64;
+        time(&format!("linear {rows}x{inputs}x{outputs}"), gflop, || {
+            linear(black_box(&x), Weights::F32(&w), Some(&bias), None, shape, &mut out);
+        });
+    }
+    for (channels, side) in [(320, 64), (128, 512)] {
+        let x = values(channels * side * side);
+        let affine = Affine { gamma: &vec![1.0; channels], beta: &vec![0.0; channels], eps: 1e-5 };
+        time(&format!("group_norm+silu {channels}@{side}"), 0.0, || {
+            let x = Planes::new(black_box(&x), [1, channels, side, side]);
+            group_norm(x, 32, affine, Activation::Silu, &mut out);
+        });
+    }
+    let x = values(4096 * 2560);
+    time("geglu 4096x1280", 0.0, || geglu(black_box(&x), 1280, &mut out));
+}

@@ -1,0 +1,168 @@
+//! The linear layer.
+
+#![expect(unsafe_code, reason = "tasks write disjoint blocks of one output")]
+
+use crate::{
+    Weights,
+    gemm::{PANEL, Product, depth_chunks},
+    output::{Out, fill, parallel, share},
+    scratch::Scratch,
+    simd::{Kernel, Simd, dispatch},
+};
+
+/// Panels of weights that one task packs and multiplies: 128 columns.
+const TASK_PANELS: usize = 8;
+/// Rows of one task: enough to make its packing cheap.
+const TASK_ROWS: usize = 512;
+/// Rows multiplied with all panels of a task in turn: few enough to stay in the second-level cache.
+const CACHED_ROWS: usize = 96;
+
+/// The extents of a linear layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinearShape {
+    /// Rows of the input: batch times tokens.
+    pub rows: usize,
+    /// Values per input row.
+    pub inputs: usize,
+    /// Values per output row.
+    pub outputs: usize,
+}
+
+/// `out [rows, outputs] = x [rows, inputs] · weights [inputs, outputs] + bias [outputs] + residual [rows, outputs]`.
+///
+/// `out` is overwritten; its capacity is used again.
+///
+/// # Panics
+/// If a slice has not the extent that `shape` gives it.
+pub fn linear(
+    x: &[f32],
+    weights: Weights<'_>,
+    bias: Option<&[f32]>,
+    residual: Option<&[f32]>,
+    shape: LinearShape,
+    out: &mut Vec<f32>,
+) {
+    let LinearShape { rows, inputs, outputs } = shape;
+    assert_eq!(x.len(), rows * inputs, "x is [rows, inputs] of {shape:?}");
+    assert_eq!(weights.len(), inputs * outputs, "weights are [inputs, outputs] of {shape:?}");
+    assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs] of {shape:?}");
+    assert!(residual.is_none_or(|r| r.len() == rows * outputs), "residual is [rows, outputs] of {shape:?}");
+
+    let row_tasks = rows.div_ceil(TASK_ROWS);
+    let panels = outputs.div_ceil(PANEL);
+    let column_tasks = panels.div_ceil(TASK_PANELS);
+    let write = |out: Out<'_>| {
+        parallel(row_tasks * column_tasks, |task| {
+            let block = Block {
+                rows: share(rows, row_tasks, task % row_tasks),
+                panels: share(panels, column_tasks, task / row_tasks),
+            };
+            block.compute(x, weights, bias, residual, shape, out);
+        });
+    };
+    // SAFETY: the blocks cover all rows and all columns, and each writes all of its own.
+    unsafe { fill(out, rows * outputs, write) };
+}
+
+/// The part of the output that one task computes.
+struct Block {
+    rows: std::ops::Range<usize>,
+    panels: std::ops::Range<usize>,
+}
+
+impl Block {
+    fn compute(
+        &self,
+        x: &[f32],
+        weights: Weights<'_>,
+        bias: Option<&[f32]>,
+        residual: Option<&[f32]>,
+        shape: LinearShape,
+        out: Out<'_>,
+    ) {
+        let LinearShape { inputs, outputs, .. } = shape;
+        let columns = self.panels.start * PANEL..(self.panels.end * PANEL).min(outputs);
+        let chunks = depth_chunks(inputs);
+        let mut packed = Scratch::take(self.panels.len() * inputs.div_ceil(chunks) * PANEL);
+        for chunk in 0..chunks {
+            let depth = share(inputs, chunks, chunk);
+            pack(weights, outputs, depth.clone(), columns.clone(), &mut packed);
+            for start in self.rows.clone().step_by(CACHED_ROWS) {
+                let rows = start..(start + CACHED_ROWS).min(self.rows.end);
+                let product = Product {
+                    m: rows.len(),
+                    n: columns.len(),
+                    k: depth.len(),
+                    a: x[start * inputs + depth.start..].as_ptr(),
+                    a_stride: inputs,
+                    b: packed.as_ptr(),
+                    panel_stride: depth.len() * PANEL,
+                    c: out.at(start * outputs + columns.start, (rows.len() - 1) * outputs + columns.len()),
+                    c_stride: outputs,
+                    accumulate: chunk > 0,
+                };
+                // SAFETY: x has these rows and depths, `packed` these panels; this block of `out` is this task's.
+                unsafe { product.run() };
+                if chunk + 1 == chunks && (bias.is_some() || residual.is_some()) {
+                    for row in rows {
+                        let at = row * outputs + columns.start;
+                        // SAFETY: the product has written these values, and they are this task's.
+                        let values = unsafe {
+                            std::slice::from_raw_parts_mut(out.at(at, columns.len()), columns.len())
+                        };
+                        let bias = bias.map(|bias| &bias[columns.clone()]);
+                        dispatch(AddTo {
+                            values,
+                            terms: [bias, residual.map(|r| &r[at..at + columns.len()])],
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies the rows `depth` and the columns `columns` of `weights [_, outputs]` to panels `[depth][16]`, the last one
+/// filled up with zeros.
+fn pack(
+    weights: Weights<'_>,
+    outputs: usize,
+    depth: std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
+    packed: &mut [f32],
+) {
+    let panel_stride = depth.len() * PANEL;
+    let mut buffer = [0.0; TASK_PANELS * PANEL];
+    for (p, row) in depth.enumerate() {
+        let values = weights.read(row * outputs + columns.start, &mut buffer[..columns.len()]);
+        let (whole, rest) = values.as_chunks::<PANEL>();
+        for (panel, values) in whole.iter().enumerate() {
+            let at = panel * panel_stride + p * PANEL;
+            packed[at..at + PANEL].copy_from_slice(values);
+        }
+        if !rest.is_empty() {
+            let at = whole.len() * panel_stride + p * PANEL;
+            packed[at..at + rest.len()].copy_from_slice(rest);
+            packed[at + rest.len()..at + PANEL].fill(0.0);
+        }
+    }
+}
+
+/// Adds rows to a row.
+struct AddTo<'a> {
+    values: &'a mut [f32],
+    terms: [Option<&'a [f32]>; 2],
+}
+
+impl Kernel for AddTo<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for term in self.terms.into_iter().flatten() {
+            for (value, term) in self.values.iter_mut().zip(term) {
+                *value += term;
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Vectors of f32 and the choice of instruction set.
+//!
+//! A kernel is written once, as a struct of arguments with a [`Kernel::run`] generic over [`Simd`]. [`dispatch`] runs
+//! it with the widest instruction set that this processor has. Everything below `run` is `#[inline(always)]`, so that
+//! it ends up inside the one function per instruction set that carries `#[target_feature]`; hence a kernel is a leaf:
+//! it starts no threads, it runs inside them.
+
+#![expect(
+    unsafe_code,
+    reason = "vector loads and stores go through pointers, and dispatch enters target_feature functions"
+)]
+
+use std::sync::OnceLock;
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+pub(crate) use portable::Portable;
+
+/// What kernels need of an instruction set: vectors of `LANES` f32 and a few operations on them.
+///
+/// A value of an implementing type is the proof that this processor has the instructions.
+pub(crate) trait Simd: Copy {
+    /// `LANES` values of f32.
+    type V: Copy;
+    /// 8 or 16: it divides [`PANEL`](crate::gemm::PANEL).
+    const LANES: usize;
+    /// Rows of the matrix product's register tile, see [`gemm`](crate::gemm).
+    const ROWS: usize;
+
+    fn splat(self, value: f32) -> Self::V;
+    /// # Safety
+    /// `from` is valid for reads of `LANES` values.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+    /// # Safety
+    /// `to` is valid for writes of `LANES` values.
+    unsafe fn store(self, to: *mut f32, value: Self::V);
+
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where the processor can.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The smaller, `b` if either is NaN.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The larger, `b` if either is NaN.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The nearest integer, ties to even, for |a| < 2^22.
+    fn round(self, a: Self::V) -> Self::V;
+    /// 2^n for integral n in [-127, 128]: 0 at -127, infinite at 128; anything for NaN.
+    fn power_of_two(self, n: Self::V) -> Self::V;
+    /// The sum of the lanes.
+    fn sum(self, a: Self::V) -> f32;
+    /// The largest lane.
+    fn largest(self, a: Self::V) -> f32;
+
+    /// Transposes 8 rows of 8 values.
+    ///
+    /// # Safety
+    /// The rows `from + i * from_stride` are valid for reads of 8 values and the rows `to + i * to_stride` for writes
+    /// of 8, for i in 0..8.
+    unsafe fn transpose8(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+}
+
+/// A computation that any instruction set can run.
+pub(crate) trait Kernel {
+    /// What it returns.
+    type Output;
+    /// Runs it. Implementations are `#[inline(always)]`.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The instruction sets kernels are compiled for.
+#[derive(Clone, Copy)]
+enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(x86::Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(x86::Avx2),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon),
+    #[cfg(not(target_arch = "aarch64"))]
+    Portable(Portable),
+}
+
+impl Isa {
+    fn best() -> Self {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(Self::detect)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn detect() -> Self {
+        match (x86::Avx512::detect(), x86::Avx2::detect()) {
+            _ if cfg!(miri) => Self::Portable(Portable),
+            (Some(simd), _) => Self::Avx512(simd),
+            (None, Some(simd)) => Self::Avx2(simd),
+            (None, None) => Self::Portable(Portable),
+        }
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn detect() -> Self {
+        Self::Neon(neon::Neon::baseline())
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    fn detect() -> Self {
+        Self::Portable(Portable)
+    }
+}
+
+/// The name of the instruction set in use: "avx512", "avx2", "neon" or "portable".
+#[must_use]
+pub fn instruction_set() -> &'static str {
+    match Isa::best() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(_) => "avx512",
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(_) => "avx2",
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon(_) => "neon",
+        #[cfg(not(target_arch = "aarch64"))]
+        Isa::Portable(_) => "portable",
+    }
+}
+
+/// Runs `kernel` with the best instruction set of this processor.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    match Isa::best() {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(simd) => simd.enter(kernel),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(simd) => simd.enter(kernel),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon(simd) => kernel.run(simd), // baseline on aarch64
+        #[cfg(not(target_arch = "aarch64"))]
+        Isa::Portable(simd) => kernel.run(simd),
+    }
+}

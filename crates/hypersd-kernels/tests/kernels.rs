@@ -1,0 +1,8 @@
+//! Every kernel against a plain f64 computation, over random and awkward shapes.
+
+mod kernels {
+    mod elementwise;
+    mod linear;
+    mod norm;
+    mod reference;
+}

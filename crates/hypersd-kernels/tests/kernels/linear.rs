@@ -1,0 +1,107 @@
+use half::{bf16, f16};
+use hypersd_kernels::{LinearShape, Weights, linear};
+use proptest::prelude::*;
+
+use super::reference::{random, relative_l2, same_for_any_number_of_threads};
+
+/// f32 sums of products of up to a few thousand terms.
+const TOLERANCE: f64 = 2e-6;
+
+fn expected(x: &[f32], w: &[f32], bias: &[f32], residual: &[f32], shape: LinearShape) -> Vec<f64> {
+    let LinearShape { rows, inputs, outputs } = shape;
+    let mut out = Vec::with_capacity(rows * outputs);
+    for row in 0..rows {
+        for column in 0..outputs {
+            let dot: f64 = (0..inputs)
+                .map(|i| f64::from(x[row * inputs + i]) * f64::from(w[i * outputs + column]))
+                .sum();
+            out.push(dot + f64::from(bias[column]) + f64::from(residual[row * outputs + column]));
+        }
+    }
+    out
+}
+
+fn check(shape: LinearShape) {
+    let LinearShape { rows, inputs, outputs } = shape;
+    let (x, w) = (random(rows * inputs, 1), random(inputs * outputs, 2));
+    let (bias, residual) = (random(outputs, 3), random(rows * outputs, 4));
+    // A buffer with a past: its contents must not matter.
+    let mut out = vec![f32::NAN; 7];
+    linear(&x, Weights::F32(&w), Some(&bias), Some(&residual), shape, &mut out);
+    let error = relative_l2(&out, &expected(&x, &w, &bias, &residual, shape));
+    assert!(error <= TOLERANCE, "{shape:?}: {error:e}");
+}
+
+#[test]
+fn shapes_of_the_networks_and_their_tails() {
+    for (rows, inputs, outputs) in [
+        (77, 768, 320),
+        (64, 320, 1280),
+        (1, 320, 1280),
+        (2, 1280, 640),
+        (600, 40, 24),
+        (13, 1000, 17),
+        (1, 1, 1),
+    ] {
+        check(LinearShape { rows, inputs, outputs });
+    }
+}
+
+#[test]
+fn nothing_to_sum_or_to_write_is_no_special_case() {
+    for (rows, inputs, outputs) in [(3, 0, 5), (0, 3, 5), (3, 5, 0)] {
+        check(LinearShape { rows, inputs, outputs });
+    }
+}
+
+#[test]
+fn half_precision_weights_are_widened_exactly() {
+    let shape = LinearShape { rows: 9, inputs: 500, outputs: 150 };
+    let x = random(shape.rows * shape.inputs, 5);
+    let w = random(shape.inputs * shape.outputs, 6);
+    let (mut narrow, mut wide) = (Vec::new(), Vec::new());
+
+    let half: Vec<f16> = w.iter().map(|&w| f16::from_f32(w)).collect();
+    let widened: Vec<f32> = half.iter().map(|w| w.to_f32()).collect();
+    linear(&x, Weights::F16(&half), None, None, shape, &mut narrow);
+    linear(&x, Weights::F32(&widened), None, None, shape, &mut wide);
+    assert_eq!(narrow, wide);
+
+    let brain: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+    let widened: Vec<f32> = brain.iter().map(|w| w.to_f32()).collect();
+    linear(&x, Weights::BF16(&brain), None, None, shape, &mut narrow);
+    linear(&x, Weights::F32(&widened), None, None, shape, &mut wide);
+    assert_eq!(narrow, wide);
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let shape = LinearShape { rows: 1100, inputs: 400, outputs: 300 };
+    let (x, w) = (random(shape.rows * shape.inputs, 7), random(shape.inputs * shape.outputs, 8));
+    same_for_any_number_of_threads(|| {
+        let mut out = Vec::new();
+        linear(&x, Weights::F32(&w), None, Some(&x[..shape.rows * shape.outputs]), shape, &mut out);
+        out
+    });
+}
+
+#[test]
+fn a_nan_stays_in_its_row() {
+    let shape = LinearShape { rows: 14, inputs: 33, outputs: 35 };
+    let mut x = random(shape.rows * shape.inputs, 9);
+    x[4 * shape.inputs + 3] = f32::NAN;
+    let w = random(shape.inputs * shape.outputs, 10);
+    let mut out = Vec::new();
+    linear(&x, Weights::F32(&w), None, None, shape, &mut out);
+    for (row, values) in out.chunks(shape.outputs).enumerate() {
+        assert!(values.iter().all(|value| value.is_nan() == (row == 4)), "row {row}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_shape(rows in 0usize..40, inputs in 0usize..90, outputs in 0usize..70) {
+        check(LinearShape { rows, inputs, outputs });
+    }
+}
