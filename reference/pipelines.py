@@ -60,7 +60,8 @@ DEFAULTS = dict(
     batch=1,
     record=[],
 )
-LONG = ", ".join(f"{a} {b}" for a in ("a red", "an old", "one glowing") for b in "cat dog tree river tower cloud".split())
+THINGS = ("cat", "dog", "tree", "river", "tower", "cloud")
+LONG = ", ".join(f"{kind} {thing}" for kind in ("a red", "an old", "one glowing") for thing in THINGS)  # 106 tokens
 UNICODE = "Ein süßes Kätzchen, 水彩画の猫 🐈‍⬛, кот  в\tсапогах — 3½ naïve “quotes”!!"
 TCD_UNIFIED = dict(scheduler="tcd", eta=1.0)
 CFG = dict(lora=None, spacing="leading", guidance=7.5)
@@ -102,7 +103,12 @@ CASES = {
     "taesd": dict(TCD_UNIFIED, vae="taesd", steps=1),
     "taesd-batch-2": dict(vae="taesd", spacing="trailing", batch=2, width=64, height=64),
 }
-RECORD = {"ddim-4": ["steps", "context"], "tcd-4-eta-0.3": ["steps"], "cfg-negative": ["steps"], "dpmpp-2m-5": ["steps"]}
+RECORD = {
+    "ddim-4": ["steps", "context"],
+    "tcd-4-eta-0.3": ["steps"],
+    "cfg-negative": ["steps"],
+    "dpmpp-2m-5": ["steps"],
+}
 
 
 def main():
@@ -112,7 +118,8 @@ def main():
     for case in cases:
         tensors = run(**case)
         spread, clipped = judge(tensors["pixels"])
-        print(f"{case['name']:20} latents {tensors['latents'].std():5.2f}  pixels {spread:5.1f}, {clipped:5.1%} clipped ", end="")
+        deviation = tensors["latents"].std()
+        print(f"latents' deviation {deviation:.2f}, pixels' {spread:.1f}, {clipped:.1%} clipped: ", end="")
         save(OUT / f"{case['name']}.safetensors", tensors)
     (OUT / "cases.json").write_text(json.dumps(cases, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -152,7 +159,8 @@ def run(name, prompt, negative, lora, vae, scheduler, spacing, karras, seed, wid
         ).images
 
     latents = generate("latent")
-    tensors = {"noise": torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(seed)), "latents": latents}
+    noise = torch.randn(latents.shape, generator=torch.Generator("cpu").manual_seed(seed))
+    tensors = {"noise": noise, "latents": latents}
     if "steps" in record:
         tensors["steps"] = torch.stack(steps)
     if "context" in record:
@@ -162,7 +170,7 @@ def run(name, prompt, negative, lora, vae, scheduler, spacing, karras, seed, wid
 
 
 def judge(pixels):
-    """Spread and share of clipped bytes; a picture that is flat or mostly clipped would compare nothing."""
+    """Deviation and share of clipped bytes; a picture that is flat or mostly clipped would compare nothing."""
     spread = pixels.float().std().item()
     clipped = ((pixels == 0) | (pixels == 255)).float().mean().item()
     assert spread > 25 and clipped < 0.1, (spread, clipped)
