@@ -1,1 +1,24 @@
-//! Stable Diffusion pictures in one to eight steps.
+#![doc = include_str!("../README.md")]
+
+mod decoder;
+mod denoise;
+mod error;
+mod guidance;
+mod latents;
+mod open;
+mod pipeline;
+mod prompt;
+mod request;
+mod sampling;
+mod size;
+
+pub use burn::tensor::{Device, FloatDType, Tensor};
+pub use hypersd_core::{Image, Rng};
+pub use hypersd_lora::LoraReport;
+pub use hypersd_schedulers::{Algorithm, Spacing, StepsOrTimesteps as Steps};
+
+pub use denoise::{Denoised, Denoising};
+pub use error::Error;
+pub use open::PipelineBuilder;
+pub use pipeline::{Pipeline, save_latents};
+pub use request::Request;

@@ -1,4 +1,48 @@
-//! Weight files, host tensors, torch-exact noise and images for hypersd.
+//! Weight files, host tensors, torch-exact noise and images for [hypersd](https://docs.rs/hypersd).
+//!
+//! What every other crate of the workspace needs and nothing that knows a model or an algorithm:
+//!
+//! - **Weights** are a stack of sources. A [`TensorSource`] has names and gives tensors: a mapped
+//!   [`SafetensorsFile`] is one, its shards ([`ShardedFile`]) are one, and so is a source over another, under other
+//!   names ([`Renamed`]) or with something merged in. [`ModelFolder`] finds the files of a saved pipeline.
+//! - **[`load`]** puts any source into any Burn module, strictly: all that does not fit is one [`Mismatch`].
+//! - **[`Noise`]** gives the numbers that torch's generators give for a seed.
+//! - **[`Image`]** reads, resizes and writes RGB pictures with the rounding of Pillow and diffusers.
+//!
+//! ```
+//! use burn::{nn::LinearConfig, tensor::{Device, FloatDType}};
+//! use hypersd_core::{HostTensor, LoadOptions, MemorySource, load};
+//!
+//! let device = Device::flex();
+//! let options = LoadOptions { device: device.clone(), dtype: FloatDType::F32, ignore: &[] };
+//! let layer = || LinearConfig::new(2, 1).with_bias(false).init(&device);
+//!
+//! // A file keeps the matrix of a linear layer as [out, in], Burn as [in, out].
+//! let file = |name: &str| -> MemorySource {
+//!     [(name.to_string(), HostTensor::from_f32([1, 2], vec![0.5, -1.0]))].into_iter().collect()
+//! };
+//! let loaded = load(layer(), &file("weight"), &options)?;
+//! assert_eq!(loaded.weight.val().dims(), [2, 1]);
+//!
+//! // Nothing is left to chance: a name that does not fit is an error that says which was meant.
+//! let error = load(layer(), &file("weights"), &options).unwrap_err();
+//! assert!(error.to_string().contains("weight (nearest: weights)"));
+//! # Ok::<(), hypersd_core::Error>(())
+//! ```
+//!
+//! The folder of a model gives the same sources:
+//!
+//! ```no_run
+//! use hypersd_core::{ModelFolder, TensorSource, Variant};
+//!
+//! let model = ModelFolder::open("stable-diffusion-v1-5")?;
+//! if let Some(unet) = model.component("unet")? {
+//!     let config: serde_json::Value = unet.config()?;
+//!     let weights = unet.weights(&Variant::Named("fp16".to_string()))?;
+//!     assert!(weights.info("conv_in.weight").is_some(), "{config}");
+//! }
+//! # Ok::<(), hypersd_core::Error>(())
+//! ```
 
 mod error;
 mod file;
@@ -13,6 +57,7 @@ mod noise;
 mod renamed;
 mod sharded;
 mod source;
+mod write;
 
 pub use error::{Error, Mismatch};
 pub use file::SafetensorsFile;
@@ -25,3 +70,4 @@ pub use noise::{Noise, Rng};
 pub use renamed::Renamed;
 pub use sharded::ShardedFile;
 pub use source::{SharedSource, TensorSource};
+pub use write::save_safetensors;

@@ -1,10 +1,9 @@
 //! Images in files: PNG and JPEG in, PNG out.
 
 use std::{
-    fs::{self, File},
-    io::{self, BufReader, Write},
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    fs::File,
+    io::{self, BufReader},
+    path::Path,
 };
 
 use image::{
@@ -13,7 +12,7 @@ use image::{
 };
 
 use super::Image;
-use crate::error::Error;
+use crate::{error::Error, write::write_whole};
 
 impl Image {
     /// Reads a PNG or JPEG file, whatever its name.
@@ -112,26 +111,4 @@ fn unreadable(path: &Path, error: Unreadable) -> Error {
 
 fn format_error(path: &Path, expected: &str, found: String) -> Error {
     Error::Format { origin: path.display().to_string(), expected: expected.into(), found }
-}
-
-/// Writes a file that is never seen half-written.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let temporary = temporary_name(path);
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // Best effort: the error that matters is the one that is reported.
-        let _ = fs::remove_file(&temporary);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
-        Error::Io { path: folder.unwrap_or(path).to_path_buf(), source }
-    })
-}
-
-/// Hidden, in the same folder (a rename cannot cross file systems), and this call's own.
-fn temporary_name(path: &Path) -> PathBuf {
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!(".{name}.{}-{call}.part", std::process::id()))
 }

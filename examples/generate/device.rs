@@ -1,0 +1,54 @@
+//! From the names of the command line to a Burn device and type.
+
+use hypersd::{Device, FloatDType};
+
+use crate::options::{DeviceName, DtypeName};
+
+/// A device whose backend this program was built without.
+#[derive(Debug)]
+pub(crate) struct NotCompiledIn(&'static str);
+
+impl std::fmt::Display for NotCompiledIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(name) = self;
+        write!(f, "--device {name}: this program was built without it; build with `cargo run --features {name} …`")
+    }
+}
+
+impl std::error::Error for NotCompiledIn {}
+
+/// The device, and the type to compute in: f32 on the CPU, f16 elsewhere, unless said otherwise.
+pub(crate) fn choose(
+    name: DeviceName,
+    dtype: Option<DtypeName>,
+) -> Result<(Device, FloatDType), NotCompiledIn> {
+    let dtype = match dtype {
+        Some(DtypeName::F32) => FloatDType::F32,
+        Some(DtypeName::F16) => FloatDType::F16,
+        Some(DtypeName::Bf16) => FloatDType::BF16,
+        None if name == DeviceName::Cpu => FloatDType::F32,
+        None => FloatDType::F16,
+    };
+    Ok((device(name)?, dtype))
+}
+
+fn device(name: DeviceName) -> Result<Device, NotCompiledIn> {
+    match name {
+        #[cfg(feature = "flex")]
+        DeviceName::Cpu => Ok(Device::flex()),
+        #[cfg(not(feature = "flex"))]
+        DeviceName::Cpu => Err(NotCompiledIn("flex")),
+        #[cfg(feature = "vulkan")]
+        DeviceName::Vulkan => Ok(Device::vulkan(Default::default())),
+        #[cfg(not(feature = "vulkan"))]
+        DeviceName::Vulkan => Err(NotCompiledIn("vulkan")),
+        #[cfg(feature = "wgpu")]
+        DeviceName::Wgpu => Ok(Device::wgpu(Default::default())),
+        #[cfg(not(feature = "wgpu"))]
+        DeviceName::Wgpu => Err(NotCompiledIn("wgpu")),
+        #[cfg(feature = "cuda")]
+        DeviceName::Cuda => Ok(Device::cuda(0)),
+        #[cfg(not(feature = "cuda"))]
+        DeviceName::Cuda => Err(NotCompiledIn("cuda")),
+    }
+}

@@ -1,0 +1,190 @@
+//! The command line: what may be said, and what cannot be right before a model is opened.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use clap::{Parser, ValueEnum};
+use hypersd::{Algorithm, Request, Rng, Spacing, Steps};
+
+/// Draws a picture from a prompt.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Options {
+    /// The text to draw
+    #[arg(default_value = "a photo of a cat")]
+    pub(crate) prompt: String,
+
+    /// A model in diffusers' folder layout
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Replaces the UNet
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(crate) unet: Option<PathBuf>,
+    /// Replaces the VAE (a KL VAE or a TAESD)
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(crate) vae: Option<PathBuf>,
+    /// A LoRA to merge, with its weight; repeatable, merged in the order given
+    #[arg(long = "lora", value_name = "FILE[=WEIGHT]")]
+    pub(crate) loras: Vec<Lora>,
+
+    /// The scheduler [default: the model's own, else ddim]
+    #[arg(long, value_name = "ddim|tcd|lcm|euler|euler-a|dpmpp-2m")]
+    scheduler: Option<Algorithm>,
+    /// How timesteps are spaced [default: as the model's configuration says]
+    #[arg(long, value_name = "leading|trailing|linspace")]
+    spacing: Option<Spacing>,
+    /// Inference steps [default: 4]
+    #[arg(long, value_name = "N", conflicts_with = "timesteps")]
+    steps: Option<usize>,
+    /// Explicit timesteps, instead of --steps
+    #[arg(long, value_name = "T,T,…", value_delimiter = ',')]
+    timesteps: Option<Vec<usize>>,
+    /// Stochasticity, for the schedulers that have one [default: the scheduler's]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    eta: Option<f64>,
+    /// Classifier-free guidance scale; at or below 1 there is no unconditional pass
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    guidance: f64,
+    /// Negative prompt
+    #[arg(long, value_name = "TEXT")]
+    negative: Option<String>,
+
+    /// Same seed, same picture
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Whose noise the seed stands for
+    #[arg(long, value_enum, default_value_t = RngName::TorchCpu)]
+    rng: RngName,
+    /// Width in pixels, a multiple of 8 [default: the model's]
+    #[arg(long, value_name = "PX")]
+    width: Option<usize>,
+    /// Height in pixels, a multiple of 8 [default: the model's]
+    #[arg(long, value_name = "PX")]
+    height: Option<usize>,
+    /// Pictures in one call
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: usize,
+
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    pub(crate) device: DeviceName,
+    /// Compute type [default: f32 on the cpu, f16 elsewhere]
+    #[arg(long, value_enum)]
+    pub(crate) dtype: Option<DtypeName>,
+
+    /// Where the picture goes; with a batch, -0, -1, … goes before the extension
+    #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = png)]
+    output: PathBuf,
+    /// Writes the final latents as safetensors: one f32 tensor `latents` [B, 4, H/8, W/8]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) latents_out: Option<PathBuf>,
+}
+
+impl Options {
+    /// The request that the options describe.
+    pub(crate) fn request(&self) -> Request {
+        let steps = match &self.timesteps {
+            Some(timesteps) => Steps::Timesteps(timesteps.clone()),
+            None => Steps::Steps(self.steps.unwrap_or(4)),
+        };
+        Request {
+            prompt: self.prompt.clone(),
+            negative: self.negative.clone(),
+            seed: self.seed,
+            rng: self.rng.into(),
+            width: self.width,
+            height: self.height,
+            batch: self.batch,
+            scheduler: self.scheduler,
+            spacing: self.spacing,
+            karras: None,
+            steps,
+            eta: self.eta,
+            guidance: self.guidance,
+        }
+    }
+
+    /// Every file that will be written.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = PathBuf> {
+        (0..self.batch).map(|index| self.output(index)).chain(self.latents_out.clone())
+    }
+
+    /// Where picture `index` goes.
+    pub(crate) fn output(&self, index: usize) -> PathBuf {
+        if self.batch == 1 {
+            return self.output.clone();
+        }
+        let stem = self.output.file_stem().unwrap_or_default().to_string_lossy();
+        let name = match self.output.extension() {
+            Some(extension) => format!("{stem}-{index}.{}", extension.to_string_lossy()),
+            None => format!("{stem}-{index}"),
+        };
+        self.output.with_file_name(name)
+    }
+}
+
+/// A LoRA file and the weight it is merged with.
+#[derive(Debug, Clone)]
+pub(crate) struct Lora {
+    pub(crate) path: PathBuf,
+    pub(crate) weight: f32,
+}
+
+impl FromStr for Lora {
+    type Err = String;
+
+    /// `FILE` or `FILE=WEIGHT`. A file name may itself hold `=`, so a file of the whole name comes first.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.rsplit_once('=') {
+            Some((path, weight)) if !Path::new(text).exists() => match weight.parse::<f32>() {
+                Ok(weight) if weight.is_finite() => Ok(Self { path: path.into(), weight }),
+                _ => Err(format!("expected FILE or FILE=WEIGHT with a finite weight, found the weight {weight:?}")),
+            },
+            _ => Ok(Self { path: text.into(), weight: 1.0 }),
+        }
+    }
+}
+
+/// The name of a picture to write.
+fn png(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension() {
+        Some(extension) if extension.eq_ignore_ascii_case("png") => Ok(path),
+        _ => Err("expected a name that ends in .png".into()),
+    }
+}
+
+/// `--rng`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RngName {
+    TorchCpu,
+    TorchCuda,
+}
+
+impl From<RngName> for Rng {
+    fn from(name: RngName) -> Self {
+        match name {
+            RngName::TorchCpu => Self::TorchCpu,
+            RngName::TorchCuda => Self::TorchCuda,
+        }
+    }
+}
+
+/// `--device`.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum DeviceName {
+    Cpu,
+    Vulkan,
+    Wgpu,
+    Cuda,
+}
+
+/// `--dtype`.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum DtypeName {
+    F32,
+    F16,
+    Bf16,
+}

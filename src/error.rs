@@ -1,0 +1,49 @@
+//! What can go wrong between a request and a picture.
+
+use hypersd_core::Error as Core;
+
+/// What can go wrong between a request and a picture, split by whose fault it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A field of the [`Request`](crate::Request), or an option of the builder, that cannot be right.
+    #[error("{option}: expected {expected}, found {found}")]
+    Request {
+        /// The field.
+        option: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it was.
+        found: String,
+    },
+    /// A scheduler cannot do what the request asks for.
+    #[error(transparent)]
+    Scheduler(#[from] hypersd_schedulers::Error),
+    /// A file of the model, or a picture.
+    #[error(transparent)]
+    Weights(#[from] Core),
+    /// A LoRA file.
+    #[error(transparent)]
+    Lora(#[from] hypersd_lora::Error),
+    /// A tokenizer's files, a network's configuration, or its inputs.
+    #[error(transparent)]
+    Model(#[from] hypersd_models::Error),
+    /// A model folder that hypersd cannot run, and why.
+    #[error("{origin}: {found}; {instead}")]
+    Unsupported {
+        /// The folder or file.
+        origin: String,
+        /// What it is.
+        found: String,
+        /// What to do instead.
+        instead: String,
+    },
+}
+
+impl Error {
+    /// Whether the request is at fault rather than a file: no other file would make it right.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        matches!(self, Self::Request { .. } | Self::Scheduler(_) | Self::Weights(Core::Argument { .. }))
+    }
+}

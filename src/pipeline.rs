@@ -1,0 +1,129 @@
+//! A loaded model, and the way from a request to pictures.
+
+use std::path::Path;
+
+use burn::tensor::{Device, FloatDType, Tensor};
+use hypersd_core::{HostTensor, Image, Noise, save_safetensors};
+use hypersd_lora::LoraReport;
+use hypersd_models::unet::UNet;
+
+use crate::{
+    Error, PipelineBuilder, Request,
+    decoder::Decoder,
+    denoise::{Denoising, NoiseSource},
+    guidance::Guided,
+    prompt::TextEncoder,
+    request::VAE_SCALE,
+    sampling::Sampling,
+};
+
+/// A loaded Stable Diffusion model on one device.
+#[derive(Debug)]
+pub struct Pipeline {
+    pub(crate) text: TextEncoder,
+    pub(crate) unet: UNet,
+    pub(crate) decoder: Decoder,
+    pub(crate) sampling: Sampling,
+    /// Height and width in pixels that a request without them gets.
+    pub(crate) native_size: [usize; 2],
+    pub(crate) lora_reports: Vec<LoraReport>,
+    pub(crate) device: Device,
+}
+
+impl Pipeline {
+    /// Opens a model folder in diffusers' layout: configurations are read, weights are not.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] for a folder that cannot be read, [`Error::Unsupported`] for a model that hypersd does
+    /// not run.
+    pub fn open(path: impl AsRef<Path>) -> Result<PipelineBuilder, Error> {
+        PipelineBuilder::open(path.as_ref())
+    }
+
+    /// Draws the pictures of a request: [`denoise`](Self::denoise) to the end, then [`decode`](Self::decode).
+    ///
+    /// # Errors
+    /// As those two.
+    pub fn generate(&self, request: &Request) -> Result<Vec<Image>, Error> {
+        let x = self.latents(request)?;
+        self.decode(x)
+    }
+
+    /// The final latents of a request, `[B, 4, H/8, W/8]` in f32: what diffusers returns for
+    /// `output_type="latent"`.
+    ///
+    /// # Errors
+    /// As [`denoise`](Self::denoise).
+    pub fn latents(&self, request: &Request) -> Result<Tensor<4>, Error> {
+        let last = self.denoise(request)?.last().expect("a schedule has at least one step");
+        Ok(last?.x)
+    }
+
+    /// Encodes the prompt, draws the initial noise, and gives the steps one at a time. Nothing runs until the
+    /// iterator is asked; to cancel is to stop asking.
+    ///
+    /// # Errors
+    /// [`Error::Request`] and [`Error::Scheduler`] for a request that cannot be right.
+    pub fn denoise(&self, request: &Request) -> Result<Denoising<'_>, Error> {
+        request.check()?;
+        let schedule = self.sampling.schedule(request)?;
+        let guided = self.guided(request)?;
+        let [native_height, native_width] = self.native_size;
+        let h = request.height.unwrap_or(native_height) / VAE_SCALE;
+        let w = request.width.unwrap_or(native_width) / VAE_SCALE;
+        let shape = [request.batch, self.unet.config().in_channels, h, w];
+        let noise = NoiseSource::new(Noise::new(request.rng, request.seed), shape, self.device.clone());
+        Ok(Denoising::new(&self.unet, guided, schedule, noise))
+    }
+
+    /// Turns final latents `[B, 4, h, w]` (or a preview's [`x0`](crate::Denoised::x0)) into pictures of
+    /// 8w x 8h pixels, one after the other to save memory.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] if the decoder's output has values that are not finite: an overflow in f16.
+    pub fn decode(&self, latents: Tensor<4>) -> Result<Vec<Image>, Error> {
+        let mut images = Vec::with_capacity(latents.dims()[0]);
+        for x in latents.split(1, 0) {
+            images.extend(Image::from_tensor(&host_tensor(self.decoder.decode(x)?))?);
+        }
+        Ok(images)
+    }
+
+    /// What of a prompt lies beyond the 77 tokens that the text encoder reads, and has no effect.
+    ///
+    /// # Errors
+    /// [`Error::Model`] if the prompt cannot be tokenized.
+    pub fn truncated(&self, prompt: &str) -> Result<Option<String>, Error> {
+        Ok(self.text.tokenize(prompt)?.truncated)
+    }
+
+    /// What became of each LoRA file, in the order they were added.
+    #[must_use]
+    pub fn lora_reports(&self) -> &[LoraReport] {
+        &self.lora_reports
+    }
+
+    fn guided(&self, request: &Request) -> Result<Guided, Error> {
+        let positive = self.text.encode(&request.prompt, request.batch)?;
+        if !Guided::wanted(request.guidance) {
+            return Ok(Guided::none(positive));
+        }
+        let negative = self.text.encode(request.negative.as_deref().unwrap_or_default(), request.batch)?;
+        Ok(Guided::scaled(negative.cat(positive), request.guidance))
+    }
+}
+
+/// Writes latents as safetensors, one f32 tensor `latents`. Nothing is left behind where that fails.
+///
+/// # Errors
+/// [`Error::Weights`], naming the file.
+pub fn save_latents(path: impl AsRef<Path>, latents: Tensor<4>) -> Result<(), Error> {
+    Ok(save_safetensors(path, [("latents", &host_tensor(latents))])?)
+}
+
+/// Reads a tensor back, in f32.
+fn host_tensor<const D: usize>(x: Tensor<D>) -> HostTensor<'static> {
+    let shape = x.dims();
+    let data = x.cast(FloatDType::F32).into_data().try_into_vec_as().expect("a tensor that was cast to f32");
+    HostTensor::from_f32(shape, data)
+}

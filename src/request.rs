@@ -1,0 +1,139 @@
+//! What to draw: plain data, checked before anything heavy is done.
+
+use hypersd_core::Rng;
+use hypersd_schedulers::{Algorithm, Spacing, StepsOrTimesteps as Steps};
+
+use crate::Error;
+
+/// Pixels per latent cell along each side: the VAE's downsampling.
+pub(crate) const VAE_SCALE: usize = 8;
+
+/// The largest width or height: beyond it no Stable Diffusion model draws anything sensible, and sizes overflow.
+const MAX_SIDE: usize = 16384;
+
+/// What to draw. Same request, same model, same device: same bytes.
+///
+/// ```
+/// use hypersd::{Algorithm, Request, Steps};
+///
+/// // The unified Hyper-SD LoRA in one step.
+/// let request = Request {
+///     prompt: "a photo of a cat".into(),
+///     scheduler: Some(Algorithm::Tcd),
+///     steps: Steps::Steps(1),
+///     eta: Some(1.0),
+///     seed: 7,
+///     ..Request::default()
+/// };
+/// # assert_eq!(request.batch, 1);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The text to draw.
+    pub prompt: String,
+    /// What to steer away from; only read when [`guidance`](Self::guidance) is above 1. `None` is diffusers'
+    /// `negative_prompt=None`: the empty prompt for SD1.5.
+    pub negative: Option<String>,
+    /// Where the noise starts. With [`Rng::TorchCpu`] it means what `torch.Generator("cpu")` makes of it.
+    pub seed: u64,
+    /// Whose noise the seed stands for.
+    pub rng: Rng,
+    /// Width in pixels, a multiple of 8; `None` is the model's own.
+    pub width: Option<usize>,
+    /// Height in pixels, a multiple of 8; `None` is the model's own.
+    pub height: Option<usize>,
+    /// Pictures of the same prompt, from one draw of noise (diffusers' `num_images_per_prompt`).
+    pub batch: usize,
+    /// `None` is the model's own scheduler where it is one of these, else DDIM (SD1.5 ships PNDM).
+    pub scheduler: Option<Algorithm>,
+    /// How timesteps are spaced; `None` is what the model's configuration says. Hyper-SD's N-step LoRAs want
+    /// [`Spacing::Trailing`].
+    pub spacing: Option<Spacing>,
+    /// Whether Euler and DPM-Solver++ space their sigmas as Karras et al. do; `None` is what the model's
+    /// configuration says.
+    pub karras: Option<bool>,
+    /// How many steps, or which timesteps.
+    pub steps: Steps,
+    /// Stochasticity from 0 to 1, for DDIM and TCD; `None` is diffusers' pipeline default, 0.
+    pub eta: Option<f64>,
+    /// Classifier-free guidance scale. At or below 1 there is no unconditional pass (0 and 1 are the same).
+    pub guidance: f64,
+}
+
+impl Default for Request {
+    /// An empty prompt in four steps at guidance 0, seed 0, in the model's own size.
+    fn default() -> Self {
+        Self {
+            prompt: String::new(),
+            negative: None,
+            seed: 0,
+            rng: Rng::TorchCpu,
+            width: None,
+            height: None,
+            batch: 1,
+            scheduler: None,
+            spacing: None,
+            karras: None,
+            steps: Steps::Steps(4),
+            eta: None,
+            guidance: 0.0,
+        }
+    }
+}
+
+impl Request {
+    /// Checks what needs no model: sizes, batch, guidance.
+    ///
+    /// # Errors
+    /// [`Error::Request`] naming the first field that cannot be right.
+    pub fn check(&self) -> Result<(), Error> {
+        check_side("width", self.width)?;
+        check_side("height", self.height)?;
+        if self.batch == 0 {
+            return Err(refuse("batch", "at least 1", self.batch));
+        }
+        if !self.guidance.is_finite() {
+            return Err(refuse("guidance", "a finite number", self.guidance));
+        }
+        Ok(())
+    }
+}
+
+fn check_side(option: &'static str, side: Option<usize>) -> Result<(), Error> {
+    match side {
+        Some(px) if px == 0 || px > MAX_SIDE || px % VAE_SCALE != 0 => {
+            Err(refuse(option, format!("a multiple of {VAE_SCALE} from {VAE_SCALE} to {MAX_SIDE} pixels"), px))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refuse(option: &'static str, expected: impl Into<String>, found: impl ToString) -> Error {
+    Error::Request { option, expected: expected.into(), found: found.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(request: Request) -> &'static str {
+        match request.check() {
+            Err(Error::Request { option, .. }) => option,
+            other => panic!("expected a refusal, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_refused_by_name() {
+        assert_eq!(refused(Request { width: Some(100), ..Request::default() }), "width");
+        assert_eq!(refused(Request { height: Some(0), ..Request::default() }), "height");
+        assert_eq!(refused(Request { height: Some(1 << 40), ..Request::default() }), "height");
+        assert_eq!(refused(Request { batch: 0, ..Request::default() }), "batch");
+        assert_eq!(refused(Request { guidance: f64::NAN, ..Request::default() }), "guidance");
+    }
+
+    #[test]
+    fn the_default_request_is_right() {
+        Request::default().check().expect("defaults");
+    }
+}
