@@ -126,7 +126,11 @@ fn lying_headers_are_errors() {
         ("length past the end", file("{}", &[])[..9].to_vec(), "header length of 2 in a file of 9 bytes"),
         ("astronomic length", [&[0xfe; 8], b"{}".as_slice()].concat(), "truncated, or of another format"),
         ("greatest length", [&[0xff; 8], b"{}".as_slice()].concat(), "truncated, or of another format"),
-        ("large length", [&99_999_999_u64.to_le_bytes(), b"{}".as_slice()].concat(), "header length of 99999999"),
+        (
+            "large length",
+            [&99_999_999_u64.to_le_bytes(), b"{}".as_slice()].concat(),
+            "header length of 99999999",
+        ),
         ("not UTF-8", [&2_u64.to_le_bytes(), [0xc3, 0x28].as_slice()].concat(), "UTF-8"),
         ("not JSON", file("{x}", &[]), "JSON"),
         ("nested without end", file(&"[".repeat(10_000), &[]), "JSON"),
@@ -144,16 +148,21 @@ fn lying_headers_are_errors() {
             "\"y\" does not begin where",
         ),
         ("backwards", file(r#"{"x":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}"#, &[0; 8]), "\"x\""),
-        ("shape too large", file(r#"{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, &[0; 8]), "shape"),
+        (
+            "shape too large",
+            file(r#"{"x":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#, &[0; 8]),
+            "shape",
+        ),
         (
             "shape overflows",
-            file(
-                r#"{"x":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,8]}}"#,
-                &[0; 8],
-            ),
+            file(r#"{"x":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,8]}}"#, &[0; 8]),
             "overflow",
         ),
-        ("negative extent", file(r#"{"x":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#, &[0; 8]), "JSON"),
+        (
+            "negative extent",
+            file(r#"{"x":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}"#, &[0; 8]),
+            "JSON",
+        ),
         ("unknown type", file(r#"{"x":{"dtype":"F33","shape":[2],"data_offsets":[0,8]}}"#, &[0; 8]), "F33"),
     ];
     for (case, bytes, found) in cases {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How many bytes of parameters are prepared at once: enough to keep every core busy, little beside a model.
-const WINDOW: usize = 128 << 20;
+const WINDOW: usize = if cfg!(test) { 1 << 10 } else { 128 << 20 };
 
 /// Fills `slots`, each of which the source is known to have.
 pub(super) fn fill<M: Module>(

@@ -27,7 +27,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Bytes of the parameter at `width` bytes an element.
+    /// How many elements the parameter has.
     pub(super) fn elements(&self) -> usize {
         self.shape.iter().product()
     }

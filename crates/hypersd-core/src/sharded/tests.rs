@@ -83,7 +83,8 @@ fn shards_lie_beside_their_index() {
         "/etc/passwd",
         "C:one.safetensors",
     ] {
-        fs::write(outside.path().join("index.json"), format!(r#"{{"weight_map":{{"a":"{name}"}}}}"#)).unwrap();
+        fs::write(outside.path().join("index.json"), format!(r#"{{"weight_map":{{"a":"{name}"}}}}"#))
+            .unwrap();
         let error = ShardedFile::open(outside.path().join("index.json")).unwrap_err();
         let message = error.to_string();
         assert!(message.contains("the name of a file in the same folder"), "{name}: {message}");
@@ -116,7 +117,10 @@ fn an_index_of_another_form_is_an_error() {
         fs::write(folder.path().join("index.json"), index).unwrap();
         let error = ShardedFile::open(folder.path().join("index.json")).unwrap_err();
         assert!(matches!(error, Error::Format { .. }), "{index}: {error:?}");
-        assert!(error.to_string().contains(found) && error.to_string().contains("index.json"), "{index}: {error}");
+        assert!(
+            error.to_string().contains(found) && error.to_string().contains("index.json"),
+            "{index}: {error}"
+        );
     }
 }
 
