@@ -69,8 +69,11 @@ fn foreign(key: &str) -> Key<'_> {
         }
         start += segment.len() + 1;
     }
-    // `<dotted path>.alpha` belongs to whatever else that path has; the rest belongs to itself.
-    let module = key.strip_suffix(".alpha").or_else(|| key.strip_suffix(".weight")).unwrap_or(key);
+    // An unknown key of a module takes the module with it: what it would have changed is not known either.
+    let module = match key.split_once('.') {
+        Some((module, _)) if module.starts_with("lora_") => module,
+        _ => key.strip_suffix(".alpha").or_else(|| key.strip_suffix(".weight")).unwrap_or(key),
+    };
     Key::Foreign(module, NO_FORM)
 }
 
@@ -131,6 +134,7 @@ mod tests {
                 "lora_unet_input_blocks_4_1_proj_in",
                 "SGM",
             ),
+            ("lora_unet_a_b.reshape_weight", "lora_unet_a_b", "no LoRA form"),
             ("unet.a.b.alpha", "unet.a.b", "no LoRA form"),
             ("conv_in.weight", "conv_in", "no LoRA form"),
             ("", "", "no LoRA form"),

@@ -45,15 +45,18 @@
 //! | `file` | a file as a list of modules |
 //! | `form` | what a module does to a weight, one file per form |
 //! | `targets` | module name of a LoRA → weight of the base |
-//! | `merge` | the accounting and the source over the base |
+//! | `merge` | every module finds its weight, or the report says why not |
+//! | `merged` | the source over the base that answers with the sum |
 //! | `family` | which model a file looks made for, for messages |
 
 mod error;
 mod family;
 mod file;
+mod finite;
 mod form;
 mod grammar;
 mod merge;
+mod merged;
 mod report;
 mod targets;
 
@@ -61,6 +64,7 @@ pub use error::{Error, WrongShape};
 pub use family::Family;
 pub use file::{LoraFile, Module};
 pub use form::{Form, LowRank};
-pub use merge::{Lora, Merge, Merged, Strictness, merge};
+pub use merge::{Lora, Merge, Strictness, merge};
+pub use merged::Merged;
 pub use report::{LoraReport, Reason, Unmatched};
 pub use targets::Base;

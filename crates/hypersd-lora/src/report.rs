@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::family::Family;
+use crate::{family::Family, merge::Lora};
 
 /// The account of one LoRA file: every module in it is either applied or listed with the reason why not.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +55,21 @@ pub enum Reason {
 }
 
 impl LoraReport {
+    /// Nothing applied yet.
+    pub(crate) fn new(lora: &Lora, base: Family) -> Self {
+        Self {
+            file: lora.file.origin(),
+            weight: lora.weight,
+            modules: lora.file.modules().len() + lora.file.foreign.len(),
+            applied: 0,
+            ranks: BTreeMap::new(),
+            alphas: Vec::new(),
+            unmatched: Vec::new(),
+            made_for: Family::of(&*lora.file.source),
+            base,
+        }
+    }
+
     pub(crate) fn count(&mut self, rank: usize, alpha: Option<f32>) {
         self.applied += 1;
         *self.ranks.entry(rank).or_default() += 1;

@@ -5,7 +5,7 @@ use hypersd_core::{HostTensor, TensorSource};
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, linalg::general_mat_mul};
 use rayon::prelude::*;
 
-use crate::{error::Error, grammar::Part};
+use crate::{error::Error, finite::first_not_finite, grammar::Part};
 
 /// A low-rank module: `ΔW = alpha / rank · up · down`.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,7 +157,7 @@ impl Factor {
                 format!("{:?}, {} elements", tensor.shape, x.len()),
             ));
         }
-        if let Some(at) = x.iter().position(|x| !x.is_finite()) {
+        if let Some(at) = first_not_finite(&x) {
             return Err(wrong("finite numbers".into(), format!("{} at element {at}", x[at])));
         }
         drop(x);
