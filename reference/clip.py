@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from common import save
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 OUT = Path("crates/hypersd-models/tests/fixtures/clip")
@@ -46,7 +46,10 @@ PROMPTS = [
 def random_prompts(count):
     """Strings over alphabets that meet every branch of the splitter."""
     rng = random.Random(0)
-    alphabets = ["abcdefghij ", "aA1 .,'!-", "'stremvld ", "éÉe\u0301ïßİıΣσς ", "日本한국ไทยक्षि ", "🐱👨\u200d👩\ufe0f🏽 a", "\t\n\u00a0\u200b\u3000\u0085 x", "<|>startofend "]
+    alphabets = [
+        "abcdefghij ", "aA1 .,'!-", "'stremvld ", "éÉe\u0301ïßİıΣσς ", "日本한국ไทยक्षि ",
+        "🐱👨\u200d👩\ufe0f🏽 a", "\t\n\u00a0\u200b\u3000\u0085 x", "<|>startofend ",
+    ]
     everything = "".join(alphabets)
     return ["".join(rng.choices(rng.choice([*alphabets, everything]), k=rng.randint(1, 60))) for _ in range(count)]
 
@@ -86,13 +89,19 @@ def tokenizers(temporary):
     """Folders as they are published, by the name of the test that reads them."""
     merges = [line for line in MERGES.read_text(encoding="utf-8").splitlines()[1:] if line]
     vocab = clip_vocabulary(merges)
-    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, "do_lower_case": True, "errors": "replace"}
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, "do_lower_case": True}
+    config["errors"] = "replace"
     # stable-diffusion-v1-5/tokenizer: no decoder, a map with objects and a string.
     map_l = {"bos_token": token(BOS), "eos_token": token(EOS), "pad_token": EOS, "unk_token": token(EOS)}
-    config_l = config | {key: {"__type": "AddedToken", **token(value)} for key, value in {"bos_token": BOS, "eos_token": EOS, "unk_token": EOS}.items()} | {"pad_token": EOS}
-    # stable-diffusion-xl-base-1.0/tokenizer_2: a decoder, in which the padding "!" is a special token.
-    decoder = {"0": token("!", False, special=True), "49406": token(BOS, special=True), "49407": token(EOS, False, special=True)}
     named = {"bos_token": BOS, "eos_token": EOS, "unk_token": EOS}
+    objects = {key: {"__type": "AddedToken", **token(content)} for key, content in named.items()}
+    config_l = config | objects | {"pad_token": EOS}
+    # stable-diffusion-xl-base-1.0/tokenizer_2: a decoder, in which the padding "!" is a special token.
+    decoder = {
+        "0": token("!", False, special=True),
+        "49406": token(BOS, special=True),
+        "49407": token(EOS, False, special=True),
+    }
     config_g = config | named | {"pad_token": "!", "added_tokens_decoder": decoder}
     map_g = {"bos_token": token(BOS), "eos_token": token(EOS), "pad_token": "!", "unk_token": token(EOS)}
     # A small table: all bytes and the first merges, as the tiny pipelines of the tests have.
@@ -119,9 +128,13 @@ def make_prompts(temporary):
     loaded["tiny_v5"] = CLIPTokenizer.from_pretrained(OUT / "tiny_v5")
     fixture = {
         "prompts": prompts,
-        "files": {name: {f.stem: f.read_text() for f in folders[name].glob("*_*.json")} for name in ("clip_l", "open_clip")},
+        "files": {
+            name: {file.stem: file.read_text() for file in sorted(folders[name].glob("*_*.json"))}
+            for name in ("clip_l", "open_clip")
+        },
         "tokenizers": {
-            name: {"pad": t.pad_token_id, "encoded": [encode(t, text) for text in prompts]} for name, t in loaded.items()
+            name: {"pad": tokenizer.pad_token_id, "encoded": [encode(tokenizer, text) for text in prompts]}
+            for name, tokenizer in loaded.items()
         },
     }
     (OUT / "prompts.json").write_text(json.dumps(fixture, separators=(",", ":")))
@@ -152,7 +165,7 @@ def make_encoder(name, model, ids):
         # The same weights under the other rule for the position.
         text_model.eos_token_id = int(ids[0, 2])
         states["pooled_at_third"] = model(ids).text_embeds
-    save_file({key: state.contiguous() for key, state in states.items()}, folder / "states.safetensors")
+    save(folder / "states.safetensors", states)
 
 
 def make_encoders():
@@ -163,8 +176,14 @@ def make_encoders():
     ids[1, 2] = ids[0, 2]
     ids[:, 1] = (ids[0, 2] + 1) % (vocab - 2)
     common = dict(vocab_size=vocab, bos_token_id=vocab - 2, pad_token_id=0, eos_token_id=2)
-    small_l = CLIPTextConfig(hidden_size=32, intermediate_size=80, num_hidden_layers=3, num_attention_heads=4, projection_dim=32, hidden_act="quick_gelu", **common)
-    small_g = CLIPTextConfig(hidden_size=48, intermediate_size=96, num_hidden_layers=4, num_attention_heads=3, projection_dim=40, hidden_act="gelu", **common)
+    small_l = CLIPTextConfig(
+        hidden_size=32, intermediate_size=80, num_hidden_layers=3, num_attention_heads=4, projection_dim=32,
+        hidden_act="quick_gelu", **common,
+    )
+    small_g = CLIPTextConfig(
+        hidden_size=48, intermediate_size=96, num_hidden_layers=4, num_attention_heads=3, projection_dim=40,
+        hidden_act="gelu", **common,
+    )
     padded = ids.clone()
     padded[0, 9:], padded[1, 30:] = vocab - 1, vocab - 1  # L pads with its end of text
     make_encoder("small_l", randomize(CLIPTextModel(small_l), 2), padded)
