@@ -133,3 +133,6 @@ fn add_residuals(
     let skips = skips.map(|(skip, residual)| sum("residuals.down", skip, residual));
     Ok((sum("residuals.mid", mid, &residuals.mid)?, skips.collect::<Result<_, Error>>()?))
 }
+
+#[cfg(test)]
+mod tests;

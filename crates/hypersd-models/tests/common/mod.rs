@@ -1,0 +1,36 @@
+//! What the integration tests of the networks share.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use burn::{module::Module, tensor::Tensor};
+use hypersd_core::{LoadOptions, SafetensorsFile, load};
+use hypersd_testing::{Array, device, dtype};
+use serde::de::DeserializeOwned;
+
+/// The path of a committed fixture.
+pub(crate) fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// The tensors of a safetensors fixture.
+pub(crate) fn fixture(name: &str) -> BTreeMap<String, Array> {
+    hypersd_testing::fixture(path(name))
+}
+
+/// A configuration that diffusers has written.
+pub(crate) fn config<T: DeserializeOwned>(name: &str) -> T {
+    let text = fs::read_to_string(path(name)).expect("a committed fixture");
+    serde_json::from_str(&text).expect("a valid configuration")
+}
+
+/// The module with the weights of a fixture.
+pub(crate) fn loaded<M: Module>(module: M, name: &str) -> M {
+    let source = SafetensorsFile::open(path(name)).expect("a committed fixture");
+    let options = LoadOptions { device: device(), dtype: dtype(), ignore: &[] };
+    load(module, &source, &options).expect("the fixture fits the module")
+}
+
+/// Zeros of a shape.
+pub(crate) fn zeros<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::<D>::zeros(shape, &device()).cast(dtype())
+}

@@ -1,0 +1,55 @@
+//! The parameters of the full-size networks are those of the published weight files: all of them, and no others.
+
+use std::{collections::BTreeMap, fs};
+
+use burn::module::Module;
+use hypersd_models::{
+    parameters,
+    tiny_vae::{TinyVae, TinyVaeConfig},
+    unet::{UNet, UNetConfig},
+    vae::{Vae, VaeConfig},
+};
+use hypersd_testing::device;
+
+/// Compares with a list of `name TAB 320x4x3x3`.
+fn assert_parameters(module: &impl Module, list: &str, count: usize) {
+    let path = format!("{}/tests/fixtures/keys/{list}.tsv", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(path).expect("a committed fixture");
+    let published: BTreeMap<&str, &str> =
+        text.lines().map(|line| line.split_once('\t').expect("name and shape")).collect();
+    assert_eq!(published.len(), count, "rows of {list}");
+
+    let own: Vec<(String, String)> = parameters(module)
+        .into_iter()
+        .map(|(name, shape)| (name, shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x")))
+        .collect();
+    assert_eq!(own.len(), count, "parameters beside {list}");
+    let own: BTreeMap<&str, &str> = own.iter().map(|(name, shape)| (name.as_str(), shape.as_str())).collect();
+    for (name, shape) in &published {
+        assert_eq!(own.get(name), Some(shape), "{list}: {name}");
+    }
+    for name in own.keys() {
+        assert!(published.contains_key(name), "{list} has no {name}");
+    }
+}
+
+#[test]
+fn sd15_unet() {
+    assert_parameters(&UNet::new(&UNetConfig::sd15(), &device()).unwrap(), "sd15_unet", 686);
+}
+
+#[test]
+fn sdxl_unet() {
+    assert_parameters(&UNet::new(&UNetConfig::sdxl(), &device()).unwrap(), "sdxl_unet", 1680);
+}
+
+#[test]
+fn vae() {
+    assert_parameters(&Vae::new(&VaeConfig::sd15(), &device()).unwrap(), "sd_vae", 248);
+    assert_parameters(&Vae::new(&VaeConfig::sdxl(), &device()).unwrap(), "sd_vae", 248);
+}
+
+#[test]
+fn taesd() {
+    assert_parameters(&TinyVae::new(&TinyVaeConfig::default(), &device()).unwrap(), "taesd", 134);
+}

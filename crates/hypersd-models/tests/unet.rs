@@ -1,0 +1,256 @@
+//! Whole UNets against diffusers, on tiny networks with random weights (`reference/unet.py`), and what they refuse.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{config, fixture, loaded, zeros};
+use hypersd_models::{
+    Error,
+    unet::{Conditioning, PerLevel, Residuals, UNet, UNetConfig},
+};
+use hypersd_testing::{Array, assert_close, device, tolerance};
+use serde_json::json;
+
+/// Both sides add in f32 in another order, through some forty layers; 1e-6 is seen.
+const F32: f64 = 2e-5;
+
+fn unet(family: &str) -> UNet {
+    let config = config(&format!("unet/{family}.json"));
+    loaded(UNet::new(&config, &device()).unwrap(), &format!("unet/{family}.safetensors"))
+}
+
+fn conditioning(case: &BTreeMap<String, Array>) -> Conditioning {
+    let rows = |ids: &Array| ids.data.as_chunks::<6>().0.to_vec();
+    Conditioning {
+        context: case["context"].tensor(),
+        pooled: case.get("pooled").map(Array::tensor),
+        time_ids: case.get("time_ids").map(rows),
+    }
+}
+
+fn residuals(case: &BTreeMap<String, Array>) -> Residuals {
+    let down = (0..).map_while(|i| case.get(&format!("residual.down.{i}")));
+    Residuals { down: down.map(Array::tensor).collect(), mid: case["residual.mid"].tensor() }
+}
+
+fn assert_parity(family: &str) {
+    let unet = unet(family);
+    // Batch of two at different timesteps, one of them with a fraction.
+    let case = fixture(&format!("unet/{family}_even.safetensors"));
+    let out = unet.forward(case["x"].tensor(), &case["t"].data, &conditioning(&case), None).unwrap();
+    assert_close("out", out, &case["out"], tolerance(F32));
+
+    // Sizes that do not halve evenly, one timestep for all, with and without residuals.
+    let case = fixture(&format!("unet/{family}_odd.safetensors"));
+    let forward = |residuals: Option<&Residuals>| {
+        unet.forward(case["x"].tensor(), &case["t"].data, &conditioning(&case), residuals).unwrap()
+    };
+    assert_close("odd", forward(None), &case["out"], tolerance(F32));
+    assert_close("controlled", forward(Some(&residuals(&case))), &case["controlled"], tolerance(F32));
+}
+
+#[test]
+fn sd15_is_diffusers() {
+    assert_parity("tiny_sd15");
+}
+
+#[test]
+fn sdxl_is_diffusers() {
+    assert_parity("tiny_sdxl");
+}
+
+#[test]
+fn residuals_scale_and_add() {
+    let unet = unet("tiny_sd15");
+    let case = fixture("unet/tiny_sd15_odd.safetensors");
+    let forward = |residuals: &Residuals| {
+        let conditioning = conditioning(&case);
+        unet.forward(case["x"].tensor(), &case["t"].data, &conditioning, Some(residuals)).unwrap()
+    };
+    let nothing = residuals(&case).scale(0.0);
+    assert_close("scaled to nothing", forward(&nothing), &case["out"], tolerance(F32));
+    let halves = residuals(&case).scale(0.25).add(residuals(&case).scale(0.75));
+    assert_close("in two parts", forward(&halves), &case["controlled"], tolerance(F32));
+}
+
+#[test]
+fn a_batch_is_its_pictures_one_after_another() {
+    let unet = unet("tiny_sdxl");
+    let case = fixture("unet/tiny_sdxl_even.safetensors");
+    let picture = |i: usize| Conditioning {
+        context: case["context"].tensor::<3>().narrow(0, i, 1),
+        pooled: Some(case["pooled"].tensor::<2>().narrow(0, i, 1)),
+        time_ids: conditioning(&case).time_ids.map(|ids| vec![ids[i]]),
+    };
+    let both = picture(0).cat(picture(1));
+    assert_eq!(both.batch(), 2);
+    let out = unet.forward(case["x"].tensor(), &case["t"].data, &both, None).unwrap();
+    assert_close("both", out, &case["out"], tolerance(F32));
+}
+
+/// The message of the error that a forward pass ends in.
+fn refusal(unet: &UNet, x: [usize; 4], t: &[f32], conditioning: &Conditioning) -> String {
+    unet.forward(zeros(x), t, conditioning, None).unwrap_err().to_string()
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_refused() {
+    let unet = unet("tiny_sd15");
+    let with = |context| Conditioning { context: zeros(context), pooled: None, time_ids: None };
+    let right = with([2, 7, 24]);
+    assert_eq!(
+        refusal(&unet, [2, 9, 8, 8], &[1.0], &right),
+        "x: expected shape [any, 4, any, any], found [2, 9, 8, 8]"
+    );
+    assert_eq!(
+        refusal(&unet, [2, 4, 0, 8], &[1.0], &right),
+        "x: expected shape [any, 4, any, any], found [2, 4, 0, 8]"
+    );
+    assert_eq!(
+        refusal(&unet, [2, 4, 8, 8], &[1.0], &with([2, 7, 768])),
+        "context: expected shape [2, any, 24], found [2, 7, 768]"
+    );
+    assert_eq!(
+        refusal(&unet, [1, 4, 8, 8], &[1.0], &right),
+        "context: expected shape [1, any, 24], found [2, 7, 24]"
+    );
+    assert_eq!(
+        refusal(&unet, [2, 4, 8, 8], &[1.0, 2.0, 3.0], &right),
+        "t: expected shape [1] or [2], found [3]"
+    );
+}
+
+#[test]
+fn residuals_of_another_network_are_refused() {
+    let unet = unet("tiny_sd15");
+    let case = fixture("unet/tiny_sd15_odd.safetensors");
+    let refusal = |residuals: &Residuals| {
+        unet.forward(case["x"].tensor(), &[1.0], &conditioning(&case), Some(residuals))
+            .unwrap_err()
+            .to_string()
+    };
+    let mut few = residuals(&case);
+    few.down.pop();
+    assert_eq!(refusal(&few), "residuals.down: expected shape 6 tensors, found [5]");
+    let mut small = residuals(&case);
+    small.down[5] = zeros([1, 32, 2, 4]);
+    assert_eq!(refusal(&small), "residuals.down: expected shape [1, 32, 3, 4], found [1, 32, 2, 4]");
+    let mut wide = residuals(&case);
+    wide.mid = zeros([1, 64, 3, 4]);
+    assert_eq!(refusal(&wide), "residuals.mid: expected shape [1, 32, 3, 4], found [1, 64, 3, 4]");
+}
+
+#[test]
+fn sdxl_needs_its_pooled_prompt_and_sizes() {
+    let unet = unet("tiny_sdxl");
+    let full = Conditioning {
+        context: zeros([1, 7, 40]),
+        pooled: Some(zeros([1, 20])),
+        time_ids: Some(vec![[64.0; 6]]),
+    };
+    let refused = |conditioning: Conditioning| refusal(&unet, [1, 4, 8, 8], &[1.0], &conditioning);
+    assert_eq!(
+        refused(Conditioning { pooled: None, ..full.clone() }),
+        "pooled is missing: the UNet has an add_embedding (SDXL)"
+    );
+    assert_eq!(
+        refused(Conditioning { time_ids: None, ..full.clone() }),
+        "time_ids is missing: the UNet has an add_embedding (SDXL)"
+    );
+    assert_eq!(
+        refused(Conditioning { pooled: Some(zeros([1, 1280])), ..full.clone() }),
+        "pooled: expected shape [1, 20], found [1, 1280]"
+    );
+    assert_eq!(
+        refused(Conditioning { time_ids: Some(vec![[64.0; 6]; 3]), ..full }),
+        "time_ids: expected shape [1, 6], found [3, 6]"
+    );
+}
+
+#[test]
+fn presets_are_what_diffusers_writes() {
+    for (name, preset) in [("sd15", UNetConfig::sd15()), ("sdxl", UNetConfig::sdxl())] {
+        let mut written: UNetConfig = config(&format!("unet/{name}.json"));
+        written.validate().unwrap();
+        written.others.clear();
+        assert_eq!(written, preset, "{name}");
+    }
+}
+
+#[test]
+fn skips_are_counted_as_published() {
+    assert_eq!(
+        UNetConfig::sd15().skip_channels(),
+        [320, 320, 320, 320, 640, 640, 640, 1280, 1280, 1280, 1280, 1280]
+    );
+    assert_eq!(UNetConfig::sdxl().skip_channels(), [320, 320, 320, 320, 640, 640, 640, 1280, 1280]);
+}
+
+/// The field that a configuration with one change is refused for, and what it says.
+fn refused(change: impl FnOnce(&mut UNetConfig)) -> (String, String) {
+    let mut config = UNetConfig::sdxl();
+    change(&mut config);
+    match UNet::new(&config, &device()) {
+        Err(Error::Config { field, found, .. }) => (field, found),
+        other => panic!("expected a refused configuration, found {:?}", other.map(|_| "a UNet")),
+    }
+}
+
+#[test]
+fn configurations_of_other_networks_are_refused() {
+    let field = |change: fn(&mut UNetConfig)| refused(change).0;
+    assert_eq!(field(|c| c.block_out_channels.clear()), "block_out_channels");
+    assert_eq!(field(|c| c.block_out_channels[1] = 650), "block_out_channels");
+    assert_eq!(field(|c| c.block_out_channels[2] = usize::MAX & !31), "block_out_channels");
+    assert_eq!(field(|c| c.norm_num_groups = 0), "norm_num_groups");
+    assert_eq!(field(|c| c.in_channels = 0), "in_channels");
+    assert_eq!(field(|c| c.out_channels = 1 << 40), "out_channels");
+    assert_eq!(field(|c| c.down_block_types[0] = "AttnDownBlock2D".into()), "down_block_types");
+    assert_eq!(field(|c| drop(c.up_block_types.pop())), "up_block_types");
+    assert_eq!(field(|c| c.layers_per_block = PerLevel::Each(vec![2, 2])), "layers_per_block");
+    assert_eq!(field(|c| c.layers_per_block = PerLevel::All(0)), "layers_per_block");
+    assert_eq!(field(|c| c.attention_head_dim = PerLevel::All(7)), "attention_head_dim");
+    assert_eq!(field(|c| c.attention_head_dim = PerLevel::All(0)), "attention_head_dim");
+    assert_eq!(field(|c| c.cross_attention_dim = PerLevel::Each(vec![8, 8, 9])), "cross_attention_dim");
+    assert_eq!(
+        field(|c| c.transformer_layers_per_block = PerLevel::All(usize::MAX)),
+        "transformer_layers_per_block"
+    );
+    assert_eq!(field(|c| c.addition_embed_type = Some("image".into())), "addition_embed_type");
+    assert_eq!(field(|c| c.addition_time_embed_dim = None), "addition_time_embed_dim");
+    assert_eq!(
+        field(|c| c.projection_class_embeddings_input_dim = Some(1536)),
+        "projection_class_embeddings_input_dim"
+    );
+}
+
+#[test]
+fn features_of_other_networks_are_refused_by_name() {
+    let features = [
+        ("time_cond_proj_dim", json!(256)),
+        ("num_attention_heads", json!(8)),
+        ("class_embed_type", json!("projection")),
+        ("only_cross_attention", json!(true)),
+        ("only_cross_attention", json!([true, false, false])),
+        ("act_fn", json!("gelu")),
+        ("mid_block_type", json!("UNetMidBlock2D")),
+        ("resnet_out_scale_factor", json!(1.5)),
+        ("dual_cross_attention", json!(true)),
+        ("encoder_hid_dim_type", json!("ip_image_proj")),
+    ];
+    for (name, value) in features {
+        let shown = format!("{value:?}");
+        assert_eq!(refused(|c| drop(c.others.insert(name.into(), value))), (name.into(), shown));
+    }
+}
+
+#[test]
+fn a_config_of_the_wrong_form_is_an_error() {
+    let parse = |text: &str| serde_json::from_str::<UNetConfig>(text).map(|_| ());
+    assert!(parse(r#"{"block_out_channels": 320}"#).is_err());
+    assert!(parse(r#"{"attention_head_dim": "eight"}"#).is_err());
+    assert!(parse(r#"{"transformer_layers_per_block": [[1, 2], [1, 2]]}"#).is_err());
+    assert!(parse(r#"{"in_channels": -4}"#).is_err());
+    assert!(parse("{}").is_ok());
+}

@@ -1,0 +1,83 @@
+"""A tiny KL autoencoder and a tiny TAESD, with every parameter random, and what diffusers computes with them.
+
+Writes `crates/hypersd-models/tests/fixtures/vae/`: for each network its configuration, its weights (f16, so that both
+sides start from the same numbers) and inputs and outputs in f32. Also the configurations of the published models.
+"""
+
+from pathlib import Path
+
+import torch
+from common import randomize, save
+from diffusers import AutoencoderKL, AutoencoderTiny
+
+FOLDER = Path("crates/hypersd-models/tests/fixtures/vae")
+
+KL = dict(
+    block_out_channels=(128, 256, 512, 512),
+    down_block_types=("DownEncoderBlock2D",) * 4,
+    up_block_types=("UpDecoderBlock2D",) * 4,
+    layers_per_block=2,
+    sample_size=512,
+)
+SDXL = KL | dict(scaling_factor=0.13025, sample_size=1024)
+TINY = KL | dict(block_out_channels=(16, 16, 32, 32), norm_num_groups=8, sample_size=64)
+TAESD = dict(
+    encoder_block_out_channels=(16,) * 4,
+    decoder_block_out_channels=(16,) * 4,
+)
+
+
+def config(network, name):
+    network.save_config(FOLDER)
+    (FOLDER / "config.json").rename(FOLDER / f"{name}.json")
+
+
+def weights(network, name):
+    config(network, name)
+    save(FOLDER / f"{name}.safetensors", {k: v.half() for k, v in network.state_dict().items()})
+
+
+def pictures(*shape):
+    return torch.rand(*shape) * 2 - 1
+
+
+@torch.no_grad()
+def kl():
+    torch.manual_seed(3)
+    vae = randomize(AutoencoderKL(**TINY)).eval()
+    # Two logarithms of variances that must be clamped, below and above.
+    vae.quant_conv.bias[5] = -45.0
+    vae.quant_conv.bias[7] = 35.0
+    weights(vae, "tiny_kl")
+    for case, (batch, height, width) in {"even": (2, 32, 40), "odd": (1, 45, 51)}.items():
+        image = pictures(batch, 3, height, width)
+        moments = vae.encode(image).latent_dist
+        noise = torch.randn(moments.mean.shape)
+        sample = moments.mean + moments.std * noise
+        latents = torch.randn(moments.mean.shape) * vae.config.scaling_factor
+        decoded = vae.decode(latents / vae.config.scaling_factor).sample
+        tensors = dict(image=image, mean=moments.mean, logvar=moments.logvar, noise=noise, sample=sample)
+        save(FOLDER / f"tiny_kl_{case}.safetensors", tensors | dict(latents=latents, decoded=decoded))
+
+
+@torch.no_grad()
+def taesd():
+    torch.manual_seed(4)
+    vae = randomize(AutoencoderTiny(**TAESD), stream=1).eval()
+    weights(vae, "tiny_taesd")
+    for case, (batch, height, width) in {"even": (2, 32, 40), "odd": (1, 45, 51)}.items():
+        image = pictures(batch, 3, height, width)
+        latents = vae.encode(image).latents
+        drawn = torch.randn(latents.shape) * 2  # some beyond the soft clamp
+        tensors = dict(image=image, encoded=latents, latents=drawn, decoded=vae.decode(drawn).sample)
+        save(FOLDER / f"tiny_taesd_{case}.safetensors", tensors)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    kl()
+    taesd()
+    with torch.device("meta"):
+        config(AutoencoderKL(**KL), "sd15")
+        config(AutoencoderKL(**SDXL), "sdxl")
+        config(AutoencoderTiny(), "taesd")
