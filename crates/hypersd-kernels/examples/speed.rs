@@ -7,7 +7,8 @@
 use std::{env, hint::black_box, time::Instant};
 
 use hypersd_kernels::{
-    Activation, Affine, LinearShape, Planes, Weights, geglu, group_norm, instruction_set, linear,
+    Activation, Affine, ConvShape, Epilogue, LinearShape, Planes, Weights, conv2d, geglu, group_norm,
+    instruction_set, linear,
 };
 
 /// The median time of a few calls, in milliseconds, printed with the rate at `gflop` per call.
@@ -47,6 +48,27 @@ fn main() {
         let gflop = 2e-9 * (rows * inputs * outputs) as f64;
         time(&format!("linear {rows}x{inputs}x{outputs}"), gflop, || {
             linear(black_box(&x), Weights::F32(&w), Some(&bias), None, shape, &mut out);
+        });
+    }
+    for (inputs, outputs, side) in [
+        (320, 320, 64),
+        (640, 640, 32),
+        (1280, 1280, 16),
+        (1280, 1280, 8),
+        (2560, 1280, 8),
+        (512, 512, 64),
+        (256, 256, 256),
+        (128, 128, 512),
+        (4, 320, 64),
+        (320, 4, 64),
+        (128, 3, 512),
+    ] {
+        let (x, w, bias) = (values(inputs * side * side), values(inputs * outputs * 9), values(outputs));
+        let gflop = 18e-9 * (inputs * outputs * side * side) as f64;
+        time(&format!("conv3x3 {inputs}->{outputs}@{side}"), gflop, || {
+            let x = Planes::new(black_box(&x), [1, inputs, side, side]);
+            let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
+            conv2d(x, Weights::F32(&w), ConvShape::same3x3(outputs), epilogue, &mut out);
         });
     }
     for (channels, side) in [(320, 64), (128, 512)] {

@@ -9,13 +9,21 @@
     reason = "a register tile walks rows and panels by pointer, without a bounds check per load"
 )]
 
-use crate::simd::{Kernel, Simd, dispatch};
+use std::ops::Range;
+
+use crate::{
+    output::share,
+    simd::{Kernel, Simd, dispatch},
+};
 
 /// Columns of a panel.
 pub(crate) const PANEL: usize = 16;
 
 /// The longest piece of k that is multiplied at once: a panel of it (24 KiB) stays in the first-level cache.
 const DEPTH: usize = 384;
+
+/// Rows of `a` that meet every panel in turn: as many as stay in the second-level cache.
+const CACHED_ROWS: usize = 128;
 
 /// The pieces of nearly equal length that `k` is multiplied in.
 pub(crate) fn depth_chunks(k: usize) -> usize {
@@ -64,19 +72,37 @@ impl Kernel for Trusted {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let product = self.0;
-        let wide = 2 * S::LANES / PANEL; // panels under two vectors: 1 or 2
-        let panels = product.n.div_ceil(PANEL);
-        let mut panel = 0;
-        while panel < panels {
-            // SAFETY: `Product::run` has the caller's promise; the columns stay below n rounded up to a panel.
+        let blocks = product.m.div_ceil(CACHED_ROWS);
+        for block in 0..blocks {
+            let rows = share(product.m, blocks, block);
+            // SAFETY: `Product::run` has the caller's promise for all rows, and these are some of them.
             unsafe {
-                if panel + wide <= panels {
-                    columns::<S, 2>(simd, &product, panel, wide * PANEL);
-                    panel += wide;
-                } else {
-                    columns::<S, 1>(simd, &product, panel, PANEL);
-                    panel += 1;
-                }
+                let a = product.a.add(rows.start * product.a_stride);
+                let c = product.c.add(rows.start * product.c_stride);
+                cached(simd, &Product { m: rows.len(), a, c, ..product });
+            }
+        }
+    }
+}
+
+/// A product with few rows.
+///
+/// # Safety
+/// As [`Product::run`].
+#[inline(always)]
+unsafe fn cached<S: Simd>(simd: S, product: &Product) {
+    let wide = 2 * S::LANES / PANEL; // panels under two vectors: 1 or 2
+    let panels = product.n.div_ceil(PANEL);
+    let mut panel = 0;
+    while panel < panels {
+        // SAFETY: the caller's promise; the columns stay below n rounded up to a panel.
+        unsafe {
+            if panel + wide <= panels {
+                columns::<S, 2>(simd, product, panel, wide * PANEL);
+                panel += wide;
+            } else {
+                columns::<S, 1>(simd, product, panel, PANEL);
+                panel += 1;
             }
         }
     }
@@ -91,10 +117,10 @@ unsafe fn columns<S: Simd, const N: usize>(simd: S, product: &Product, panel: us
     let Product { m, n, a_stride, c_stride, .. } = *product;
     let column = panel * PANEL;
     let groups = m.div_ceil(S::ROWS);
-    let mut row = 0;
     for group in 0..groups {
         // Even groups: a tail of one or two rows would not keep the multipliers busy.
-        let rows = m / groups + usize::from(group < m % groups);
+        let Range { start: row, end } = share(m, groups, group);
+        let rows = end - row;
         // SAFETY: the rows are below m, the columns below n, except in the last branch, which writes to `edge`.
         unsafe {
             let a = product.a.add(row * a_stride);
@@ -114,7 +140,6 @@ unsafe fn columns<S: Simd, const N: usize>(simd: S, product: &Product, panel: us
                 }
             }
         }
-        row += rows;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Fast f32 CPU kernels for diffusion models, over plain slices.
 
+mod conv;
 mod elementwise;
 mod gemm;
 mod linear;
@@ -11,6 +12,7 @@ mod scratch;
 mod simd;
 mod weights;
 
+pub use conv::{ConvShape, Epilogue, Padding, conv2d};
 pub use elementwise::{Activation, activate_in_place, geglu};
 pub use linear::{LinearShape, linear};
 pub use norm::{Affine, group_norm, group_norm_in_place, layer_norm};

@@ -2,20 +2,21 @@
 
 #![expect(unsafe_code, reason = "tasks write disjoint blocks of one output")]
 
+use std::ops::Range;
+
 use crate::{
     Weights,
+    elementwise::{Map, load, map},
     gemm::{PANEL, Product, depth_chunks},
     output::{Out, fill, parallel, share},
     scratch::Scratch,
-    simd::{Kernel, Simd, dispatch},
+    simd::Simd,
 };
 
 /// Panels of weights that one task packs and multiplies: 128 columns.
 const TASK_PANELS: usize = 8;
 /// Rows of one task: enough to make its packing cheap.
 const TASK_ROWS: usize = 512;
-/// Rows multiplied with all panels of a task in turn: few enough to stay in the second-level cache.
-const CACHED_ROWS: usize = 96;
 
 /// The extents of a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +67,8 @@ pub fn linear(
 
 /// The part of the output that one task computes.
 struct Block {
-    rows: std::ops::Range<usize>,
-    panels: std::ops::Range<usize>,
+    rows: Range<usize>,
+    panels: Range<usize>,
 }
 
 impl Block {
@@ -81,44 +82,51 @@ impl Block {
         out: Out<'_>,
     ) {
         let LinearShape { inputs, outputs, .. } = shape;
+        let rows = &self.rows;
         let columns = self.panels.start * PANEL..(self.panels.end * PANEL).min(outputs);
         let chunks = depth_chunks(inputs);
         let mut packed = Scratch::take(self.panels.len() * inputs.div_ceil(chunks) * PANEL);
         for chunk in 0..chunks {
             let depth = share(inputs, chunks, chunk);
             pack(weights, outputs, depth.clone(), columns.clone(), &mut packed);
-            for start in self.rows.clone().step_by(CACHED_ROWS) {
-                let rows = start..(start + CACHED_ROWS).min(self.rows.end);
-                let product = Product {
-                    m: rows.len(),
-                    n: columns.len(),
-                    k: depth.len(),
-                    a: x[start * inputs + depth.start..].as_ptr(),
-                    a_stride: inputs,
-                    b: packed.as_ptr(),
-                    panel_stride: depth.len() * PANEL,
-                    c: out.at(start * outputs + columns.start, (rows.len() - 1) * outputs + columns.len()),
-                    c_stride: outputs,
-                    accumulate: chunk > 0,
-                };
-                // SAFETY: x has these rows and depths, `packed` these panels; this block of `out` is this task's.
-                unsafe { product.run() };
-                if chunk + 1 == chunks && (bias.is_some() || residual.is_some()) {
-                    for row in rows {
-                        let at = row * outputs + columns.start;
-                        // SAFETY: the product has written these values, and they are this task's.
-                        let values = unsafe {
-                            std::slice::from_raw_parts_mut(out.at(at, columns.len()), columns.len())
-                        };
-                        let bias = bias.map(|bias| &bias[columns.clone()]);
-                        dispatch(AddTo {
-                            values,
-                            terms: [bias, residual.map(|r| &r[at..at + columns.len()])],
-                        });
-                    }
-                }
-            }
+            let product = Product {
+                m: rows.len(),
+                n: columns.len(),
+                k: depth.len(),
+                a: x[rows.start * inputs + depth.start..].as_ptr(),
+                a_stride: inputs,
+                b: packed.as_ptr(),
+                panel_stride: depth.len() * PANEL,
+                c: out.at(rows.start * outputs + columns.start, (rows.len() - 1) * outputs + columns.len()),
+                c_stride: outputs,
+                accumulate: chunk > 0,
+            };
+            // SAFETY: x has these rows and depths, `packed` these panels; this block of `out` is this task's.
+            unsafe { product.run() };
         }
+        if bias.is_none() && residual.is_none() {
+            return;
+        }
+        for row in rows.clone() {
+            let at = row * outputs + columns.start;
+            let to = out.at(at, columns.len());
+            let terms =
+                [bias.map(|bias| &bias[columns.clone()]), residual.map(|r| &r[at..at + columns.len()])];
+            // SAFETY: the products have written these values, and they are this task's.
+            unsafe { map(to, to, columns.len(), AddRows(terms)) };
+        }
+    }
+}
+
+/// `x + bias + residual`, each a row.
+#[derive(Clone, Copy)]
+struct AddRows<'a>([Option<&'a [f32]>; 2]);
+
+impl Map for AddRows<'_> {
+    #[inline(always)]
+    fn map<S: Simd>(self, simd: S, x: S::V, index: usize, count: usize) -> S::V {
+        let add = |x, row: &[f32]| simd.add(x, load(simd, &row[index..index + count]));
+        self.0.into_iter().flatten().fold(x, add)
     }
 }
 
@@ -127,8 +135,8 @@ impl Block {
 fn pack(
     weights: Weights<'_>,
     outputs: usize,
-    depth: std::ops::Range<usize>,
-    columns: std::ops::Range<usize>,
+    depth: Range<usize>,
+    columns: Range<usize>,
     packed: &mut [f32],
 ) {
     let panel_stride = depth.len() * PANEL;
@@ -144,25 +152,6 @@ fn pack(
             let at = whole.len() * panel_stride + p * PANEL;
             packed[at..at + rest.len()].copy_from_slice(rest);
             packed[at + rest.len()..at + PANEL].fill(0.0);
-        }
-    }
-}
-
-/// Adds rows to a row.
-struct AddTo<'a> {
-    values: &'a mut [f32],
-    terms: [Option<&'a [f32]>; 2],
-}
-
-impl Kernel for AddTo<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        for term in self.terms.into_iter().flatten() {
-            for (value, term) in self.values.iter_mut().zip(term) {
-                *value += term;
-            }
         }
     }
 }

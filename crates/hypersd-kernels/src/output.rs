@@ -5,7 +5,7 @@
     reason = "marks a Vec as filled, and shares a pointer between the threads that fill it"
 )]
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, ops::Range};
 
 use rayon::prelude::*;
 
@@ -66,7 +66,8 @@ pub(crate) fn parallel(count: usize, task: impl Fn(usize) + Send + Sync) {
 }
 
 /// Splits 0..`len` into `parts` nearly equal ranges and returns the one numbered `part`.
-pub(crate) fn share(len: usize, parts: usize, part: usize) -> std::ops::Range<usize> {
+#[inline(always)]
+pub(crate) fn share(len: usize, parts: usize, part: usize) -> Range<usize> {
     let start = |part: usize| len / parts * part + (len % parts).min(part);
     start(part)..start(part + 1)
 }

@@ -87,6 +87,20 @@ impl<'a> Planes<'a> {
         self.batch * self.channels() * self.area()
     }
 
+    /// The pixels of `count` channels of one image, plane after plane, if all exist and lie in the same part.
+    #[inline]
+    pub(crate) fn neighbours(&self, image: usize, channel: usize, count: usize) -> Option<&'a [f32]> {
+        let ((values, channels), channel) = self.part(channel);
+        let start = (image * channels + channel) * self.area();
+        (channel + count <= channels).then(|| &values[start..start + count * self.area()])
+    }
+
+    /// The part that a channel lies in, and its number there.
+    #[inline]
+    fn part(&self, channel: usize) -> ((&'a [f32], usize), usize) {
+        if channel < self.first.1 { (self.first, channel) } else { (self.second, channel - self.first.1) }
+    }
+
     /// The pixels of one channel of one image, row by row.
     #[inline]
     pub(crate) fn plane(&self, image: usize, channel: usize) -> &'a [f32] {

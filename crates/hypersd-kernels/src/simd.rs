@@ -130,6 +130,20 @@ pub fn instruction_set() -> &'static str {
     }
 }
 
+/// Panels under the register tile of the matrix product: 2 with 16-lane vectors, else 1.
+pub(crate) fn tile_panels() -> usize {
+    struct Panels;
+    impl Kernel for Panels {
+        type Output = usize;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, _: S) -> usize {
+            2 * S::LANES / crate::gemm::PANEL
+        }
+    }
+    dispatch(Panels)
+}
+
 /// Runs `kernel` with the best instruction set of this processor.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {

@@ -1,0 +1,191 @@
+//! Convolution of feature maps: which algorithm for which shape, and what is added on the way out.
+
+#![expect(unsafe_code, reason = "the algorithms fill an output that is not initialised")]
+
+use crate::{
+    Activation, Planes, Weights,
+    elementwise::{Map, load, map},
+    output::{Out, fill},
+    simd::Simd,
+};
+
+mod direct;
+mod winograd;
+
+/// The extents of a convolution, those of its input aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Output channels.
+    pub outputs: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Distance of neighbouring windows, in both directions.
+    pub stride: usize,
+    /// Zeros around the input.
+    pub padding: Padding,
+}
+
+/// Zeros around a feature map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Padding {
+    /// Rows above.
+    pub top: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns on the left.
+    pub left: usize,
+    /// Columns on the right.
+    pub right: usize,
+}
+
+impl Padding {
+    /// The same on all sides.
+    #[must_use]
+    pub fn all(width: usize) -> Self {
+        Self { top: width, bottom: width, left: width, right: width }
+    }
+}
+
+impl ConvShape {
+    /// A 3x3 convolution that keeps the size.
+    #[must_use]
+    pub fn same3x3(outputs: usize) -> Self {
+        Self { outputs, kernel: [3, 3], stride: 1, padding: Padding::all(1) }
+    }
+
+    /// A product over the channels of every pixel.
+    #[must_use]
+    pub fn pointwise(outputs: usize) -> Self {
+        Self { outputs, kernel: [1, 1], stride: 1, padding: Padding::default() }
+    }
+
+    /// Height and width of the output for an input of `height` by `width`; zero where no window fits.
+    ///
+    /// # Panics
+    /// If the stride is zero.
+    #[must_use]
+    pub fn output_size(&self, height: usize, width: usize) -> [usize; 2] {
+        let Padding { top, bottom, left, right } = self.padding;
+        let windows = |padded: usize, kernel: usize| match padded.checked_sub(kernel) {
+            Some(room) => room / self.stride + 1,
+            None => 0,
+        };
+        [windows(height + top + bottom, self.kernel[0]), windows(width + left + right, self.kernel[1])]
+    }
+}
+
+/// What happens to the sums of a convolution before they are written: `activation(sum + bias + shift + residual)`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// `[outputs]`.
+    pub bias: Option<&'a [f32]>,
+    /// `[batch, outputs]`, such as a projected time embedding.
+    pub shift: Option<&'a [f32]>,
+    /// Of the shape of the output, such as the input of a residual block.
+    pub residual: Option<&'a [f32]>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// Convolves `x [batch, inputs, height, width]` with `weights [outputs, inputs, kernel height, kernel width]` and applies
+/// `epilogue`.
+///
+/// `out [batch, outputs, output height, output width]` is overwritten; its capacity is used again. Large 3x3
+/// convolutions of stride 1 go through Winograd's F(4x4, 3x3), whose rounding differs from that of a plain sum.
+///
+/// # Panics
+/// If the stride is zero, or a slice has not the extent that the shapes give it.
+pub fn conv2d(
+    x: Planes<'_>,
+    weights: Weights<'_>,
+    shape: ConvShape,
+    epilogue: Epilogue<'_>,
+    out: &mut Vec<f32>,
+) {
+    let ConvShape { outputs, kernel, stride, .. } = shape;
+    assert!(stride > 0, "the stride is positive");
+    let inputs = x.channels();
+    assert_eq!(
+        weights.len(),
+        outputs * inputs * kernel[0] * kernel[1],
+        "weights are [outputs, {inputs}, kernel height, kernel width] of {shape:?}"
+    );
+    let [height, width] = shape.output_size(x.height(), x.width());
+    let conv = Conv { x, weights, shape, height, width, epilogue };
+    let len = x.batch() * outputs * conv.area();
+    let Epilogue { bias, shift, residual, .. } = epilogue;
+    assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [{outputs}]");
+    assert!(shift.is_none_or(|s| s.len() == x.batch() * outputs), "shift is [{}, {outputs}]", x.batch());
+    assert!(
+        residual.is_none_or(|r| r.len() == len),
+        "residual is [{}, {outputs}, {height}, {width}]",
+        x.batch()
+    );
+
+    let winograd = kernel == [3, 3] && stride == 1 && inputs >= 16 && outputs >= 16;
+    // SAFETY: both write every value of the output.
+    unsafe {
+        fill(out, len, |out| if winograd { winograd::conv(&conv, out) } else { direct::conv(&conv, out) })
+    };
+}
+
+/// A checked convolution.
+struct Conv<'a> {
+    x: Planes<'a>,
+    weights: Weights<'a>,
+    shape: ConvShape,
+    /// Of the output.
+    height: usize,
+    /// Of the output.
+    width: usize,
+    epilogue: Epilogue<'a>,
+}
+
+impl Conv<'_> {
+    /// Pixels of an output plane.
+    fn area(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Where an output plane starts.
+    fn plane(&self, image: usize, channel: usize) -> usize {
+        (image * self.shape.outputs + channel) * self.area()
+    }
+
+    /// Applies the epilogue to `len` sums from `pixel` on.
+    ///
+    /// # Safety
+    /// The sums are written, and nobody else uses them meanwhile.
+    unsafe fn finish(&self, out: Out<'_>, (image, channel): (usize, usize), pixel: usize, len: usize) {
+        let Epilogue { bias, shift, residual, activation } = self.epilogue;
+        if bias.is_none() && shift.is_none() && residual.is_none() && activation == Activation::Identity {
+            return;
+        }
+        let at = self.plane(image, channel) + pixel;
+        let summand = bias.map_or(0.0, |bias| bias[channel])
+            + shift.map_or(0.0, |shift| shift[image * self.shape.outputs + channel]);
+        let f = Finish { summand, residual: residual.map(|r| &r[at..at + len]), activation };
+        let to = out.at(at, len);
+        // SAFETY: the caller's promise.
+        unsafe { map(to, to, len, f) };
+    }
+}
+
+/// `activation(x + summand + residual)`.
+#[derive(Clone, Copy)]
+struct Finish<'a> {
+    summand: f32,
+    residual: Option<&'a [f32]>,
+    activation: Activation,
+}
+
+impl Map for Finish<'_> {
+    #[inline(always)]
+    fn map<S: Simd>(self, simd: S, x: S::V, index: usize, count: usize) -> S::V {
+        let mut x = simd.add(x, simd.splat(self.summand));
+        if let Some(residual) = self.residual {
+            x = simd.add(x, load(simd, &residual[index..index + count]));
+        }
+        self.activation.apply(simd, x)
+    }
+}

@@ -1,0 +1,150 @@
+//! Convolution as a matrix product: weights `[outputs, inputs * taps]`, read in the order they are stored, times the
+//! windows, packed a block of pixels at a time and never as a whole.
+
+#![expect(unsafe_code, reason = "tasks write disjoint blocks of one output")]
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{Conv, ConvShape};
+use crate::{
+    Weights,
+    gemm::{PANEL, Product, depth_chunks},
+    output::{Out, parallel, share},
+    scratch::Scratch,
+};
+
+/// Pixels of one task.
+const TASK_PIXELS: usize = 8 * PANEL;
+/// Output channels of one task: enough to make its packing cheap.
+const TASK_OUTPUTS: usize = 320;
+/// Weights widened by one task.
+const WIDEN: usize = 1 << 16;
+
+/// Writes all of `out`.
+pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
+    let outputs = conv.shape.outputs;
+    let widened;
+    let weights = match conv.weights {
+        Weights::F32(weights) => weights,
+        half => {
+            widened = widen(half);
+            &widened
+        }
+    };
+    let pixel_tasks = conv.area().div_ceil(TASK_PIXELS);
+    let output_tasks = outputs.div_ceil(TASK_OUTPUTS);
+    parallel(conv.x.batch() * pixel_tasks * output_tasks, |task| {
+        let block = Block {
+            image: task / (pixel_tasks * output_tasks),
+            pixels: share(conv.area(), pixel_tasks, task / output_tasks % pixel_tasks),
+            outputs: share(outputs, output_tasks, task % output_tasks),
+        };
+        block.compute(conv, weights, out);
+    });
+}
+
+fn widen(weights: Weights<'_>) -> Scratch {
+    let mut widened = Scratch::take(weights.len());
+    widened.par_chunks_mut(WIDEN).enumerate().for_each(|(task, to)| {
+        weights.read(task * WIDEN, to);
+    });
+    widened
+}
+
+/// The part of the output that one task computes.
+struct Block {
+    image: usize,
+    pixels: Range<usize>,
+    outputs: Range<usize>,
+}
+
+impl Block {
+    fn compute(&self, conv: &Conv<'_>, weights: &[f32], out: Out<'_>) {
+        let Self { image, ref pixels, ref outputs } = *self;
+        let [kernel_height, kernel_width] = conv.shape.kernel;
+        let depth = conv.x.channels() * kernel_height * kernel_width;
+        let chunks = depth_chunks(depth);
+        let panels = pixels.len().div_ceil(PANEL);
+        let mut packed = Scratch::take(panels * depth.div_ceil(chunks) * PANEL);
+        let plane = conv.area();
+        for chunk in 0..chunks {
+            let depths = share(depth, chunks, chunk);
+            self.pack(conv, depths.clone(), &mut packed);
+            let start = conv.plane(image, outputs.start) + pixels.start;
+            let product = Product {
+                m: outputs.len(),
+                n: pixels.len(),
+                k: depths.len(),
+                a: weights[outputs.start * depth + depths.start..].as_ptr(),
+                a_stride: depth,
+                b: packed.as_ptr(),
+                panel_stride: depths.len() * PANEL,
+                c: out.at(start, (outputs.len() - 1) * plane + pixels.len()),
+                c_stride: plane,
+                accumulate: chunk > 0,
+            };
+            // SAFETY: the weights have these rows and depths, `packed` these panels; this block of `out` is this task's.
+            unsafe { product.run() };
+        }
+        for channel in outputs.clone() {
+            // SAFETY: the products have written these pixels, and they are this task's.
+            unsafe { conv.finish(out, (image, channel), pixels.start, pixels.len()) };
+        }
+    }
+
+    /// Copies what the taps `depths` see from each pixel to panels `[depths][16]`, the last one filled up with zeros.
+    fn pack(&self, conv: &Conv<'_>, depths: Range<usize>, packed: &mut [f32]) {
+        let [kernel_height, kernel_width] = conv.shape.kernel;
+        let panel_stride = depths.len() * PANEL;
+        let mut line = [0.0; TASK_PIXELS];
+        for (p, depth) in depths.enumerate() {
+            let (channel, tap) =
+                (depth / (kernel_height * kernel_width), depth % (kernel_height * kernel_width));
+            let plane = conv.x.plane(self.image, channel);
+            self.view(conv, plane, [tap / kernel_width, tap % kernel_width], &mut line);
+            for (panel, values) in
+                line[..self.pixels.len().next_multiple_of(PANEL)].chunks_exact(PANEL).enumerate()
+            {
+                let at = panel * panel_stride + p * PANEL;
+                packed[at..at + PANEL].copy_from_slice(values);
+            }
+        }
+    }
+
+    /// What the tap at `[row, column]` of the kernel sees of `plane` from each pixel of the block.
+    fn view(&self, conv: &Conv<'_>, plane: &[f32], [row, column]: [usize; 2], line: &mut [f32; TASK_PIXELS]) {
+        let ConvShape { stride, padding, .. } = conv.shape;
+        let (height, width) = (conv.x.height(), conv.x.width());
+        let mut done = 0;
+        while done < self.pixels.len() {
+            let pixel = self.pixels.start + done;
+            let (y, x) = (pixel / conv.width, pixel % conv.width);
+            let run = (conv.width - x).min(self.pixels.len() - done);
+            let line = &mut line[done..done + run];
+            done += run;
+            let Some(y) = (y * stride + row).checked_sub(padding.top).filter(|&y| y < height) else {
+                line.fill(0.0);
+                continue;
+            };
+            let source = &plane[y * width..(y + 1) * width];
+            // The windows of this run whose column lies inside the input.
+            let first = (padding.left.saturating_sub(column)).div_ceil(stride).clamp(x, x + run) - x;
+            let last =
+                (width + padding.left).saturating_sub(column).div_ceil(stride).clamp(x + first, x + run) - x;
+            line[..first].fill(0.0);
+            line[last..].fill(0.0);
+            if first == last {
+                continue;
+            }
+            let start = (x + first) * stride + column - padding.left;
+            if stride == 1 {
+                line[first..last].copy_from_slice(&source[start..start + last - first]);
+            } else {
+                let seen = source[start..].iter().step_by(stride);
+                line[first..last].iter_mut().zip(seen).for_each(|(to, &from)| *to = from);
+            }
+        }
+    }
+}

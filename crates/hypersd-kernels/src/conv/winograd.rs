@@ -1,0 +1,258 @@
+//! 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3): Lavin and Gray, "Fast Algorithms for Convolutional Neural
+//! Networks", 2015 (arXiv:1509.09308).
+//!
+//! An output tile of 4x4 pixels needs 36 products per pair of channels instead of 144. Input tiles of 6x6 pixels and
+//! 3x3 weights are transformed to 36 values each; for each of the 36 places `xi`, the products summed over the input
+//! channels are a matrix product `M[xi] = V[xi] [tiles, inputs] · U[xi] [inputs, outputs]`; each tile's 36 sums give its
+//! 16 pixels.
+//!
+//! Transformed weights take four times the memory of the weights, so none are kept. With few tiles, each task
+//! transforms the weights of its output channels piece by piece and uses them at once ([`few_tiles`]); with many, all
+//! are transformed into scratch first ([`many_tiles`]).
+
+#![expect(unsafe_code, reason = "tasks write disjoint parts of shared scratch and of one output")]
+
+use std::ops::Range;
+
+use super::Conv;
+use crate::{
+    gemm::{PANEL, Product, depth_chunks},
+    output::{Out, parallel, share},
+    scratch::Scratch,
+    simd::tile_panels,
+};
+
+mod input;
+mod output;
+mod points;
+mod weights;
+
+/// Values of a transformed tile.
+const PLACES: usize = 36;
+/// Pixels along each side of an output tile.
+const TILE: usize = 4;
+/// Tiles of a row that are transformed at once: a strip of them (26 KiB) stays in the first-level cache.
+const SEGMENT: usize = 16;
+/// The most tiles for which the weights are transformed where they are used.
+const FEW_TILES: usize = 64;
+/// Tiles that go through all three stages before the next, when there are many.
+const BLOCK_TILES: usize = 128;
+/// The most transformed weights at a time, in values: 64 MiB.
+const MOST_WEIGHTS: usize = 1 << 24;
+/// Input channels whose weights are transformed at once.
+const WEIGHT_DEPTH: usize = 64;
+
+/// Writes all of `out`.
+pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
+    let grid = Grid::new(conv);
+    if grid.rows == 0 || grid.columns == 0 {
+    } else if grid.rows * grid.columns <= FEW_TILES {
+        few_tiles(conv, grid, out);
+    } else {
+        many_tiles(conv, grid, out);
+    }
+}
+
+/// The tiles of all images, image below image.
+#[derive(Clone, Copy)]
+struct Grid {
+    /// Rows of tiles, of all images together.
+    rows: usize,
+    /// Tiles per row.
+    columns: usize,
+    /// Rows of tiles per image.
+    rows_per_image: usize,
+}
+
+impl Grid {
+    fn new(conv: &Conv<'_>) -> Self {
+        let rows_per_image = conv.height.div_ceil(TILE);
+        Self { rows: conv.x.batch() * rows_per_image, columns: conv.width.div_ceil(TILE), rows_per_image }
+    }
+
+    /// The image that a row of tiles belongs to, and its first line of pixels there.
+    fn image_and_line(self, row: usize) -> (usize, usize) {
+        (row / self.rows_per_image, row % self.rows_per_image * TILE)
+    }
+}
+
+/// How the 36 places of one of the three operands lie in memory.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// From one row (a tile) to the next.
+    row: usize,
+    /// From one place to the next.
+    place: usize,
+}
+
+impl Layout {
+    /// For `rows` rows of `columns` values. The distances are odd numbers of cache lines: 36 streams a power of two
+    /// apart would fight for the same few sets of a cache.
+    fn new(rows: usize, columns: usize) -> Self {
+        let odd_lines = |values: usize| (values.div_ceil(16) | 1) * 16;
+        let row = odd_lines(columns);
+        Self { row, place: odd_lines(rows * row) }
+    }
+
+    fn len(self) -> usize {
+        PLACES * self.place
+    }
+}
+
+/// Each task computes one or two panels of output channels for all tiles, from their weights to their pixels.
+fn few_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
+    let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
+    let tiles = grid.rows * grid.columns;
+    let v_layout = Layout::new(tiles, inputs);
+    let mut v = Scratch::take(v_layout.len());
+    transform_input(conv, grid, 0..grid.rows, v_layout, Out::new(&mut v));
+
+    let width = tile_panels() * PANEL;
+    parallel(outputs.div_ceil(width), |task| {
+        let channels = task * width..((task + 1) * width).min(outputs);
+        let panels = channels.len().div_ceil(PANEL);
+        let m_layout = Layout::new(tiles, panels * PANEL);
+        let u_place = panels * WEIGHT_DEPTH * PANEL + PANEL;
+        let mut m = Scratch::take(m_layout.len());
+        let mut u = Scratch::take(PLACES * u_place);
+        let chunks = inputs.div_ceil(WEIGHT_DEPTH);
+        for chunk in 0..chunks {
+            let depth = share(inputs, chunks, chunk);
+            let panel_stride = depth.len() * PANEL;
+            for (panel, first) in channels.clone().step_by(PANEL).enumerate() {
+                let u = Out::new(&mut u);
+                let to = |place: usize| u.at(place * u_place + panel * panel_stride, panel_stride);
+                // SAFETY: `u` is this task's own.
+                unsafe { weights::transform(conv, first, depth.clone(), to) };
+            }
+            for place in 0..PLACES {
+                let product = Product {
+                    m: tiles,
+                    n: panels * PANEL,
+                    k: depth.len(),
+                    a: v[place * v_layout.place + depth.start..].as_ptr(),
+                    a_stride: v_layout.row,
+                    b: u[place * u_place..].as_ptr(),
+                    panel_stride,
+                    c: m[place * m_layout.place..].as_mut_ptr(),
+                    c_stride: m_layout.row,
+                    accumulate: chunk > 0,
+                };
+                // SAFETY: V is complete and no longer written, `u` and `m` are this task's own.
+                unsafe { product.run() };
+            }
+        }
+        for row in 0..grid.rows {
+            for (panel, first) in channels.clone().step_by(PANEL).enumerate() {
+                let m = &m[row * grid.columns * m_layout.row + panel * PANEL..];
+                // SAFETY: these channels are this task's, and so are their pixels.
+                unsafe { output::transform(conv, grid, (row, first), (m, m_layout), out) };
+            }
+        }
+    });
+}
+
+/// All weights first, or as many output channels as fit the scratch; then, block of tiles by block of tiles, the three
+/// stages, each shared among all threads.
+fn many_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
+    let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
+    let panels = outputs.div_ceil(PANEL);
+    let parts = panels.div_ceil((MOST_WEIGHTS / (PLACES * inputs * PANEL)).max(1));
+    let rows_per_block = (BLOCK_TILES / grid.columns).clamp(1, grid.rows);
+    let blocks = grid.rows.div_ceil(rows_per_block);
+    let most_tiles = grid.rows.div_ceil(blocks) * grid.columns;
+
+    let v_layout = Layout::new(most_tiles, inputs);
+    let m_layout = Layout::new(most_tiles, panels.div_ceil(parts) * PANEL);
+    let u_layout = Layout::new(panels.div_ceil(parts), inputs * PANEL);
+    let mut u = Scratch::take(u_layout.len());
+    let mut v = Scratch::take(v_layout.len());
+    let mut m = Scratch::take(m_layout.len());
+    for part in 0..parts {
+        let panels = share(panels, parts, part);
+        transform_weights(conv, panels.clone(), u_layout, Out::new(&mut u));
+        for block in 0..blocks {
+            let rows = share(grid.rows, blocks, block);
+            transform_input(conv, grid, rows.clone(), v_layout, Out::new(&mut v));
+            let tiles = rows.len() * grid.columns;
+            multiply(
+                inputs,
+                tiles,
+                panels.len(),
+                (&v, v_layout),
+                (&u, u_layout),
+                (Out::new(&mut m), m_layout),
+            );
+            parallel(rows.len() * panels.len(), |task| {
+                let (row, panel) = (task / panels.len(), task % panels.len());
+                let m = &m[row * grid.columns * m_layout.row + panel * PANEL..];
+                let at = (rows.start + row, (panels.start + panel) * PANEL);
+                // SAFETY: each task writes its own row of tiles of its own channels.
+                unsafe { output::transform(conv, grid, at, (m, m_layout), out) };
+            });
+        }
+    }
+}
+
+/// V of the tiles of `rows`, channels beyond the last being zero.
+fn transform_input(conv: &Conv<'_>, grid: Grid, rows: Range<usize>, layout: Layout, v: Out<'_>) {
+    let groups = conv.x.channels().div_ceil(PANEL);
+    parallel(rows.len() * groups, |task| {
+        let (row, group) = (task / groups, task % groups);
+        let tile = row * grid.columns;
+        let to = |place: usize| {
+            let len = (grid.columns - 1) * layout.row + PANEL;
+            v.at(place * layout.place + tile * layout.row + group * PANEL, len)
+        };
+        // SAFETY: each task writes its own tiles of its own channels.
+        unsafe { input::transform(conv, grid, (rows.start + row, group * PANEL), to, layout.row) };
+    });
+}
+
+/// U of the output channels of `panels`, one row of the layout per panel.
+fn transform_weights(conv: &Conv<'_>, panels: Range<usize>, layout: Layout, u: Out<'_>) {
+    let inputs = conv.x.channels();
+    let chunks = inputs.div_ceil(WEIGHT_DEPTH);
+    parallel(panels.len() * chunks, |task| {
+        let (panel, depth) = (task / chunks, share(inputs, chunks, task % chunks));
+        let to = |place: usize| {
+            u.at(place * layout.place + panel * layout.row + depth.start * PANEL, depth.len() * PANEL)
+        };
+        // SAFETY: each task writes its own channels.
+        unsafe { weights::transform(conv, (panels.start + panel) * PANEL, depth.clone(), to) };
+    });
+}
+
+/// `M[xi] = V[xi] · U[xi]` for all 36 places.
+fn multiply(
+    inputs: usize,
+    tiles: usize,
+    panels: usize,
+    (v, v_layout): (&[f32], Layout),
+    (u, u_layout): (&[f32], Layout),
+    (m, m_layout): (Out<'_>, Layout),
+) {
+    let parts = panels.div_ceil(16).max(panels.min(2));
+    parallel(PLACES * parts, |task| {
+        let (place, panels) = (task / parts, share(panels, parts, task % parts));
+        let columns = panels.len() * PANEL;
+        let chunks = depth_chunks(inputs);
+        for chunk in 0..chunks {
+            let depth = share(inputs, chunks, chunk);
+            let product = Product {
+                m: tiles,
+                n: columns,
+                k: depth.len(),
+                a: v[place * v_layout.place + depth.start..].as_ptr(),
+                a_stride: v_layout.row,
+                b: u[place * u_layout.place + panels.start * u_layout.row + depth.start * PANEL..].as_ptr(),
+                panel_stride: u_layout.row,
+                c: m.at(place * m_layout.place + panels.start * PANEL, (tiles - 1) * m_layout.row + columns),
+                c_stride: m_layout.row,
+                accumulate: chunk > 0,
+            };
+            // SAFETY: V and U are complete; each task writes its own columns of its own place.
+            unsafe { product.run() };
+        }
+    });
+}

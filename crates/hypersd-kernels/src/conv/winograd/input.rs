@@ -1,0 +1,163 @@
+//! From pixels to V: `Bᵀ d B` of every 6x6 tile.
+
+#![expect(unsafe_code, reason = "transposes and transforms in place through pointers")]
+
+use super::{Conv, Grid, SEGMENT, TILE, points};
+use crate::{
+    gemm::PANEL,
+    scratch::Scratch,
+    simd::{Kernel, Simd, dispatch},
+};
+
+/// Lines of pixels under a row of tiles.
+const LINES: usize = 6;
+/// Pixels under a segment of tiles.
+const COLUMNS: usize = TILE * SEGMENT + 2;
+
+/// Transforms one row of tiles of the 16 channels from `channel` on: the 16 values of place `xi` and tile t go to
+/// `to(xi) + t * stride`. Channels that do not exist are zero.
+///
+/// # Safety
+/// Those places are valid for writes and nobody else uses them meanwhile.
+pub(super) unsafe fn transform(
+    conv: &Conv<'_>,
+    grid: Grid,
+    (row, channel): (usize, usize),
+    to: impl Fn(usize) -> *mut f32,
+    stride: usize,
+) {
+    let (image, line) = grid.image_and_line(row);
+    let mut strip = Scratch::take(LINES * COLUMNS * PANEL);
+    for first in (0..grid.columns).step_by(SEGMENT) {
+        let tiles = SEGMENT.min(grid.columns - first);
+        let window = Window { conv, image, channel, line, column: first * TILE, columns: tiles * TILE + 2 };
+        dispatch(Gather { window, strip: &mut strip });
+        let places = std::array::from_fn(|place| to(place).wrapping_add(first * stride));
+        dispatch(Transform { strip: &mut strip, tiles, places, stride });
+    }
+}
+
+/// Where a strip lies: six lines from `line` on, `columns` columns from `column` on, in the padded input.
+#[derive(Clone, Copy)]
+struct Window<'a> {
+    conv: &'a Conv<'a>,
+    image: usize,
+    channel: usize,
+    line: usize,
+    column: usize,
+    columns: usize,
+}
+
+/// Copies a window to a strip `[6][columns][16 channels]`, zeros outside the input.
+struct Gather<'a> {
+    window: Window<'a>,
+    strip: &'a mut [f32],
+}
+
+impl Kernel for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Window { conv, line, column, columns, .. } = self.window;
+        let padding = conv.shape.padding;
+        let (height, width) = (conv.x.height(), conv.x.width());
+        // The columns of the strip that lie inside the input.
+        let first = padding.left.saturating_sub(column).min(columns);
+        let last = (width + padding.left).saturating_sub(column).clamp(first, columns);
+        for (r, strip) in self.strip.chunks_exact_mut(COLUMNS * PANEL).enumerate() {
+            let strip = &mut strip[..columns * PANEL];
+            match (line + r).checked_sub(padding.top).filter(|&y| y < height) {
+                Some(y) if first < last => {
+                    strip[..first * PANEL].fill(0.0);
+                    strip[last * PANEL..].fill(0.0);
+                    let start = y * width + column + first - padding.left;
+                    let strip = &mut strip[first * PANEL..last * PANEL];
+                    self.window.line(simd, start, last - first, 0, strip);
+                    self.window.line(simd, start, last - first, 8, strip);
+                }
+                _ => strip.fill(0.0),
+            }
+        }
+    }
+}
+
+impl Window<'_> {
+    /// Copies `len` pixels from `start` on of the 8 channels from `lane` on to those lanes of `strip [len][16]`.
+    #[inline(always)]
+    fn line<S: Simd>(&self, simd: S, start: usize, len: usize, lane: usize, strip: &mut [f32]) {
+        let x = self.conv.x;
+        let channel = self.channel + lane;
+        let mut done = 0;
+        if let Some(planes) = x.neighbours(self.image, channel, 8) {
+            while done + 8 <= len {
+                let from = planes[start + done..start + len].as_ptr();
+                let to = strip[done * PANEL + lane..len * PANEL].as_mut_ptr();
+                // SAFETY: these eight pixels exist in each of the eight planes, and their columns in the strip.
+                unsafe { simd.transpose8(from, x.area(), to, PANEL) };
+                done += 8;
+            }
+        }
+        for c in 0..8 {
+            let strip = strip[done * PANEL..].iter_mut().skip(lane + c).step_by(PANEL);
+            if channel + c < x.channels() {
+                let pixels = &x.plane(self.image, channel + c)[start + done..start + len];
+                strip.zip(pixels).for_each(|(to, &from)| *to = from);
+            } else {
+                strip.for_each(|to| *to = 0.0);
+            }
+        }
+    }
+}
+
+/// Transforms a strip in both directions.
+struct Transform<'a> {
+    strip: &'a mut [f32],
+    tiles: usize,
+    /// Where the first tile of each place goes.
+    places: [*mut f32; 36],
+    stride: usize,
+}
+
+impl Kernel for Transform<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { strip, tiles, places, stride } = self;
+        assert!(strip.len() >= LINES * COLUMNS * PANEL && tiles <= SEGMENT, "kernel bug: a short strip");
+        let strip = strip.as_mut_ptr();
+        for lane in (0..PANEL).step_by(S::LANES) {
+            // SAFETY: columns below 4 tiles + 2 of the strip, whose length was checked; the places are the promise of
+            // `transform`.
+            unsafe {
+                for column in 0..tiles * TILE + 2 {
+                    let at = strip.add(column * PANEL + lane);
+                    let line = |r: usize| at.add(r * COLUMNS * PANEL);
+                    let d = [line(0), line(1), line(2), line(3), line(4), line(5)];
+                    let d = [
+                        simd.load(d[0]),
+                        simd.load(d[1]),
+                        simd.load(d[2]),
+                        simd.load(d[3]),
+                        simd.load(d[4]),
+                        simd.load(d[5]),
+                    ];
+                    for (r, value) in points::input(simd, d).into_iter().enumerate() {
+                        simd.store(line(r), value);
+                    }
+                }
+                for tile in 0..tiles {
+                    for r in 0..LINES {
+                        let at = strip.add((r * COLUMNS + tile * TILE) * PANEL + lane);
+                        let pixel = |i: usize| simd.load(at.add(i * PANEL));
+                        let d = [pixel(0), pixel(1), pixel(2), pixel(3), pixel(4), pixel(5)];
+                        for (i, value) in points::input(simd, d).into_iter().enumerate() {
+                            simd.store(places[r * LINES + i].add(tile * stride + lane), value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! From M to pixels: `Aᵀ m A` of every tile, then the epilogue.
+
+#![expect(unsafe_code, reason = "transforms and transposes through pointers")]
+
+use super::{Conv, Grid, Layout, PLACES, SEGMENT, TILE, points};
+use crate::{
+    gemm::PANEL,
+    output::Out,
+    scratch::Scratch,
+    simd::{Kernel, Simd, dispatch},
+};
+
+/// Pixels of a segment of tiles.
+const COLUMNS: usize = TILE * SEGMENT;
+
+/// Writes the pixels of one row of tiles of the 16 channels from `channel` on, of which those beyond the last are
+/// dropped; `m` starts at the first tile and channel.
+///
+/// # Safety
+/// Nobody else uses these pixels of `out` meanwhile.
+pub(super) unsafe fn transform(
+    conv: &Conv<'_>,
+    grid: Grid,
+    (row, channel): (usize, usize),
+    (m, layout): (&[f32], Layout),
+    out: Out<'_>,
+) {
+    let (image, line) = grid.image_and_line(row);
+    let lines = TILE.min(conv.height - line);
+    let channels = PANEL.min(conv.shape.outputs - channel);
+    let mut strip = Scratch::take(TILE * COLUMNS * PANEL);
+    for first in (0..grid.columns).step_by(SEGMENT) {
+        let tiles = SEGMENT.min(grid.columns - first);
+        let m = &m[first * layout.row..];
+        dispatch(Transform { m, layout, tiles, strip: &mut strip });
+        let column = first * TILE;
+        let pixels = (tiles * TILE).min(conv.width - column);
+        for (r, strip) in strip.chunks_exact(COLUMNS * PANEL).take(lines).enumerate() {
+            let pixel = (line + r) * conv.width + column;
+            let start = conv.plane(image, channel) + pixel;
+            let to = out.at(start, (channels - 1) * conv.area() + pixels);
+            dispatch(Scatter { strip, channels, pixels, to, stride: conv.area() });
+            for c in 0..channels {
+                // SAFETY: the caller's promise, and they were just written.
+                unsafe { conv.finish(out, (image, channel + c), pixel, pixels) };
+            }
+        }
+    }
+}
+
+/// Transforms a segment of tiles in both directions to a strip `[4][pixels][16 channels]`.
+struct Transform<'a> {
+    m: &'a [f32],
+    layout: Layout,
+    tiles: usize,
+    strip: &'a mut [f32],
+}
+
+impl Kernel for Transform<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { m, layout, tiles, strip } = self;
+        let needed = (PLACES - 1) * layout.place + (tiles - 1) * layout.row + PANEL;
+        assert!(m.len() >= needed && strip.len() >= TILE * COLUMNS * PANEL, "kernel bug: too few sums");
+        for tile in 0..tiles {
+            for lane in (0..PANEL).step_by(S::LANES) {
+                // SAFETY: both lengths were checked.
+                unsafe {
+                    let m = m.as_ptr().add(tile * layout.row + lane);
+                    let place =
+                        |row: usize, column: usize| simd.load(m.add((row * 6 + column) * layout.place));
+                    let mut half = [[simd.splat(0.0); 6]; TILE];
+                    for c in 0..6 {
+                        let sums =
+                            [place(0, c), place(1, c), place(2, c), place(3, c), place(4, c), place(5, c)];
+                        for (half, value) in half.iter_mut().zip(points::output(simd, sums)) {
+                            half[c] = value;
+                        }
+                    }
+                    for (r, half) in half.into_iter().enumerate() {
+                        let to = strip.as_mut_ptr().add((r * COLUMNS + tile * TILE) * PANEL + lane);
+                        for (i, value) in points::output(simd, half).into_iter().enumerate() {
+                            simd.store(to.add(i * PANEL), value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies one line `strip [pixels][16]` to `channels` planes.
+struct Scatter<'a> {
+    strip: &'a [f32],
+    channels: usize,
+    pixels: usize,
+    /// The first pixel in the first plane.
+    to: *mut f32,
+    /// From one plane to the next.
+    stride: usize,
+}
+
+impl Kernel for Scatter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { strip, channels, pixels, to, stride } = self;
+        assert!(strip.len() >= pixels * PANEL, "kernel bug: a short strip");
+        for lane in [0, 8] {
+            let mut done = 0;
+            if lane + 8 <= channels {
+                while done + 8 <= pixels {
+                    // SAFETY: 8 of `pixels` columns of the strip; 8 of `channels` planes, in which `transform` has
+                    // `pixels` pixels to itself.
+                    unsafe {
+                        let from = strip.as_ptr().add(done * PANEL + lane);
+                        simd.transpose8(from, PANEL, to.add(lane * stride + done), stride);
+                    }
+                    done += 8;
+                }
+            }
+            for c in lane..channels.min(lane + 8) {
+                for pixel in done..pixels {
+                    // SAFETY: as above.
+                    unsafe { *to.add(c * stride + pixel) = strip[pixel * PANEL + c] };
+                }
+            }
+        }
+    }
+}

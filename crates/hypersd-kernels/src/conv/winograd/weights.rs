@@ -1,0 +1,120 @@
+//! From weights to U: `G g Gᵀ` of every 3x3 kernel.
+
+#![expect(unsafe_code, reason = "transposes and transforms through pointers")]
+
+use std::ops::Range;
+
+use super::{Conv, WEIGHT_DEPTH, points};
+use crate::{
+    Weights,
+    gemm::PANEL,
+    scratch::Scratch,
+    simd::{Kernel, Simd, dispatch},
+};
+
+/// Weights of a kernel.
+const TAPS: usize = 9;
+
+/// Transforms the weights of the 16 output channels from `output` on and of the input channels `depth`, at most
+/// [`WEIGHT_DEPTH`]: the `[depth][16]` values of place `xi` go to `to(xi)`. Channels that do not exist are zero.
+///
+/// # Safety
+/// Those places are valid for writes and nobody else uses them meanwhile.
+pub(super) unsafe fn transform(
+    conv: &Conv<'_>,
+    output: usize,
+    depth: Range<usize>,
+    to: impl Fn(usize) -> *mut f32,
+) {
+    let outputs = PANEL.min(conv.shape.outputs - output);
+    let inputs = conv.x.channels();
+    let taps = depth.len() * TAPS;
+    let mut columns = Scratch::take(WEIGHT_DEPTH * TAPS * PANEL);
+    let start = |output: usize| (output * inputs + depth.start) * TAPS;
+    match conv.weights {
+        Weights::F32(weights) => {
+            let rows = &weights[start(output)..start(output + outputs - 1) + taps];
+            dispatch(Transpose { rows, stride: inputs * TAPS, outputs, taps, columns: &mut columns });
+        }
+        half => {
+            let mut rows = Scratch::take(outputs * taps);
+            for (o, row) in rows.chunks_exact_mut(taps).enumerate() {
+                half.read(start(output + o), row);
+            }
+            dispatch(Transpose { rows: &rows, stride: taps, outputs, taps, columns: &mut columns });
+        }
+    }
+    dispatch(Transform { columns: &columns, inputs: depth.len(), places: std::array::from_fn(to) });
+}
+
+/// Weights `rows [outputs][taps]`, `stride` apart, to `columns [taps][16]`.
+struct Transpose<'a> {
+    rows: &'a [f32],
+    stride: usize,
+    outputs: usize,
+    taps: usize,
+    columns: &'a mut [f32],
+}
+
+impl Kernel for Transpose<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { rows, stride, outputs, taps, columns } = self;
+        let mut done = 0;
+        if outputs == PANEL {
+            assert!(rows.len() >= (PANEL - 1) * stride + taps && columns.len() >= taps * PANEL, "kernel bug");
+            while done + 8 <= taps {
+                for lane in [0, 8] {
+                    // SAFETY: taps up to done + 8 of 16 rows, and as many columns; both lengths were checked.
+                    unsafe {
+                        let to = columns.as_mut_ptr().add(done * PANEL + lane);
+                        simd.transpose8(rows.as_ptr().add(lane * stride + done), stride, to, PANEL);
+                    }
+                }
+                done += 8;
+            }
+        }
+        for tap in done..taps {
+            for (o, to) in columns[tap * PANEL..(tap + 1) * PANEL].iter_mut().enumerate() {
+                *to = if o < outputs { rows[o * stride + tap] } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// Transforms `columns [inputs][9][16]` in both directions.
+struct Transform<'a> {
+    columns: &'a [f32],
+    inputs: usize,
+    /// Where the `[inputs][16]` values of each place go.
+    places: [*mut f32; 36],
+}
+
+impl Kernel for Transform<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { columns, inputs, places } = self;
+        assert!(columns.len() >= inputs * TAPS * PANEL, "kernel bug: too few weights");
+        for input in 0..inputs {
+            for lane in (0..PANEL).step_by(S::LANES) {
+                // SAFETY: the length was checked; the places are the promise of `transform`.
+                unsafe {
+                    let at = columns.as_ptr().add(input * TAPS * PANEL + lane);
+                    let tap = |row: usize, column: usize| simd.load(at.add((3 * row + column) * PANEL));
+                    let column = |i: usize| points::weights(simd, [tap(0, i), tap(1, i), tap(2, i)]);
+                    let (left, middle, right) = (column(0), column(1), column(2));
+                    for r in 0..6 {
+                        let row = points::weights(simd, [left[r], middle[r], right[r]]);
+                        for (i, value) in row.into_iter().enumerate() {
+                            simd.store(places[r * 6 + i].add(input * PANEL + lane), value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

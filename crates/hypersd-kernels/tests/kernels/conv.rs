@@ -1,0 +1,241 @@
+use half::{bf16, f16};
+use hypersd_kernels::{Activation, ConvShape, Epilogue, Padding, Planes, Weights, conv2d};
+use proptest::prelude::*;
+
+use super::reference::{random, relative_l2, same_for_any_number_of_threads};
+
+/// Plain sums in f32 of up to a few thousand terms.
+const DIRECT: f64 = 1e-6;
+/// Winograd's F(4x4, 3x3) in f32 with up to 1280 channels: PyTorch's own plain sums have 1e-6 to 2.5e-6.
+const WINOGRAD: f64 = 2.5e-6;
+
+/// The convolution and its epilogue in f64.
+fn expected(
+    x: &[f32],
+    [batch, inputs, height, width]: [usize; 4],
+    w: &[f32],
+    shape: ConvShape,
+    e: Epilogue<'_>,
+) -> Vec<f64> {
+    let ConvShape { outputs, kernel, stride, padding } = shape;
+    let [out_height, out_width] = shape.output_size(height, width);
+    let mut out = Vec::new();
+    for image in 0..batch {
+        for output in 0..outputs {
+            for (oy, ox) in (0..out_height).flat_map(|y| (0..out_width).map(move |x| (y, x))) {
+                let mut sum = 0.0;
+                for (input, ky, kx) in (0..inputs)
+                    .flat_map(|i| (0..kernel[0]).flat_map(move |y| (0..kernel[1]).map(move |x| (i, y, x))))
+                {
+                    let y = (oy * stride + ky).checked_sub(padding.top).filter(|&y| y < height);
+                    let x_at = (ox * stride + kx).checked_sub(padding.left).filter(|&x| x < width);
+                    if let (Some(y), Some(x_at)) = (y, x_at) {
+                        let pixel = x[((image * inputs + input) * height + y) * width + x_at];
+                        let weight = w[((output * inputs + input) * kernel[0] + ky) * kernel[1] + kx];
+                        sum += f64::from(pixel) * f64::from(weight);
+                    }
+                }
+                sum += f64::from(e.bias.map_or(0.0, |b| b[output]));
+                sum += f64::from(e.shift.map_or(0.0, |s| s[image * outputs + output]));
+                sum += f64::from(e.residual.map_or(0.0, |r| r[out.len()]));
+                out.push(match e.activation {
+                    Activation::Relu => sum.max(0.0),
+                    Activation::Silu => sum / (1.0 + (-sum).exp()),
+                    _ => sum,
+                });
+            }
+        }
+    }
+    out
+}
+
+fn check(x_shape: [usize; 4], shape: ConvShape, activation: Activation, tolerance: f64) {
+    let [batch, inputs, height, width] = x_shape;
+    let [out_height, out_width] = shape.output_size(height, width);
+    let outputs = shape.outputs;
+    let x = random(x_shape.iter().product(), 1);
+    let w = random(outputs * inputs * shape.kernel[0] * shape.kernel[1], 2);
+    let (bias, shift) = (random(outputs, 3), random(batch * outputs, 4));
+    let residual = random(batch * outputs * out_height * out_width, 5);
+    let epilogue = Epilogue { bias: Some(&bias), shift: Some(&shift), residual: Some(&residual), activation };
+    let mut out = vec![f32::NAN; 3];
+    conv2d(Planes::new(&x, x_shape), Weights::F32(&w), shape, epilogue, &mut out);
+    let error = relative_l2(&out, &expected(&x, x_shape, &w, shape, epilogue));
+    assert!(error <= tolerance, "{x_shape:?} {shape:?}: {error:e}");
+}
+
+#[test]
+fn winograd_with_few_tiles() {
+    check([1, 320, 8, 8], ConvShape::same3x3(64), Activation::Identity, WINOGRAD);
+    check([2, 48, 13, 24], ConvShape::same3x3(80), Activation::Silu, WINOGRAD);
+    check([1, 1280, 4, 4], ConvShape::same3x3(32), Activation::Identity, WINOGRAD);
+}
+
+#[test]
+fn winograd_with_many_tiles() {
+    check([1, 32, 64, 64], ConvShape::same3x3(48), Activation::Identity, WINOGRAD);
+    check([2, 20, 50, 61], ConvShape::same3x3(35), Activation::Relu, WINOGRAD);
+    check([1, 16, 20, 300], ConvShape::same3x3(16), Activation::Identity, WINOGRAD);
+    check([1, 400, 36, 36], ConvShape::same3x3(17), Activation::Identity, WINOGRAD);
+}
+
+#[test]
+fn winograd_with_more_weights_than_scratch() {
+    // 1100 * 464 transformed weights are more than 64 MiB.
+    let (inputs, outputs) = (1100, 464);
+    let x_shape = [2, inputs, 24, 24];
+    let x = random(x_shape.iter().product(), 6);
+    let w = random(outputs * inputs * 9, 7);
+    let mut out = Vec::new();
+    conv2d(
+        Planes::new(&x, x_shape),
+        Weights::F32(&w),
+        ConvShape::same3x3(outputs),
+        Epilogue::default(),
+        &mut out,
+    );
+    // The first and the last channel alone, as convolutions of their own.
+    for channel in [0, outputs - 1] {
+        let w = &w[channel * inputs * 9..(channel + 1) * inputs * 9];
+        let expected = expected(&x, x_shape, w, ConvShape::same3x3(1), Epilogue::default());
+        let got: Vec<f32> = (0..2)
+            .flat_map(|image| &out[(image * outputs + channel) * 576..(image * outputs + channel + 1) * 576])
+            .copied()
+            .collect();
+        let error = relative_l2(&got, &expected);
+        assert!(error <= WINOGRAD, "channel {channel}: {error:e}");
+    }
+}
+
+#[test]
+fn thin_strided_and_pointwise() {
+    check([1, 4, 16, 16], ConvShape::same3x3(320), Activation::Identity, DIRECT);
+    check([1, 320, 16, 16], ConvShape::same3x3(4), Activation::Identity, DIRECT);
+    check([2, 3, 31, 17], ConvShape::same3x3(16), Activation::Silu, DIRECT);
+    check([2, 40, 9, 7], ConvShape::pointwise(33), Activation::Identity, DIRECT);
+    let strided = ConvShape { stride: 2, ..ConvShape::same3x3(40) };
+    check([1, 64, 16, 16], strided, Activation::Identity, DIRECT);
+    check([2, 5, 11, 8], strided, Activation::Relu, DIRECT);
+    // The encoder of the VAE pads below and on the right only.
+    let padding = Padding { bottom: 1, right: 1, ..Padding::default() };
+    check([1, 16, 12, 12], ConvShape { padding, ..strided }, Activation::Identity, DIRECT);
+}
+
+#[test]
+fn a_patch_embedding() {
+    let shape = ConvShape { outputs: 24, kernel: [14, 14], stride: 14, padding: Padding::default() };
+    check([1, 3, 56, 42], shape, Activation::Identity, DIRECT);
+}
+
+#[test]
+fn no_window_fits() {
+    let shape = ConvShape { padding: Padding::default(), ..ConvShape::same3x3(16) };
+    check([1, 16, 2, 2], shape, Activation::Identity, DIRECT);
+    check([1, 16, 0, 5], ConvShape::same3x3(16), Activation::Identity, DIRECT);
+    check([0, 16, 5, 5], ConvShape::same3x3(16), Activation::Identity, DIRECT);
+}
+
+#[test]
+fn joined_planes_are_convolved_as_their_concatenation() {
+    let (batch, first, second, area) = (2, 21, 30, 10 * 9);
+    let (a, b) = (random(batch * first * area, 8), random(batch * second * area, 9));
+    let both: Vec<f32> = (0..batch)
+        .flat_map(|i| {
+            [&a[i * first * area..(i + 1) * first * area], &b[i * second * area..(i + 1) * second * area]]
+        })
+        .flatten()
+        .copied()
+        .collect();
+    let w = random(32 * 51 * 9, 10);
+    for (shape, taps) in [(ConvShape::same3x3(32), 9), (ConvShape::pointwise(32), 1)] {
+        let w = Weights::F32(&w[..32 * 51 * taps]);
+        let (mut joined, mut copied) = (Vec::new(), Vec::new());
+        let planes = Planes::new(&a, [batch, first, 10, 9]).join(&b, second);
+        conv2d(planes, w, shape, Epilogue::default(), &mut joined);
+        conv2d(Planes::new(&both, [batch, 51, 10, 9]), w, shape, Epilogue::default(), &mut copied);
+        assert_eq!(joined, copied);
+    }
+}
+
+#[test]
+fn half_precision_weights_are_widened_exactly() {
+    let x = random(70 * 12 * 12, 11);
+    let w = random(40 * 70 * 9, 12);
+    let half: Vec<f16> = w.iter().map(|&w| f16::from_f32(w)).collect();
+    let half_wide: Vec<f32> = half.iter().map(|w| w.to_f32()).collect();
+    let brain: Vec<bf16> = w.iter().map(|&w| bf16::from_f32(w)).collect();
+    let brain_wide: Vec<f32> = brain.iter().map(|w| w.to_f32()).collect();
+    for stride in [1, 2] {
+        let shape = ConvShape { stride, ..ConvShape::same3x3(40) };
+        let run = |w: Weights<'_>| {
+            let mut out = Vec::new();
+            conv2d(Planes::new(&x, [1, 70, 12, 12]), w, shape, Epilogue::default(), &mut out);
+            out
+        };
+        assert_eq!(run(Weights::F16(&half)), run(Weights::F32(&half_wide)));
+        assert_eq!(run(Weights::BF16(&brain)), run(Weights::F32(&brain_wide)));
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let x = random(2 * 24 * 40 * 40, 13);
+    let w = random(50 * 24 * 9, 14);
+    for (stride, side) in [(1, 40), (1, 20), (2, 40)] {
+        same_for_any_number_of_threads(|| {
+            let mut out = Vec::new();
+            let x = Planes::new(&x[..2 * 24 * side * side], [2, 24, side, side]);
+            conv2d(
+                x,
+                Weights::F32(&w),
+                ConvShape { stride, ..ConvShape::same3x3(50) },
+                Epilogue::default(),
+                &mut out,
+            );
+            out
+        });
+    }
+}
+
+/// A NaN reaches every pixel whose window it is in; Winograd's tiles may carry it up to three pixels further.
+#[test]
+fn a_nan_reaches_its_neighbours_and_not_far() {
+    for (inputs, reach) in [(3, 1), (20, 4)] {
+        let mut x = random(inputs * 24 * 24, 15);
+        x[24 * 24 + 11 * 24 + 12] = f32::NAN;
+        let w = random(16 * inputs * 9, 16);
+        let mut out = Vec::new();
+        let x = Planes::new(&x, [1, inputs, 24, 24]);
+        conv2d(x, Weights::F32(&w), ConvShape::same3x3(16), Epilogue::default(), &mut out);
+        for (i, value) in out.iter().enumerate() {
+            let (dy, dx) = ((i / 24 % 24).abs_diff(11), (i % 24).abs_diff(12));
+            assert!(value.is_nan() || dy > 1 || dx > 1, "{value} at {dy}, {dx}");
+            assert!(!value.is_nan() || (dy <= reach && dx <= reach), "NaN at {dy}, {dx}");
+        }
+    }
+}
+
+fn padding() -> impl Strategy<Value = Padding> {
+    [0usize..3, 0..3, 0..3, 0..3].prop_map(|[top, bottom, left, right]| Padding { top, bottom, left, right })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn any_winograd_shape(
+        batch in 1usize..3, inputs in 16usize..40, outputs in 16usize..40,
+        height in 1usize..22, width in 1usize..38, padding in padding(),
+    ) {
+        let shape = ConvShape { padding, ..ConvShape::same3x3(outputs) };
+        check([batch, inputs, height, width], shape, Activation::Identity, WINOGRAD);
+    }
+
+    #[test]
+    fn any_direct_shape(
+        batch in 1usize..3, inputs in 1usize..9, outputs in 1usize..20, height in 1usize..14, width in 1usize..14,
+        kernel in [1usize..5, 1usize..5], stride in 1usize..4, padding in padding(),
+    ) {
+        let shape = ConvShape { outputs, kernel, stride, padding };
+        check([batch, inputs, height, width], shape, Activation::Identity, DIRECT);
+    }
+}
