@@ -20,7 +20,7 @@ use hypersd_testing::device;
 use proptest::prelude::*;
 
 use super::{
-    LoadOptions,
+    LoadOptions, fill,
     layout::{Layout, arrange},
     load, reload,
     survey::Slot,
@@ -382,6 +382,21 @@ fn a_failure_while_reading_is_returned() {
     let lying = Watched { short_at: Some("linear.weight"), ..Watched::new(source(FloatDType::F32)) };
     let error = load(Net::new(&device()), &lying, &options(FloatDType::F32)).unwrap_err().to_string();
     assert!(error.contains("tensor \"linear.weight\": expected 15 elements, found 1"), "{error}");
+}
+
+#[test]
+fn a_parameter_that_was_passed_over_is_an_error() {
+    let found = mismatch(fill::fill(
+        Net::new(&device()),
+        &source(FloatDType::F32),
+        Vec::new(),
+        &options(FloatDType::F32),
+    ));
+    let mut names: Vec<&str> = found.missing.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let mut all: Vec<&str> = TENSORS.iter().map(|(name, _)| *name).collect();
+    all.sort_unstable();
+    assert_eq!(names, all);
 }
 
 #[test]
