@@ -76,3 +76,41 @@ fn rescale_zero_snr(alphas: &[f32]) -> Vec<f32> {
     let betas = (0..bars.len()).map(|t| 1.0 - ratio(t));
     cumprod(betas.map(|beta| 1.0 - beta))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Printed by torch 2.15.
+    #[test]
+    fn stable_diffusion_has_the_bits_of_torch() {
+        let betas = betas(BetaSchedule::ScaledLinear, 0.00085, 0.012, 1000);
+        for (t, bits) in [(0, 0x3a5ed288), (1, 0x3a600dda), (500, 0x3b9dc6c2), (999, 0x3c449ba5)] {
+            assert_eq!(betas[t].to_bits(), bits, "beta at {t}");
+        }
+        let alphas = alphas_cumprod(&betas, false).expect("valid betas");
+        for (t, bits) in [
+            (0, 0x3f7fc84b),
+            (1, 0x3f7f9054),
+            (99, 0x3f653d07),
+            (249, 0x3f2ce91e),
+            (499, 0x3e8e2ab0),
+            (749, 0x3d67edfd),
+            (799, 0x3d1859c1),
+            (999, 0x3b98b3b6),
+        ] {
+            assert_eq!(alphas[t].to_bits(), bits, "alpha at {t}");
+        }
+    }
+
+    #[test]
+    fn zero_snr_keeps_the_first_and_empties_the_last() {
+        let betas = betas(BetaSchedule::ScaledLinear, 0.00085, 0.012, 1000);
+        let alphas = alphas_cumprod(&betas, true).expect("valid betas");
+        assert_eq!(alphas[0].to_bits(), 0x3f7fc84b);
+        // torch's square root is one unit off the nearest f32 somewhere on the way.
+        assert!(alphas[499].to_bits().abs_diff(0x3e782cf5) <= 1);
+        assert_eq!(alphas[999], 0.0);
+        assert!((alphas[998] - 1.968e-7).abs() < 1e-10);
+    }
+}

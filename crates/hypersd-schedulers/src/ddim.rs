@@ -49,3 +49,26 @@ pub(crate) fn steps(settings: &Settings, timesteps: &[usize], eta: f64) -> Vec<S
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Algorithm, SchedulerConfig};
+
+    #[test]
+    fn a_step_leads_to_t_minus_the_stride() {
+        let config = SchedulerConfig {
+            timestep_spacing: Some(Spacing::Trailing),
+            ..SchedulerConfig::stable_diffusion()
+        };
+        let settings = Settings::new(Algorithm::Ddim, &config).expect("valid");
+        let timesteps = timesteps(&settings, 3).expect("three steps");
+        assert_eq!(timesteps, [999, 666, 332]);
+        // From 332 it is past the first timestep: set_alpha_to_one is false, so a_0 and not 1.
+        let signals = [666, 333, 0].map(|t| f64::from(settings.alphas[t].sqrt()));
+        assert_eq!(
+            steps(&settings, &timesteps, 0.0).iter().map(|step| step.next.x0).collect::<Vec<_>>(),
+            signals
+        );
+    }
+}

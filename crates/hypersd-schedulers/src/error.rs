@@ -115,6 +115,15 @@ pub enum Error {
         /// The timestep.
         t: usize,
     },
+    /// A schedule with a coefficient that is infinite or not a number.
+    #[error(
+        "the step at timestep {t} has no finite coefficients, expected noise levels that fall from step to step; \
+         use fewer steps, or betas and sigmas nearer to the defaults"
+    )]
+    NotFinite {
+        /// The step's timestep.
+        t: f32,
+    },
     /// A step that draws noise was advanced without any.
     #[error("the step at timestep {t} adds noise, found none; draw it where step.noisy()")]
     MissingNoise {

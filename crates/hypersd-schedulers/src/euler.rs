@@ -95,3 +95,41 @@ fn ancestral_split(from: f32, to: f32) -> (f32, f32) {
     let down = (to * to - up * up).max(0.0).sqrt();
     (down, up)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SchedulerConfig;
+
+    fn grid(spacing: Spacing, karras: bool) -> Grid {
+        let config = SchedulerConfig {
+            timestep_spacing: Some(spacing),
+            use_karras_sigmas: Some(karras),
+            ..SchedulerConfig::stable_diffusion()
+        };
+        let settings = Settings::new(Algorithm::Euler, &config).expect("valid");
+        Grid::of_count(&settings, 4).expect("four steps")
+    }
+
+    #[track_caller]
+    fn assert_close(got: &[f32], want: &[f32]) {
+        assert_eq!(got.len(), want.len());
+        for (got, want) in got.iter().zip(want) {
+            assert!((got - want).abs() <= 2e-6 * want, "{got} for {want}");
+        }
+    }
+
+    /// Printed by diffusers 0.42.1, as many digits as it showed.
+    #[test]
+    fn sigmas_and_first_noise() {
+        let leading = grid(Spacing::Leading, false);
+        assert_close(&leading.sigmas, &[4.116698, 1.623693, 0.698_398_6, 0.041_314_5, 0.0]);
+        assert_close(&[leading.init_noise_sigma(Spacing::Leading)], &[4.236414]);
+        let linspace = grid(Spacing::Linspace, false);
+        assert_close(&linspace.sigmas, &[14.614647, 2.918_308_5, 0.932_358_4, 0.029_167_5, 0.0]);
+        assert_close(&[linspace.init_noise_sigma(Spacing::Linspace)], &[14.614647]);
+        let karras = grid(Spacing::Leading, true);
+        assert_close(&karras.sigmas, &[4.116698, 1.208_777_8, 0.273_387_2, 0.041_314_5, 0.0]);
+        assert_close(&karras.timesteps, &[751.0, 411.41538, 69.40316, 1.000_000_1]);
+    }
+}

@@ -47,8 +47,8 @@
 //!
 //! # Where it departs from diffusers
 //!
-//! Timesteps are equal and latents agree to a few units in the last place of f32, for every step count. Knowingly
-//! different:
+//! Timesteps are equal and latents agree to a few units in the last place of f32, for every step count (a Karras
+//! timestep of DPM-Solver++ may round the other way where it is a tie: one of the 1000 counts). Knowingly different:
 //!
 //! - Trailing spacing has N timesteps. diffusers has N + 1 for 62 step counts (61, 103, 121, …), the last being −1.
 //! - The last step of a list that `strength` has cut is a last step: no noise after it.

@@ -28,6 +28,11 @@ impl Linear {
     pub(crate) const PREVIOUS: Self = Self { previous: 1.0, ..Self::ZERO };
     pub(crate) const NOISE: Self = Self { noise: 1.0, ..Self::ZERO };
 
+    /// Whether every coefficient is a number as f32.
+    pub(crate) fn is_finite(self) -> bool {
+        [self.x, self.output, self.x0, self.previous, self.noise].iter().all(|&c| (c as f32).is_finite())
+    }
+
     /// The form for a step that has no past: the previous x0 taken to be the present one.
     pub(crate) fn without_past(self) -> Self {
         Self { x0: self.x0 + self.previous, previous: 0.0, ..self }

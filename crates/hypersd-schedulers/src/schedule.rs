@@ -60,7 +60,8 @@ impl Scheduler {
     ///
     /// # Errors
     /// Any of [`Error::StepCount`], [`Error::Eta`], [`Error::Strength`], [`Error::TimestepsRefused`],
-    /// [`Error::NoTimesteps`], [`Error::TimestepRange`], [`Error::NotDescending`], [`Error::NoSignal`].
+    /// [`Error::NoTimesteps`], [`Error::TimestepRange`], [`Error::NotDescending`], [`Error::NoSignal`],
+    /// [`Error::NotFinite`].
     pub fn schedule(
         &self,
         steps: &StepsOrTimesteps,
@@ -77,7 +78,7 @@ impl Scheduler {
             (Algorithm::Ddim, StepsOrTimesteps::Steps(count)) => {
                 let timesteps = ddim::timesteps(settings, *count)?;
                 self.check_signal(&timesteps)?;
-                Schedule::of(ddim::steps(settings, &timesteps, eta)).tail(strength)
+                Schedule::new(1.0, ddim::steps(settings, &timesteps, eta))?.tail(strength)
             }
             (Algorithm::Tcd | Algorithm::Lcm, StepsOrTimesteps::Steps(count)) => {
                 self.distilled_schedule(&distilled(settings, *count, strength)?, eta)
@@ -87,11 +88,11 @@ impl Scheduler {
                 self.distilled_schedule(timesteps, eta)?.tail(strength)
             }
             (Algorithm::Euler | Algorithm::EulerAncestral, StepsOrTimesteps::Steps(count)) => {
-                self.euler_schedule(&euler::Grid::of_count(settings, *count)?).tail(strength)
+                self.euler_schedule(&euler::Grid::of_count(settings, *count)?)?.tail(strength)
             }
             (Algorithm::Dpmpp2m, StepsOrTimesteps::Steps(count)) => {
                 let grid = dpmpp::Grid::of_count(settings, *count)?;
-                Schedule::of(dpmpp::steps(settings, &grid)).tail(strength)
+                Schedule::new(1.0, dpmpp::steps(settings, &grid))?.tail(strength)
             }
             (algorithm @ (Algorithm::Ddim | Algorithm::EulerAncestral), StepsOrTimesteps::Timesteps(_)) => {
                 Err(Error::TimestepsRefused { algorithm, reason: "" })
@@ -100,26 +101,26 @@ impl Scheduler {
                 Err(Error::TimestepsRefused { algorithm, reason: " with use_karras_sigmas" })
             }
             (Algorithm::Euler, StepsOrTimesteps::Timesteps(timesteps)) => {
-                self.euler_schedule(&euler::Grid::of_timesteps(settings, timesteps)?).tail(strength)
+                self.euler_schedule(&euler::Grid::of_timesteps(settings, timesteps)?)?.tail(strength)
             }
             (Algorithm::Dpmpp2m, StepsOrTimesteps::Timesteps(timesteps)) => {
                 let grid = dpmpp::Grid::of_timesteps(settings, timesteps.clone())?;
-                Schedule::of(dpmpp::steps(settings, &grid)).tail(strength)
+                Schedule::new(1.0, dpmpp::steps(settings, &grid))?.tail(strength)
             }
         }
     }
 
     fn distilled_schedule(&self, timesteps: &[usize], eta: f64) -> Result<Schedule, Error> {
         self.check_signal(timesteps)?;
-        Ok(Schedule::of(match self.settings.algorithm {
+        let steps = match self.settings.algorithm {
             Algorithm::Tcd => tcd::steps(&self.settings, timesteps, eta),
             _ => lcm::steps(&self.settings, timesteps),
-        }))
+        };
+        Schedule::new(1.0, steps)
     }
 
-    fn euler_schedule(&self, grid: &euler::Grid) -> Schedule {
-        let init_noise_sigma = grid.init_noise_sigma(self.settings.spacing);
-        Schedule { init_noise_sigma, steps: euler::steps(&self.settings, grid) }
+    fn euler_schedule(&self, grid: &euler::Grid) -> Result<Schedule, Error> {
+        Schedule::new(grid.init_noise_sigma(self.settings.spacing), euler::steps(&self.settings, grid))
     }
 
     /// An epsilon prediction says nothing about x0 where a is 0.
@@ -143,8 +144,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    fn of(steps: Vec<Step>) -> Self {
-        Self { init_noise_sigma: 1.0, steps }
+    fn new(init_noise_sigma: f32, steps: Vec<Step>) -> Result<Self, Error> {
+        match steps.iter().find(|step| !(step.x0.is_finite() && step.next.is_finite())) {
+            Some(step) => Err(Error::NotFinite { t: step.t }),
+            None => Ok(Self { init_noise_sigma, steps }),
+        }
     }
 
     /// The last ⌊N·strength⌋ steps: what diffusers' image-to-image pipelines keep, for any algorithm.

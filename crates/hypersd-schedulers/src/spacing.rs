@@ -75,3 +75,53 @@ pub(crate) fn check_timesteps(timesteps: &[usize], train_steps: usize) -> Result
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Algorithm, SchedulerConfig};
+
+    #[test]
+    fn leading_counts_up_from_the_offset() {
+        assert_eq!(leading(1, 1000, 1), [1]);
+        assert_eq!(leading(4, 250, 1), [751, 501, 251, 1]);
+        assert_eq!(leading(6, 166, 1), [831, 665, 499, 333, 167, 1]);
+    }
+
+    #[test]
+    fn trailing_counts_down_from_the_end() {
+        assert_eq!(trailing(1000, 1000, 1), [999]);
+        assert_eq!(trailing(1000, 1000, 3), [999, 666, 332]);
+        assert_eq!(trailing(1000, 1000, 8), [999, 874, 749, 624, 499, 374, 249, 124]);
+        assert_eq!(trailing(1000, 1000, 12), [999, 916, 832, 749, 666, 582, 499, 416, 332, 249, 166, 82]);
+    }
+
+    #[test]
+    fn trailing_never_has_one_too_many() {
+        for count in [61, 103, 121, 122, 201, 206, 217, 223] {
+            let timesteps = trailing(1000, 1000, count);
+            assert_eq!((timesteps.len(), timesteps[0]), (count, 999));
+        }
+    }
+
+    #[test]
+    fn linspace_has_both_ends() {
+        assert_eq!(rounded(&linspace(999, 1)), [0]);
+        assert_eq!(rounded(&linspace(999, 4)), [999, 666, 333, 0]);
+        assert_eq!(rounded(&linspace(999, 8)), [999, 856, 714, 571, 428, 285, 143, 0]);
+    }
+
+    #[test]
+    fn distilled_models_have_their_own() {
+        let settings = Settings::new(Algorithm::Tcd, &SchedulerConfig::default()).expect("defaults");
+        for (count, strength, want) in [
+            (1, 1.0, vec![999]),
+            (4, 1.0, vec![999, 759, 499, 259]),
+            (12, 1.0, vec![999, 919, 839, 759, 679, 599, 499, 419, 339, 259, 179, 99]),
+            (4, 0.75, vec![739, 559, 379, 199]),
+            (4, 0.3, vec![299, 239, 159, 79]),
+        ] {
+            assert_eq!(distilled(&settings, count, strength).expect("enough"), want);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Tables and trajectories against diffusers; `reference/schedulers.py` makes the fixtures.
+
+use std::{fs, path::PathBuf};
+
+use hypersd_schedulers::{
+    Advanced, Algorithm, Error, Sample, Schedule, Scheduler, SchedulerConfig, Spacing, Step, StepsOrTimesteps,
+};
+use hypersd_testing::fixture;
+use ndarray::{ArrayD, IxDyn};
+use serde::Deserialize;
+
+/// One step from the same latent, relative to the largest number in it: both sides round a handful of f32
+/// operations, in another order (4 units in the last place).
+const STEP: f64 = 5e-7;
+/// Up to 50 steps, each starting from the rounding of the one before.
+const TRAJECTORY: f64 = 2e-6;
+/// A product or quotient of f32 numbers, rounded elsewhere (2 units in the last place).
+const SCALAR: f64 = 2.4e-7;
+/// Tables stretched to zero signal: torch takes square roots of whole tensors with MKL, which misses the nearest f32
+/// in 5 of 1000, and near the end the shift cancels most of the root.
+const ZERO_SNR_TABLE: f64 = 4e-6;
+/// Karras timesteps between whole ones, absolute: numpy's vectorised f32 logarithm is off by some units in the
+/// last place, and a timestep is about 0.005 of one.
+const KARRAS_TIMESTEP: f64 = 5e-4;
+
+/// Step counts from 1 to 1000 of which a Karras timestep rounds the other way, for the same reason: one value (of
+/// 929 steps) is that near to a half.
+const KARRAS_TIES: usize = 1;
+
+/// Columns of a fixture row: t, input scale, draws, then x and x0.
+const HEAD: usize = 3;
+const ELEMENTS: usize = 8;
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+#[derive(Debug, Deserialize)]
+struct Cases {
+    configs: Vec<String>,
+    cases: Vec<Case>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Case {
+    algorithm: String,
+    config: usize,
+    eta: f64,
+    steps: Option<usize>,
+    timesteps: Option<Vec<usize>>,
+    strength: Option<f64>,
+    tail: Option<f64>,
+    rows: usize,
+}
+
+impl Case {
+    fn schedule(&self, config: &SchedulerConfig) -> Result<Schedule, Error> {
+        let steps = match &self.timesteps {
+            Some(timesteps) => StepsOrTimesteps::Timesteps(timesteps.clone()),
+            None => StepsOrTimesteps::Steps(self.steps.expect("steps or timesteps")),
+        };
+        let scheduler = Scheduler::new(self.algorithm.parse()?, config)?;
+        let schedule = scheduler.schedule(&steps, self.eta, self.strength)?;
+        schedule.tail(self.tail.unwrap_or(1.0))
+    }
+
+    /// TCD and LCM return another tensor beside x.
+    fn gives_x0(&self) -> bool {
+        !matches!(self.algorithm.as_str(), "tcd" | "lcm")
+    }
+}
+
+/// A step as diffusers took it.
+struct Row {
+    t: f32,
+    input_scale: f32,
+    draws: f32,
+    x: ArrayD<f32>,
+    x0: ArrayD<f32>,
+}
+
+struct Fixture {
+    configs: Vec<SchedulerConfig>,
+    cases: Vec<(Case, Vec<Row>, Vec<f32>)>,
+    start: ArrayD<f32>,
+    outputs: Vec<ArrayD<f32>>,
+    noise: Vec<ArrayD<f32>>,
+}
+
+fn latent(data: &[f32]) -> ArrayD<f32> {
+    ArrayD::from_shape_vec(IxDyn(&[1, 2, 2, 2]), data.to_vec()).expect("eight elements")
+}
+
+fn load() -> Fixture {
+    let text = fs::read_to_string(path("cases.json")).expect("fixtures are committed");
+    let Cases { configs, cases } = serde_json::from_str(&text).expect("valid JSON");
+    let tensors = fixture(path("trajectories.safetensors"));
+    let latents = |name: &str| tensors[name].data.chunks(ELEMENTS).map(latent).collect::<Vec<_>>();
+    let mut rows = tensors["rows"].data.chunks(HEAD + 2 * ELEMENTS).map(|row| Row {
+        t: row[0],
+        input_scale: row[1],
+        draws: row[2],
+        x: latent(&row[HEAD..HEAD + ELEMENTS]),
+        x0: latent(&row[HEAD + ELEMENTS..]),
+    });
+    let starts = tensors["starts"].data.chunks(1 + ELEMENTS);
+    let cases: Vec<_> = cases
+        .into_iter()
+        .zip(starts)
+        .map(|(case, start)| {
+            let rows: Vec<Row> = rows.by_ref().take(case.rows).collect();
+            assert_eq!(rows.len(), case.rows, "rows of {case:?}");
+            (case, rows, start.to_vec())
+        })
+        .collect();
+    assert!(rows.next().is_none(), "rows that belong to no case");
+    Fixture {
+        configs: configs
+            .iter()
+            .map(|text| SchedulerConfig::from_json(text).expect("diffusers wrote it"))
+            .collect(),
+        cases,
+        start: latents("start").remove(0),
+        outputs: latents("outputs"),
+        noise: latents("noise"),
+    }
+}
+
+fn peak(x: &ArrayD<f32>) -> f64 {
+    x.iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max)
+}
+
+fn distance(a: &ArrayD<f32>, b: &ArrayD<f32>) -> f64 {
+    assert_eq!(a.shape(), b.shape());
+    a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0.0, f64::max)
+}
+
+/// The worst of many errors, and where it was.
+#[derive(Default)]
+struct Worst(f64, String);
+
+impl Worst {
+    fn note(&mut self, error: f64, place: impl FnOnce() -> String) {
+        // A NaN must not pass as small.
+        if error > self.0 || error.is_nan() {
+            *self = Self(error, place());
+        }
+    }
+
+    #[track_caller]
+    fn assert_within(&self, tolerance: f64) {
+        assert!(self.0 <= tolerance, "error {:.2e}, allowed {tolerance:.1e}: {}", self.0, self.1);
+    }
+}
+
+/// The alphas_cumprod of a beta schedule, ours and diffusers'.
+fn tables(zero_snr: bool) -> Vec<(&'static str, Vec<f32>, Vec<f32>)> {
+    let mut tables = fixture(path("alphas.safetensors"));
+    ["linear", "scaled_linear", "squaredcos_cap_v2"]
+        .map(|beta_schedule| {
+            let config = format!(
+                r#"{{"beta_schedule": "{beta_schedule}", "beta_start": 0.00085, "beta_end": 0.012,
+                    "rescale_betas_zero_snr": {zero_snr}}}"#
+            );
+            let config = SchedulerConfig::from_json(&config).expect("valid");
+            let scheduler = Scheduler::new(Algorithm::Ddim, &config).expect("valid");
+            let want = tables.remove(&format!("{beta_schedule}.{zero_snr}")).expect("in the fixture").data;
+            assert_eq!((scheduler.alphas_cumprod().len(), want.len()), (1000, 1000));
+            (beta_schedule, scheduler.alphas_cumprod().to_vec(), want)
+        })
+        .into()
+}
+
+#[test]
+fn tables_are_equal_bit_for_bit() {
+    for (beta_schedule, got, want) in tables(false) {
+        let differing = got.iter().zip(&want).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+        assert_eq!(differing, 0, "{beta_schedule}");
+    }
+}
+
+#[test]
+fn zero_snr_tables_are_equal() {
+    let mut worst = Worst::default();
+    for (beta_schedule, got, want) in tables(true) {
+        assert_eq!((got[999], want[999]), (0.0, 0.0));
+        for (t, (got, want)) in got.iter().zip(&want).enumerate().take(999) {
+            worst.note(f64::from((got - want).abs() / want), || format!("{beta_schedule}, t = {t}"));
+        }
+    }
+    worst.assert_within(ZERO_SNR_TABLE);
+}
+
+/// FNV-1a over the bits of the timesteps, without the low byte.
+fn hash(steps: &[Step]) -> f32 {
+    let hash =
+        steps.iter().fold(2_166_136_261_u32, |hash, step| (hash ^ step.t.to_bits()).wrapping_mul(16_777_619));
+    (hash >> 8) as f32
+}
+
+#[test]
+fn timesteps_are_equal_for_every_step_count() {
+    for (name, hashes) in fixture(path("timesteps.safetensors")) {
+        let (algorithm, spacing) = name.split_once('.').expect("algorithm.spacing");
+        let config = SchedulerConfig {
+            timestep_spacing: Some(spacing.parse().unwrap_or(Spacing::Leading)),
+            use_karras_sigmas: Some(spacing == "karras"),
+            ..SchedulerConfig::stable_diffusion()
+        };
+        let scheduler = Scheduler::new(algorithm.parse().expect("known"), &config).expect("valid");
+        let mut ties = 0;
+        for (i, &want) in hashes.data.iter().enumerate() {
+            let count = i + 1;
+            match scheduler.schedule(&StepsOrTimesteps::Steps(count), 0.0, None) {
+                Ok(schedule) => {
+                    assert_eq!(schedule.steps.len(), count, "{name}");
+                    let differs = hash(&schedule.steps) != want;
+                    assert!(!differs || spacing == "karras", "{name}: timesteps of {count} steps");
+                    ties += usize::from(differs);
+                }
+                Err(Error::TimestepRange { .. } | Error::NotDescending { .. }) => {
+                    assert_eq!(want, -1.0, "{name}: refused {count} steps");
+                }
+                Err(error) => panic!("{name}, {count} steps: {error}"),
+            }
+        }
+        assert!(ties <= KARRAS_TIES, "{name}: {ties} step counts differ");
+    }
+}
+
+#[test]
+fn schedules_are_equal() {
+    let fixture = load();
+    let (mut scale, mut noised, mut karras) = (Worst::default(), Worst::default(), Worst::default());
+    for (case, rows, start) in &fixture.cases {
+        let config = &fixture.configs[case.config];
+        let schedule = case.schedule(config).unwrap_or_else(|error| panic!("{case:?}: {error}"));
+        assert_eq!(schedule.steps.len(), rows.len(), "{case:?}");
+        let relative = |got: f32, want: f32| f64::from((got - want).abs() / want);
+        scale.note(relative(schedule.init_noise_sigma, start[0]), || format!("init_noise_sigma of {case:?}"));
+        for (step, row) in schedule.steps.iter().zip(rows) {
+            if case.algorithm == "euler" && config.use_karras_sigmas == Some(true) {
+                karras.note(f64::from((step.t - row.t).abs()), || format!("{} of {case:?}", row.t));
+            } else {
+                assert_eq!(step.t, row.t, "{case:?}");
+            }
+            scale
+                .note(relative(step.input_scale(), row.input_scale), || format!("t = {} of {case:?}", row.t));
+            assert_eq!(step.noisy(), row.draws == 1.0, "noise at t = {} of {case:?}", row.t);
+        }
+        let want = latent(&start[1..]);
+        let got = schedule.steps[0].add_noise(&fixture.outputs[0], &fixture.noise[0]).expect("one shape");
+        noised.note(distance(&got, &want) / peak(&want), || format!("add_noise of {case:?}"));
+    }
+    scale.assert_within(SCALAR);
+    noised.assert_within(SCALAR);
+    karras.assert_within(KARRAS_TIMESTEP);
+}
+
+#[test]
+fn every_step_is_equal_from_the_same_latent() {
+    let fixture = load();
+    let (mut x_error, mut x0_error) = (Worst::default(), Worst::default());
+    for (case, rows, start) in &fixture.cases {
+        let schedule = case.schedule(&fixture.configs[case.config]).expect("tested above");
+        let first = fixture.start.mapv(|x| x * start[0]);
+        for (i, (step, row)) in schedule.steps.iter().zip(rows).enumerate() {
+            let (x, previous) = if i == 0 { (&first, None) } else { (&rows[i - 1].x, Some(&rows[i - 1].x0)) };
+            let output = &fixture.outputs[i];
+            let Advanced { x: got, x0 } =
+                step.advance(x, output, Some(&fixture.noise[i]), previous).expect("complete");
+            let largest =
+                peak(x).max(peak(&row.x)).max(peak(&x0)).max(peak(output) * f64::from(step.level.sigma));
+            x_error.note(distance(&got, &row.x) / largest, || format!("x, step {i} of {case:?}"));
+            if case.gives_x0() {
+                x0_error.note(distance(&x0, &row.x0) / largest, || format!("x0, step {i} of {case:?}"));
+            }
+        }
+    }
+    x_error.assert_within(STEP);
+    x0_error.assert_within(STEP);
+}
+
+#[test]
+fn trajectories_are_equal() {
+    let fixture = load();
+    let mut worst = Worst::default();
+    for (case, rows, start) in &fixture.cases {
+        let schedule = case.schedule(&fixture.configs[case.config]).expect("tested above");
+        let mut x = fixture.start.mapv(|x| x * start[0]);
+        let mut previous = None;
+        // An error made where the latent was large stays when it has become small.
+        let mut largest = peak(&x);
+        for (i, (step, row)) in schedule.steps.iter().zip(rows).enumerate() {
+            let noise = step.noisy().then(|| &fixture.noise[i]);
+            let advanced = step.advance(&x, &fixture.outputs[i], noise, previous.as_ref()).expect("complete");
+            largest = largest.max(peak(&row.x)).max(peak(&advanced.x0));
+            worst.note(distance(&advanced.x, &row.x) / largest, || format!("step {i} of {case:?}"));
+            (x, previous) = (advanced.x, Some(advanced.x0));
+        }
+    }
+    worst.assert_within(TRAJECTORY);
+}
+
+#[test]
+fn vectors_and_arrays_give_the_same_numbers() {
+    let x: Vec<f32> = (0..24).map(|i| (i as f32).sin()).collect();
+    let y: Vec<f32> = (0..24).map(|i| (i as f32).cos()).collect();
+    let shaped =
+        |data: &[f32]| ArrayD::from_shape_vec(IxDyn(&[2, 3, 4]), data.to_vec()).expect("24 elements");
+    let (a, b) = (shaped(&x), shaped(&y));
+    let vector = Vec::linear_combination(&[(0.3, &x), (-1.7, &y)]).clamp(0.9);
+    let array = Sample::clamp(ArrayD::linear_combination(&[(0.3, &a), (-1.7, &b)]), 0.9);
+    assert_eq!(Sample::shape(&array), [2, 3, 4]);
+    assert_eq!(array.iter().copied().collect::<Vec<_>>(), vector);
+    assert!(vector.contains(&0.9), "nothing was clamped");
+}

@@ -1,0 +1,253 @@
+//! What holds for every step count, eta, prediction type and latent.
+
+use hypersd_schedulers::{
+    Algorithm, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing, Step, StepsOrTimesteps,
+};
+use proptest::prelude::*;
+
+/// f32 rounding of a handful of operations on numbers of size 1 to 30, absolute.
+const CLOSE: f32 = 2e-5;
+
+fn algorithm() -> impl Strategy<Value = Algorithm> {
+    proptest::sample::select(Algorithm::ALL.to_vec())
+}
+
+fn spacing() -> impl Strategy<Value = Spacing> {
+    proptest::sample::select(vec![Spacing::Leading, Spacing::Trailing, Spacing::Linspace])
+}
+
+fn prediction() -> impl Strategy<Value = PredictionType> {
+    use PredictionType::{Epsilon, Sample, VPrediction};
+    proptest::sample::select(vec![Epsilon, VPrediction, Sample])
+}
+
+fn latent() -> impl Strategy<Value = Vec<f32>> {
+    proptest::collection::vec(-3.0_f32..3.0, 4)
+}
+
+/// As many steps as the algorithm allows, and fewer.
+fn count(algorithm: Algorithm) -> std::ops::RangeInclusive<usize> {
+    match algorithm {
+        Algorithm::Tcd | Algorithm::Lcm => 1..=50,
+        // At 1000, leading timesteps reach 1000 with the offset of 1, and DPM-Solver++ has no room for its N + 1.
+        _ => 1..=999,
+    }
+}
+
+prop_compose! {
+    fn plan()(algorithm in algorithm())(
+        algorithm in Just(algorithm),
+        spacing in spacing(),
+        prediction in prediction(),
+        count in prop_oneof![count(algorithm), 1..=12_usize],
+        eta in prop_oneof![Just(0.0), Just(1.0), 0.0..=1.0],
+    ) -> (Algorithm, SchedulerConfig, usize, f64) {
+        let config = SchedulerConfig {
+            timestep_spacing: Some(spacing),
+            prediction_type: Some(prediction),
+            ..SchedulerConfig::stable_diffusion()
+        };
+        (algorithm, config, count, eta)
+    }
+}
+
+fn make(algorithm: Algorithm, config: &SchedulerConfig, count: usize, eta: f64) -> Schedule {
+    Scheduler::new(algorithm, config)
+        .and_then(|scheduler| scheduler.schedule(&StepsOrTimesteps::Steps(count), eta, None))
+        .expect("a valid schedule")
+}
+
+/// Every coefficient of a step.
+fn coefficients(step: &Step) -> Vec<f64> {
+    [step.x0, step.next].iter().flat_map(|f| [f.x, f.output, f.x0, f.previous, f.noise]).collect()
+}
+
+/// What a perfect model says where the latent is x = signal·x0 + sigma·eps. The v-prediction is that of the
+/// model's input, which has variance 1.
+fn perfect_output(step: &Step, prediction: PredictionType, x0: &[f32], eps: &[f32]) -> Vec<f32> {
+    let (signal, sigma) = (step.level.signal * step.input_scale(), step.level.sigma * step.input_scale());
+    match prediction {
+        PredictionType::Epsilon => eps.to_vec(),
+        PredictionType::Sample => x0.to_vec(),
+        PredictionType::VPrediction => {
+            x0.iter().zip(eps).map(|(x0, eps)| signal * eps - sigma * x0).collect()
+        }
+    }
+}
+
+fn close(a: &[f32], b: &[f32], tolerance: f32) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance)
+}
+
+proptest! {
+    #[test]
+    fn a_schedule_has_n_descending_timesteps_and_finite_coefficients((algorithm, config, count, eta) in plan()) {
+        let schedule = make(algorithm, &config, count, eta);
+        prop_assert_eq!(schedule.steps.len(), count);
+        prop_assert!(schedule.steps.windows(2).all(|pair| pair[1].t < pair[0].t));
+        prop_assert!(schedule.steps.iter().all(|step| (0.0..1000.0).contains(&step.t)));
+        prop_assert!(schedule.steps.iter().flat_map(coefficients).all(f64::is_finite));
+        prop_assert!(schedule.init_noise_sigma >= 1.0 || matches!(algorithm, Algorithm::Euler | Algorithm::EulerAncestral));
+    }
+
+    #[test]
+    fn noise_is_drawn_where_diffusers_draws_it((algorithm, config, count, eta) in plan()) {
+        let schedule = make(algorithm, &config, count, eta);
+        for (i, step) in schedule.steps.iter().enumerate() {
+            let last = i == count - 1;
+            let draws = match algorithm {
+                Algorithm::Ddim => eta > 0.0,
+                Algorithm::Tcd => eta > 0.0 && !last,
+                Algorithm::Lcm => !last,
+                Algorithm::EulerAncestral => true,
+                _ => false,
+            };
+            prop_assert_eq!(step.noisy(), draws, "step {}", i);
+            prop_assert!(draws || step.next.noise == 0.0);
+            prop_assert_eq!(step.needs_previous(), algorithm == Algorithm::Dpmpp2m && i > 0 && !last);
+        }
+    }
+
+    /// From x = signal·x0 + sigma·eps and a perfect model, x0 is found, and a deterministic step leads to the same
+    /// x0 and eps at the next level.
+    #[test]
+    fn a_perfect_model_is_followed(
+        (algorithm, config, count, _) in plan(), x0 in latent(), eps in latent(), at in any::<proptest::sample::Index>(),
+    ) {
+        let schedule = make(algorithm, &config, count.min(50), 0.0);
+        let i = at.index(schedule.steps.len());
+        let step = &schedule.steps[i];
+        let x = step.add_noise(&x0, &eps).unwrap();
+        let output = perfect_output(step, config.prediction_type.unwrap(), &x0, &eps);
+        let advanced = step.advance(&x, &output, Some(&eps), Some(&x0)).unwrap();
+        // x0 = (x − sigma·eps)/signal enlarges the rounding of x.
+        let tolerance = CLOSE * (1.0 + step.level.sigma / step.level.signal);
+        prop_assert!(close(&advanced.x0, &x0, tolerance), "{:?} for {:?}", advanced.x0, x0);
+
+        // DDIM leads to t − T/N, and Euler ancestral splits its noise into old and new. LCM's noise is all new:
+        // here the same eps.
+        let leads_to_next = !matches!(algorithm, Algorithm::Ddim | Algorithm::EulerAncestral);
+        if let Some(next) = schedule.steps.get(i + 1).filter(|_| leads_to_next) {
+            let want = next.add_noise(&x0, &eps).unwrap();
+            prop_assert!(close(&advanced.x, &want, tolerance), "{:?} for {:?}", advanced.x, want);
+        } else if i == schedule.steps.len() - 1 && !matches!(algorithm, Algorithm::Ddim | Algorithm::Tcd) {
+            prop_assert!(close(&advanced.x, &x0, tolerance.max(1e-2 * f32::from(algorithm == Algorithm::Lcm))));
+        }
+    }
+
+    /// Fresh noise replaces what it takes away: with x0 and eps uncorrelated and of variance 1, the next latent has
+    /// the variance of its level, for every eta.
+    #[test]
+    fn variance_is_preserved(eta in 0.0..=1.0, count in 1..=50_usize, algorithm in prop_oneof![
+        Just(Algorithm::Ddim), Just(Algorithm::Tcd)
+    ]) {
+        let config = SchedulerConfig { timestep_spacing: Some(Spacing::Trailing), ..SchedulerConfig::stable_diffusion() };
+        for step in make(algorithm, &config, count, eta).steps {
+            // The model says eps: x' = next.x0·x0 + next.output·eps + next.noise·noise.
+            let variance = step.next.x0.powi(2) + step.next.output.powi(2) + step.next.noise.powi(2);
+            prop_assert!((variance - 1.0).abs() < 1e-6, "t = {}: {}", step.t, variance);
+        }
+    }
+
+    #[test]
+    fn a_step_is_linear(
+        (algorithm, config, count, eta) in plan(), a in latent(), b in latent(), c in latent(), d in latent(),
+        factor in -2.0_f32..2.0, at in any::<proptest::sample::Index>(),
+    ) {
+        let schedule = make(algorithm, &config, count.min(20), eta);
+        let step = &schedule.steps[at.index(schedule.steps.len())];
+        let times = |x: &Vec<f32>| x.iter().map(|x| factor * x).collect::<Vec<f32>>();
+        let once = step.advance(&a, &b, Some(&c), Some(&d)).unwrap();
+        let scaled = step.advance(&times(&a), &times(&b), Some(&times(&c)), Some(&times(&d))).unwrap();
+        let size = coefficients(step).iter().map(|c| c.abs()).fold(1.0, f64::max) as f32;
+        prop_assert!(close(&scaled.x, &times(&once.x), CLOSE * size * size));
+    }
+
+    /// Where t − T/N is the next timestep, TCD without noise is DDIM.
+    #[test]
+    fn tcd_without_noise_is_ddim(
+        count in proptest::sample::select(vec![1_usize, 2, 5, 10, 25, 50]), prediction in prediction(),
+        x in latent(), output in latent(),
+    ) {
+        let config = SchedulerConfig {
+            timestep_spacing: Some(Spacing::Trailing),
+            prediction_type: Some(prediction),
+            ..SchedulerConfig::stable_diffusion()
+        };
+        let (tcd, ddim) = (make(Algorithm::Tcd, &config, count, 0.0), make(Algorithm::Ddim, &config, count, 0.0));
+        for (tcd, ddim) in tcd.steps.iter().zip(&ddim.steps) {
+            prop_assert_eq!(tcd.t, ddim.t);
+            let advance = |step: &Step| step.advance(&x, &output, None, None).unwrap().x;
+            prop_assert_eq!(advance(tcd), advance(ddim));
+        }
+    }
+
+    /// With eta 1, every TCD step goes through the clean end of the trajectory.
+    #[test]
+    fn tcd_at_eta_one_forgets(count in 2..=50_usize) {
+        let schedule = make(Algorithm::Tcd, &SchedulerConfig::stable_diffusion(), count, 1.0);
+        let a_0 = 0.999_15_f64; // 1 − beta_start
+        for pair in schedule.steps.windows(2) {
+            // Only the residue of timestep 0 carries eps on.
+            let carried = pair[0].next.output / f64::from(pair[1].level.signal);
+            prop_assert!((carried - ((1.0 - a_0) / a_0).sqrt()).abs() < 1e-4, "{}", carried);
+        }
+    }
+
+    #[test]
+    fn the_tail_is_the_end_of_the_schedule((algorithm, config, count, eta) in plan(), strength in 0.001..=1.0) {
+        let whole = make(algorithm, &config, count, eta);
+        let kept = (count as f64 * strength) as usize;
+        match whole.clone().tail(strength) {
+            Ok(tail) => {
+                prop_assert_eq!(tail.steps.len(), kept);
+                prop_assert!(!tail.steps[0].needs_previous());
+                prop_assert_eq!(&tail.steps[1..], &whole.steps[count - kept + 1..]);
+            }
+            Err(error) => prop_assert!(kept == 0, "{}", error),
+        }
+    }
+
+    #[test]
+    fn no_request_panics(
+        algorithm in algorithm(), spacing in spacing(), count in any::<usize>(), eta in any::<f64>(),
+        strength in proptest::option::of(any::<f64>()), timesteps in proptest::collection::vec(0..1200_usize, 0..6),
+        karras in any::<bool>(), zero_snr in any::<bool>(), offset in any::<usize>(), train in any::<usize>(),
+    ) {
+        let config = SchedulerConfig {
+            timestep_spacing: Some(spacing),
+            use_karras_sigmas: Some(karras),
+            rescale_betas_zero_snr: Some(zero_snr),
+            steps_offset: Some(offset % 1500),
+            num_train_timesteps: Some(train % 1500),
+            ..SchedulerConfig::default()
+        };
+        if let Ok(scheduler) = Scheduler::new(algorithm, &config) {
+            for steps in [StepsOrTimesteps::Steps(count), StepsOrTimesteps::Steps(count % 1100), StepsOrTimesteps::Timesteps(timesteps)] {
+                for (eta, strength) in [(eta, strength), (0.5, None), (1.0, Some(0.5))] {
+                    if let Ok(schedule) = scheduler.schedule(&steps, eta, strength) {
+                        prop_assert!(!schedule.steps.is_empty());
+                        prop_assert!(schedule.steps.iter().flat_map(coefficients).all(f64::is_finite));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_configuration_panics(text in any::<String>(), numbers in any::<[f64; 4]>(), count in any::<usize>()) {
+        let _ = SchedulerConfig::from_json(&text);
+        let [beta_start, beta_end, timestep_scaling, sigma_max] = numbers.map(Some);
+        let config = SchedulerConfig {
+            beta_start, beta_end, timestep_scaling, sigma_max,
+            use_karras_sigmas: Some(true),
+            num_train_timesteps: Some(count % 2000),
+            ..SchedulerConfig::default()
+        };
+        for algorithm in Algorithm::ALL {
+            if let Ok(scheduler) = Scheduler::new(algorithm, &config) {
+                let _ = scheduler.schedule(&StepsOrTimesteps::Steps(4), 0.5, None);
+            }
+        }
+    }
+}

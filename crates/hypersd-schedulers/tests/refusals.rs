@@ -1,0 +1,297 @@
+//! Wrong input: every error is typed, and says what was given, what was expected and what to do.
+
+use hypersd_schedulers::{
+    Algorithm, BetaSchedule, Error, FinalSigma, PredictionType, Schedule, Scheduler, SchedulerConfig,
+    Spacing,
+    StepsOrTimesteps::{self, Steps, Timesteps},
+};
+
+fn schedule(
+    algorithm: Algorithm,
+    config: &SchedulerConfig,
+    steps: StepsOrTimesteps,
+) -> Result<Schedule, Error> {
+    Scheduler::new(algorithm, config)?.schedule(&steps, 0.0, None)
+}
+
+fn sd() -> SchedulerConfig {
+    SchedulerConfig::stable_diffusion()
+}
+
+#[track_caller]
+fn assert_says(error: Error, words: &[&str]) {
+    let message = error.to_string();
+    for word in words {
+        assert!(message.contains(word), "{message:?} does not say {word:?}");
+    }
+}
+
+#[test]
+fn names() {
+    for algorithm in Algorithm::ALL {
+        assert_eq!(algorithm.to_string().parse::<Algorithm>().unwrap(), algorithm);
+        let config = SchedulerConfig { class_name: Some(algorithm.class_name().to_owned()), ..sd() };
+        assert_eq!(Algorithm::of(&config).unwrap(), algorithm);
+    }
+    let error = "heun".parse::<Algorithm>().unwrap_err();
+    assert!(matches!(error, Error::UnknownAlgorithm { .. }));
+    assert_says(error, &["heun", "ddim, tcd, lcm, euler, euler-a, dpmpp-2m"]);
+    let error = "Trailing".parse::<Spacing>().unwrap_err();
+    assert!(matches!(error, Error::UnknownSpacing { .. }));
+    assert_says(error, &["Trailing", "leading, trailing or linspace"]);
+}
+
+#[test]
+fn foreign_classes_are_read_but_not_guessed() {
+    let config =
+        SchedulerConfig::from_json(r#"{"_class_name": "PNDMScheduler", "skip_prk_steps": true}"#).unwrap();
+    let error = Algorithm::of(&config).unwrap_err();
+    assert!(matches!(&error, Error::UnknownClass { class: Some(class) } if class == "PNDMScheduler"));
+    assert_says(error, &["PNDMScheduler", "ddim, tcd, lcm"]);
+    assert_says(Algorithm::of(&SchedulerConfig::default()).unwrap_err(), &["absent"]);
+    assert_eq!(schedule(Algorithm::Ddim, &config, Steps(4)).unwrap().steps.len(), 4);
+}
+
+#[test]
+fn defaults_are_those_of_the_class_that_is_built() {
+    let timesteps = |algorithm| -> Vec<f32> {
+        let schedule = schedule(algorithm, &sd(), Steps(2)).unwrap();
+        schedule.steps.iter().map(|step| step.t).collect()
+    };
+    assert_eq!(timesteps(Algorithm::Ddim), [501.0, 1.0]);
+    assert_eq!(timesteps(Algorithm::Euler), [999.0, 0.0]);
+    assert_eq!(timesteps(Algorithm::Tcd), [999.0, 499.0]);
+}
+
+#[test]
+fn json_as_python_writes_it() {
+    let text = r#"{
+        "_class_name": "DPMSolverMultistepScheduler", "note": "NaN \"Infinity\"", "lambda_min_clipped": -Infinity,
+        "final_sigmas_type": "sigma_min", "beta_schedule": "squaredcos_cap_v2", "timestep_spacing": null,
+        "prediction_type": "v_prediction", "trained_betas": null, "solver_type": "midpoint", "variance_type": null
+    }"#;
+    let config = SchedulerConfig::from_json(text).unwrap();
+    assert_eq!(
+        config,
+        SchedulerConfig {
+            class_name: Some("DPMSolverMultistepScheduler".to_owned()),
+            final_sigmas_type: Some(FinalSigma::SigmaMin),
+            beta_schedule: Some(BetaSchedule::SquaredCosCapV2),
+            prediction_type: Some(PredictionType::VPrediction),
+            solver_type: Some("midpoint".to_owned()),
+            ..SchedulerConfig::default()
+        }
+    );
+    let config = SchedulerConfig::from_json(r#"{"_class_name": "NaN\\", "beta_end": NaN}"#).unwrap();
+    assert_eq!((config.class_name.as_deref(), config.beta_end), (Some("NaN\\"), None));
+}
+
+#[test]
+fn hostile_json() {
+    for text in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"",
+        "{\"",
+        "{\"_class_name\": \"\\",
+        "{\"_class_name\": 1}",
+        r#"{"num_train_timesteps": -1}"#,
+        r#"{"num_train_timesteps": 1e300}"#,
+        r#"{"beta_start": "0.1"}"#,
+        r#"{"beta_end": 1e999}"#,
+        r#"{"steps_offset": -1}"#,
+        r#"{"trained_betas": {"0": 1}}"#,
+        r#"{"clip_sample": 1}"#,
+    ] {
+        assert!(matches!(SchedulerConfig::from_json(text), Err(Error::Json(_))), "{text:?}");
+    }
+    for (text, words) in [
+        (r#"{"beta_schedule": "sigmoid"}"#, ["sigmoid", "squaredcos_cap_v2"]),
+        (r#"{"prediction_type": "flow_prediction"}"#, ["flow_prediction", "v_prediction"]),
+        (r#"{"timestep_spacing": "even"}"#, ["even", "trailing"]),
+    ] {
+        assert_says(SchedulerConfig::from_json(text).unwrap_err(), &words);
+    }
+    let deep = "[".repeat(100_000);
+    assert!(SchedulerConfig::from_json(&deep).is_err());
+}
+
+#[test]
+fn configurations_that_cannot_be_right() {
+    for (text, field) in [
+        (r#"{"num_train_timesteps": 0}"#, "num_train_timesteps"),
+        (r#"{"num_train_timesteps": 1}"#, "num_train_timesteps"),
+        (r#"{"num_train_timesteps": 1000000000000}"#, "num_train_timesteps"),
+        (r#"{"beta_end": 5}"#, "betas"),
+        (r#"{"beta_end": 0.9999}"#, "betas"),
+        (r#"{"beta_start": -0.1}"#, "betas"),
+        (r#"{"beta_start": -0.1, "beta_schedule": "scaled_linear"}"#, "betas"),
+        (r#"{"beta_start": 1e-12, "beta_end": 1e-12}"#, "betas"),
+        (r#"{"trained_betas": [0.1, 0.2]}"#, "trained_betas"),
+        (r#"{"steps_offset": 1000}"#, "steps_offset"),
+        (r#"{"original_inference_steps": 0}"#, "original_inference_steps"),
+        (r#"{"original_inference_steps": 1001}"#, "original_inference_steps"),
+        (r#"{"timestep_scaling": 0}"#, "timestep_scaling"),
+        (r#"{"clip_sample_range": -1}"#, "clip_sample_range"),
+        (r#"{"sigma_min": 0}"#, "sigma_min"),
+    ] {
+        let config = SchedulerConfig::from_json(text).unwrap();
+        let error =
+            Scheduler::new(Algorithm::Lcm, &config).err().unwrap_or_else(|| panic!("{text} was accepted"));
+        assert!(matches!(error, Error::Config { .. }), "{text}: {error}");
+        assert_says(error, &[field, "expected"]);
+    }
+    let betas =
+        SchedulerConfig { trained_betas: Some(vec![0.5, 0.25]), num_train_timesteps: Some(2), ..sd() };
+    assert_eq!(Scheduler::new(Algorithm::Ddim, &betas).unwrap().alphas_cumprod(), [0.5, 0.375]);
+}
+
+#[test]
+fn what_is_not_computed_is_refused_where_it_would_be_read() {
+    use Algorithm::{Ddim, Dpmpp2m, Euler};
+    for (algorithm, text) in [
+        (Ddim, r#"{"thresholding": true}"#),
+        (Euler, r#"{"use_beta_sigmas": true}"#),
+        (Euler, r#"{"interpolation_type": "log_linear"}"#),
+        (Euler, r#"{"timestep_type": "continuous"}"#),
+        (Dpmpp2m, r#"{"use_exponential_sigmas": true}"#),
+        (Dpmpp2m, r#"{"use_lu_lambdas": true}"#),
+        (Dpmpp2m, r#"{"use_flow_sigmas": true}"#),
+        (Dpmpp2m, r#"{"algorithm_type": "sde-dpmsolver++"}"#),
+        (Dpmpp2m, r#"{"solver_type": "heun"}"#),
+        (Dpmpp2m, r#"{"solver_order": 3}"#),
+        (Dpmpp2m, r#"{"variance_type": "learned_range"}"#),
+    ] {
+        let config = SchedulerConfig::from_json(text).unwrap();
+        let error = Scheduler::new(algorithm, &config).err().unwrap_or_else(|| panic!("{text} was accepted"));
+        assert!(matches!(error, Error::Unsupported { .. }), "{text}: {error}");
+        let field = text.split('"').nth(1).unwrap();
+        assert_says(error, &[field, algorithm.name()]);
+        if algorithm != Ddim {
+            Scheduler::new(Algorithm::Tcd, &config).expect("TCD does not read it");
+        }
+    }
+    let unipc = r#"{"solver_type": "bh2", "algorithm_type": "deis", "solver_order": 2}"#;
+    Scheduler::new(Dpmpp2m, &SchedulerConfig::from_json(unipc).unwrap())
+        .expect("diffusers reads these as its own");
+}
+
+#[test]
+fn step_counts() {
+    for algorithm in Algorithm::ALL {
+        for count in [0, 1001, usize::MAX] {
+            let error = schedule(algorithm, &sd(), Steps(count)).unwrap_err();
+            assert!(matches!(error, Error::StepCount { given, .. } if given == count), "{error}");
+            assert_says(error, &[&count.to_string(), "1 to"]);
+        }
+        assert!(matches!(
+            schedule(algorithm, &sd(), Timesteps(Vec::new())),
+            Err(Error::NoTimesteps | Error::TimestepsRefused { .. })
+        ));
+    }
+    for algorithm in [Algorithm::Tcd, Algorithm::Lcm] {
+        let error = schedule(algorithm, &sd(), Steps(51)).unwrap_err();
+        assert_says(error, &["1 to 50", "original_inference_steps", "51"]);
+        let scheduler = Scheduler::new(algorithm, &sd()).unwrap();
+        let error = scheduler.schedule(&Steps(26), 0.0, Some(0.5)).unwrap_err();
+        assert_says(error, &["1 to 25", "26"]);
+    }
+}
+
+#[test]
+fn eta_and_strength() {
+    for algorithm in Algorithm::ALL {
+        let scheduler = Scheduler::new(algorithm, &sd()).unwrap();
+        for eta in [7.0, -0.1, f64::NAN, f64::INFINITY] {
+            let error = scheduler.schedule(&Steps(4), eta, None).unwrap_err();
+            assert!(matches!(error, Error::Eta { .. }), "{error}");
+            assert_says(error, &["eta", &eta.to_string(), "0", "1"]);
+        }
+        for strength in [0.0, 1.1, -1.0, f64::NAN, 0.001] {
+            let error = scheduler.schedule(&Steps(4), 0.0, Some(strength)).unwrap_err();
+            assert!(matches!(error, Error::Strength { .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn explicit_timesteps() {
+    for algorithm in [Algorithm::Ddim, Algorithm::EulerAncestral] {
+        let error = schedule(algorithm, &sd(), Timesteps(vec![999])).unwrap_err();
+        assert!(matches!(error, Error::TimestepsRefused { .. }));
+        assert_says(error, &[algorithm.name(), "number of steps"]);
+    }
+    let karras = SchedulerConfig { use_karras_sigmas: Some(true), ..sd() };
+    for algorithm in [Algorithm::Euler, Algorithm::Dpmpp2m] {
+        assert_says(schedule(algorithm, &karras, Timesteps(vec![999])).unwrap_err(), &["use_karras_sigmas"]);
+    }
+    for algorithm in [Algorithm::Tcd, Algorithm::Lcm, Algorithm::Euler, Algorithm::Dpmpp2m] {
+        let error = schedule(algorithm, &sd(), Timesteps(vec![1000, 3])).unwrap_err();
+        assert!(matches!(error, Error::TimestepRange { given: 1000, end: 1000 }));
+        for timesteps in [vec![999, 999], vec![999, 10, 11]] {
+            let error = schedule(algorithm, &sd(), Timesteps(timesteps)).unwrap_err();
+            assert!(matches!(error, Error::NotDescending { .. }), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_list_ends_without_noise() {
+    // diffusers counts the steps before it cuts, so that its LCM returns a latent full of noise here.
+    for algorithm in [Algorithm::Tcd, Algorithm::Lcm] {
+        let scheduler = Scheduler::new(algorithm, &sd()).unwrap();
+        let schedule = scheduler.schedule(&Timesteps(vec![999, 749, 499, 249]), 0.3, Some(0.5)).unwrap();
+        let steps: Vec<_> = schedule.steps.iter().map(|step| (step.t, step.noisy())).collect();
+        assert_eq!(steps, [(499.0, true), (249.0, false)]);
+    }
+}
+
+#[test]
+fn epsilon_cannot_start_from_zero_signal() {
+    let config = SchedulerConfig {
+        rescale_betas_zero_snr: Some(true),
+        timestep_spacing: Some(Spacing::Trailing),
+        ..sd()
+    };
+    for algorithm in [Algorithm::Ddim, Algorithm::Tcd, Algorithm::Lcm] {
+        let error = schedule(algorithm, &config, Steps(4)).unwrap_err();
+        assert!(matches!(error, Error::NoSignal { t: 999 }));
+        assert_says(error, &["999", "v_prediction", "leading"]);
+        let v_prediction =
+            SchedulerConfig { prediction_type: Some(PredictionType::VPrediction), ..config.clone() };
+        assert_eq!(schedule(algorithm, &v_prediction, Steps(4)).unwrap().steps[0].level.signal, 0.0);
+    }
+    assert!(schedule(Algorithm::Euler, &config, Steps(4)).unwrap().init_noise_sigma > 4000.0);
+}
+
+#[test]
+fn steps_without_finite_coefficients() {
+    // One sigma for all steps: the second-order step has no interval to take a slope over.
+    let config =
+        SchedulerConfig { use_karras_sigmas: Some(true), sigma_min: Some(2.0), sigma_max: Some(2.0), ..sd() };
+    let error = schedule(Algorithm::Dpmpp2m, &config, Steps(4)).unwrap_err();
+    assert!(matches!(error, Error::NotFinite { .. }), "{error}");
+    assert_says(error, &["fewer steps", "sigmas"]);
+}
+
+#[test]
+fn incomplete_steps() {
+    let (x, output, short) = (vec![1.0; 4], vec![0.5; 4], vec![0.5; 3]);
+    let lcm = schedule(Algorithm::Lcm, &sd(), Steps(2)).unwrap().steps[0];
+    let error = lcm.advance(&x, &output, None, None).unwrap_err();
+    assert!(matches!(error, Error::MissingNoise { t: 999.0 }));
+    assert_says(error, &["999", "noisy"]);
+    let dpmpp = schedule(Algorithm::Dpmpp2m, &sd(), Steps(3)).unwrap().steps[1];
+    let error = dpmpp.advance(&x, &output, None, None).unwrap_err();
+    assert!(matches!(error, Error::MissingPrevious { .. }));
+    for (result, argument) in [
+        (lcm.advance(&x, &short, Some(&x), None), "output"),
+        (lcm.advance(&x, &output, Some(&short), None), "noise"),
+        (dpmpp.advance(&x, &output, None, Some(&short)), "previous"),
+    ] {
+        assert_says(result.unwrap_err(), &[argument, "[3]", "[4]"]);
+    }
+    assert!(matches!(lcm.add_noise(&x, &short), Err(Error::Shape { name: "noise", .. })));
+}

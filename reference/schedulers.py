@@ -1,0 +1,206 @@
+"""Tables and trajectories of diffusers' schedulers, for crates/hypersd-schedulers.
+
+Three files: `alphas.safetensors` (betas to alphas_cumprod), `timesteps.safetensors` (a hash of the timesteps for every
+step count from 1 to 1000) and the trajectories, of which `cases.json` says what was run and `trajectories.safetensors`
+what came out. All trajectories use the same random start, model outputs and noise, different in every step.
+"""
+
+import itertools
+import json
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import torch
+from common import save
+
+torch.set_num_threads(2)
+diffusers.utils.logging.set_verbosity_error()
+
+OUT = Path("crates/hypersd-schedulers/tests/fixtures")
+COUNTS = [1, 2, 3, 4, 5, 6, 8, 12, 20, 50]
+SPACINGS = ["leading", "trailing", "linspace"]
+PREDICTIONS = ["epsilon", "v_prediction", "sample"]
+SHAPE = (1, 2, 2, 2)
+CLASSES = {
+    "ddim": diffusers.DDIMScheduler,
+    "tcd": diffusers.TCDScheduler,
+    "lcm": diffusers.LCMScheduler,
+    "euler": diffusers.EulerDiscreteScheduler,
+    "euler-a": diffusers.EulerAncestralDiscreteScheduler,
+    "dpmpp-2m": diffusers.DPMSolverMultistepScheduler,
+}
+# scheduler/scheduler_config.json of SD1.5 and of SDXL.
+SD15 = {
+    "_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085, "num_train_timesteps": 1000, "set_alpha_to_one": False, "skip_prk_steps": True,
+    "steps_offset": 1, "trained_betas": None, "clip_sample": False,
+}
+SDXL = {
+    "_class_name": "EulerDiscreteScheduler", "_diffusers_version": "0.19.0.dev0", "beta_end": 0.012,
+    "beta_schedule": "scaled_linear", "beta_start": 0.00085, "clip_sample": False, "interpolation_type": "linear",
+    "num_train_timesteps": 1000, "prediction_type": "epsilon", "sample_max_value": 1.0, "set_alpha_to_one": False,
+    "skip_prk_steps": True, "steps_offset": 1, "timestep_spacing": "leading", "trained_betas": None,
+    "use_karras_sigmas": False,
+}  # fmt: skip
+
+generator = torch.Generator().manual_seed(2026)
+START = torch.randn(SHAPE, generator=generator)
+OUTPUTS = torch.randn((max(COUNTS), *SHAPE), generator=generator)
+NOISE = torch.randn((max(COUNTS), *SHAPE), generator=generator)
+
+
+def from_json(algorithm, config):
+    """As a pipeline does it: the class that wrote the file reads it, `from_config` makes another of it."""
+    writer = getattr(diffusers, config.get("_class_name", CLASSES[algorithm].__name__))
+    return CLASSES[algorithm].from_config(writer.from_config(config).config)
+
+
+def run(case, config):
+    """The rows [t, input scale, draws, x (8), x0 (8)] of every step, and [init_noise_sigma, add_noise (8)]."""
+    algorithm = case["algorithm"]
+    scheduler = from_json(algorithm, config)
+    kwargs = {"strength": case["strength"]} if "strength" in case else {}
+    if "timesteps" in case:
+        scheduler.set_timesteps(timesteps=case["timesteps"], **kwargs)
+    else:
+        scheduler.set_timesteps(case["steps"], **kwargs)
+    count = len(scheduler.timesteps)
+    assert count == case.get("steps", count), case
+    begin = count - int(count * case.get("tail", 1.0))
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(begin)
+    x = START * scheduler.init_noise_sigma
+    timesteps = scheduler.timesteps[begin:]
+    start = [float(scheduler.init_noise_sigma), *scheduler.add_noise(OUTPUTS[0], NOISE[0], timesteps[:1]).flatten().tolist()]
+
+    rows, draws = [], 0
+    module = __import__(type(scheduler).__module__, fromlist=["randn_tensor"])
+    for i, t in enumerate(timesteps):
+        drawn = []
+        if hasattr(module, "randn_tensor"):
+            module.randn_tensor = lambda *_, **__: drawn.append(i) or NOISE[i]
+        scale = scheduler.scale_model_input(torch.ones(1), t)
+        options = {"eta": case["eta"]} if algorithm in ("ddim", "tcd") else {}
+        out = scheduler.step(OUTPUTS[i], t, x, **options)
+        x = out.prev_sample
+        x0 = getattr(out, "pred_original_sample", None)
+        if algorithm == "dpmpp-2m":
+            x0 = scheduler.model_outputs[-1]
+        x0 = torch.zeros_like(x) if x0 is None else x0
+        rows.append(torch.cat([torch.tensor([t, scale, len(drawn)]), x.flatten(), x0.flatten()]))
+    rows = torch.stack(rows)
+    assert rows.isfinite().all(), case
+    return rows, torch.tensor(start)
+
+
+def cases():
+    """(what is run, the configuration) for the grid and for what it leaves out."""
+    def case(algorithm, config, eta=0.0, **request):
+        return {"algorithm": algorithm, "eta": eta, **request}, config
+
+    for n, spacing, prediction in itertools.product(COUNTS, SPACINGS, PREDICTIONS):
+        config = SD15 | {"timestep_spacing": spacing, "prediction_type": prediction}
+        for eta in (0.0, 0.3, 1.0):
+            yield case("ddim", config, eta, steps=n)
+        for karras in (False, True):
+            for algorithm in ("euler", "dpmpp-2m"):
+                yield case(algorithm, config | {"use_karras_sigmas": karras}, steps=n)
+        if prediction != "sample":
+            yield case("euler-a", config, steps=n)
+    for n, prediction in itertools.product(COUNTS, PREDICTIONS):
+        config = SD15 | {"prediction_type": prediction}
+        for eta in (0.0, 0.3, 1.0):
+            yield case("tcd", config, eta, steps=n)
+        yield case("lcm", config, steps=n)
+        yield case("lcm", config | {"clip_sample": True, "clip_sample_range": 1.5}, steps=n)
+
+    for n in (1, 2, 4, 6, 8, 20):
+        for algorithm in CLASSES:
+            # Nothing given: the defaults of the class. SDXL's file. What the class itself writes (with -Infinity).
+            yield case(algorithm, {}, steps=n)
+            yield case(algorithm, SDXL, steps=n)
+            yield case(algorithm, json.loads(CLASSES[algorithm](steps_offset=1).to_json_string()), steps=n)
+            for schedule in ("linear", "squaredcos_cap_v2"):
+                yield case(algorithm, SDXL | {"beta_schedule": schedule}, 0.5, steps=n)
+            for spacing in SPACINGS:
+                zero_snr = SDXL | {"rescale_betas_zero_snr": True, "timestep_spacing": spacing}
+                yield case(algorithm, zero_snr | {"prediction_type": "v_prediction"}, 0.7, steps=n)
+            if algorithm not in ("tcd", "lcm"):
+                yield case(algorithm, SDXL | {"rescale_betas_zero_snr": True}, 0.7, steps=n)
+        yield case("ddim", SD15 | {"clip_sample": True, "clip_sample_range": 0.7, "set_alpha_to_one": True}, 0.4, steps=n)
+        yield case("euler", SDXL | {"use_karras_sigmas": True, "sigma_min": 0.1, "sigma_max": 10.0}, steps=n)
+        yield case("euler", SDXL | {"final_sigmas_type": "sigma_min"}, steps=n)
+        for last in ({"final_sigmas_type": "sigma_min"}, {"euler_at_final": True}, {"lower_order_final": False}):
+            yield case("dpmpp-2m", SDXL | {"final_sigmas_type": "sigma_min"} | last, steps=n)
+        for spacing in SPACINGS:
+            cosine = SDXL | {"beta_schedule": "squaredcos_cap_v2", "lambda_min_clipped": -5.1}
+            yield case("dpmpp-2m", cosine | {"timestep_spacing": spacing}, steps=n)
+        yield case("dpmpp-2m", SDXL | {"beta_schedule": "squaredcos_cap_v2", "use_karras_sigmas": True}, steps=n)
+
+    for timesteps in ([800], [999, 749, 499, 249], [900, 17], [999, 998, 3, 0]):
+        for algorithm in ("tcd", "lcm", "euler", "dpmpp-2m"):
+            yield case(algorithm, SD15, 0.3, timesteps=timesteps)
+    for n, strength in itertools.product((1, 2, 4, 8), (0.3, 0.5, 0.75)):
+        for algorithm in ("tcd", "lcm"):
+            yield case(algorithm, SD15, 0.3, steps=n, strength=strength)
+        if int(n * strength) > 0:
+            for algorithm in CLASSES:
+                yield case(algorithm, SD15 | {"timestep_spacing": "trailing"}, 0.3, steps=n, tail=strength)
+
+
+def trajectories():
+    configs, listed, rows, starts = [], [], [], []
+    for case, config in cases():
+        text = json.dumps(config)
+        if text not in configs:
+            configs.append(text)
+        case_rows, start = run(case, config)
+        listed.append(case | {"config": configs.index(text), "rows": len(case_rows)})
+        rows.append(case_rows)
+        starts.append(start)
+    OUT.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in listed)
+    (OUT / "cases.json").write_text(f'{{"configs": {json.dumps(configs, indent=0)},\n"cases": [\n{lines}\n]}}\n')
+    tensors = {"start": START, "outputs": OUTPUTS, "noise": NOISE, "rows": torch.cat(rows), "starts": torch.stack(starts)}
+    save(OUT / "trajectories.safetensors", tensors)
+    print(len(listed), "cases")
+
+
+def alphas():
+    tensors = {}
+    for schedule, zero_snr in itertools.product(("linear", "scaled_linear", "squaredcos_cap_v2"), (False, True)):
+        config = SD15 | {"beta_schedule": schedule, "rescale_betas_zero_snr": zero_snr}
+        tensors[f"{schedule}.{zero_snr}".lower()] = from_json("ddim", config).alphas_cumprod
+    save(OUT / "alphas.safetensors", tensors)
+
+
+def fnv(timesteps):
+    """FNV-1a over the bits of f32 timesteps, without the low byte, so that it is exact as f32."""
+    h = 2166136261
+    for word in timesteps.float().numpy().view(np.uint32):
+        h = ((h ^ int(word)) * 16777619) & 0xFFFFFFFF
+    return h >> 8
+
+
+def timesteps():
+    """One hash for every step count; −1 where timesteps repeat or reach 1000 (we refuse), N of the N + 1 of trailing."""
+    tensors = {}
+    plans = [(a, s, False) for a in ("ddim", "euler", "dpmpp-2m") for s in SPACINGS]
+    plans += [("tcd", "leading", False), ("dpmpp-2m", "leading", True)]
+    for algorithm, spacing, karras in plans:
+        config = SD15 | {"timestep_spacing": spacing, "use_karras_sigmas": karras}
+        scheduler, hashes = from_json(algorithm, config), []
+        for n in range(1, 51 if algorithm == "tcd" else 1001):
+            scheduler.set_timesteps(n)
+            t = scheduler.timesteps[:n]
+            right = t[0] < 1000 and (karras or bool((t[1:] < t[:-1]).all()))
+            hashes.append(float(fnv(t)) if right else -1.0)
+        tensors[f"{algorithm}.{'karras' if karras else spacing}"] = torch.tensor(hashes)
+    save(OUT / "timesteps.safetensors", tensors)
+
+
+if __name__ == "__main__":
+    alphas()
+    timesteps()
+    trajectories()
