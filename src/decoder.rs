@@ -26,9 +26,18 @@ pub(crate) enum Decoder {
 impl DecoderConfig {
     /// Reads a component's configuration; the class it was saved from tells the kinds apart.
     pub(crate) fn of(component: &Component) -> Result<Self, Error> {
+        let origin = || Error::config(component.path().display());
         match component.class_name() {
-            None | Some("AutoencoderKL") => Ok(Self::Kl(component.config()?)),
-            Some("AutoencoderTiny") => Ok(Self::Tiny(component.config()?)),
+            None | Some("AutoencoderKL") => {
+                let config: VaeConfig = component.config()?;
+                config.validate().map_err(origin())?;
+                Ok(Self::Kl(config))
+            }
+            Some("AutoencoderTiny") => {
+                let config: TinyVaeConfig = component.config()?;
+                config.validate().map_err(origin())?;
+                Ok(Self::Tiny(config))
+            }
             Some(other) => Err(Error::Unsupported {
                 origin: component.path().display().to_string(),
                 found: format!("the VAE is of class {other}"),

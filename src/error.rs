@@ -19,13 +19,21 @@ pub enum Error {
     /// A scheduler cannot do what the request asks for.
     #[error(transparent)]
     Scheduler(#[from] hypersd_schedulers::Error),
+    /// A configuration or tokenizer file that nothing can be built from.
+    #[error("{origin}: {source}")]
+    Config {
+        /// The component's folder, or the file.
+        origin: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A file of the model, or a picture.
     #[error(transparent)]
     Weights(#[from] Core),
     /// A LoRA file.
     #[error(transparent)]
     Lora(#[from] hypersd_lora::Error),
-    /// A tokenizer's files, a network's configuration, or its inputs.
+    /// A prompt that the tokenizer gives up on, or a network's inputs.
     #[error(transparent)]
     Model(#[from] hypersd_models::Error),
     /// A model folder that hypersd cannot run, and why.
@@ -41,6 +49,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Says which files a fault was found in; for `map_err`.
+    pub(crate) fn config<E>(origin: impl std::fmt::Display) -> impl FnOnce(E) -> Self
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let origin = origin.to_string();
+        |source| Self::Config { origin, source: Box::new(source) }
+    }
+
     /// Whether the request is at fault rather than a file: no other file would make it right.
     #[must_use]
     pub fn is_request(&self) -> bool {

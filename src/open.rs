@@ -62,7 +62,7 @@ impl PipelineBuilder {
         let vae = component(&folder, "vae")?;
         Ok(Self {
             native_size: native_size(&unet)?,
-            unet: Part { config: unet.config()?, weights: Weights::Folder(unet) },
+            unet: Part { config: unet_config(&unet)?, weights: Weights::Folder(unet) },
             vae: Part { config: DecoderConfig::of(&vae)?, weights: Weights::Folder(vae) },
             text: TextParts::open(folder.component("tokenizer")?.as_ref(), component(&folder, "text_encoder")?)?,
             sampling: Sampling::open(folder.component("scheduler")?.as_ref())?,
@@ -80,7 +80,7 @@ impl PipelineBuilder {
     /// [`Error::Weights`] for what cannot be opened.
     pub fn unet(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
         let own = self.unet.config.clone();
-        self.unet = Part::open(path.as_ref(), |component| Ok(component.config()?), |_| Ok(own))?;
+        self.unet = Part::open(path.as_ref(), unet_config, |_| own)?;
         Ok(self)
     }
 
@@ -91,7 +91,7 @@ impl PipelineBuilder {
     /// [`Error::Weights`] for what cannot be opened.
     pub fn vae(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
         let own = self.vae.config.clone();
-        self.vae = Part::open(path.as_ref(), DecoderConfig::of, |source| Ok(DecoderConfig::guess(source, own)))?;
+        self.vae = Part::open(path.as_ref(), DecoderConfig::of, |source| DecoderConfig::guess(source, own))?;
         Ok(self)
     }
 
@@ -178,7 +178,7 @@ impl<C> Part<C> {
     fn open(
         path: &Path,
         read: impl Fn(&Component) -> Result<C, Error>,
-        guess: impl FnOnce(&SharedSource) -> Result<C, Error>,
+        guess: impl FnOnce(&SharedSource) -> C,
     ) -> Result<Self, Error> {
         if path.is_dir() {
             let component = Component::open(path)?;
@@ -188,7 +188,7 @@ impl<C> Part<C> {
         let source = weights.open(&Variant::Default)?;
         let config = match path.parent() {
             Some(folder) if folder.join("config.json").is_file() => read(&Component::open(folder)?)?,
-            _ => guess(&source)?,
+            _ => guess(&source),
         };
         Ok(Self { config, weights })
     }
@@ -201,6 +201,13 @@ impl Weights {
             Self::File(path) => Arc::new(SafetensorsFile::open(path)?),
         })
     }
+}
+
+/// A UNet's configuration, checked.
+fn unet_config(component: &Component) -> Result<UNetConfig, Error> {
+    let config: UNetConfig = component.config()?;
+    config.validate().map_err(Error::config(component.path().display()))?;
+    Ok(config)
 }
 
 /// A component that every model must have.

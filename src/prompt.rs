@@ -33,7 +33,9 @@ impl TextParts {
             Some(component) => read_tokenizer(component)?,
             None => Tokenizer::clip_l()?,
         };
-        Ok(Self { tokenizer, config: encoder.config()?, component: encoder })
+        let config: ClipTextConfig = encoder.config()?;
+        config.validate().map_err(Error::config(encoder.path().display()))?;
+        Ok(Self { tokenizer, config, component: encoder })
     }
 
     /// The encoder's weights under canonical names.
@@ -76,11 +78,12 @@ fn read_tokenizer(component: &Component) -> Result<Tokenizer, Error> {
     let merges = text("merges.txt")?;
     let tokenizer_config = text("tokenizer_config.json")?;
     let special_tokens_map = text("special_tokens_map.json")?;
-    Ok(Tokenizer::from_files(&TokenizerFiles {
+    let files = TokenizerFiles {
         tokenizer: tokenizer.as_deref(),
         vocab: vocab.as_deref(),
         merges: merges.as_deref(),
         tokenizer_config: tokenizer_config.as_deref(),
         special_tokens_map: special_tokens_map.as_deref(),
-    })?)
+    };
+    Tokenizer::from_files(&files).map_err(Error::config(component.path().display()))
 }

@@ -36,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "leading|trailing|linspace")]
     spacing: Option<Spacing>,
     /// Inference steps [default: 4]
-    #[arg(long, value_name = "N", conflicts_with = "timesteps")]
+    #[arg(long, value_name = "N", conflicts_with = "timesteps", allow_negative_numbers = true)]
     steps: Option<usize>,
     /// Explicit timesteps, instead of --steps
     #[arg(long, value_name = "T,T,…", value_delimiter = ',')]
@@ -52,19 +52,19 @@ pub(crate) struct Options {
     negative: Option<String>,
 
     /// Same seed, same picture
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     seed: u64,
     /// Whose noise the seed stands for
     #[arg(long, value_enum, default_value_t = RngName::TorchCpu)]
     rng: RngName,
     /// Width in pixels, a multiple of 8 [default: the model's]
-    #[arg(long, value_name = "PX")]
+    #[arg(long, value_name = "PX", allow_negative_numbers = true)]
     width: Option<usize>,
     /// Height in pixels, a multiple of 8 [default: the model's]
-    #[arg(long, value_name = "PX")]
+    #[arg(long, value_name = "PX", allow_negative_numbers = true)]
     height: Option<usize>,
     /// Pictures in one call
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     batch: usize,
 
     /// Where to compute

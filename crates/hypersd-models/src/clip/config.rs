@@ -109,7 +109,10 @@ impl ClipTextConfig {
     }
 
     /// Checks what the network relies on.
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::Config`], naming the field.
+    pub fn validate(&self) -> Result<(), Error> {
         /// Far above every published encoder (bigG: 5120 wide, 32 layers); keeps a lying file from asking for
         /// a tensor that overflows.
         const WIDEST: usize = 1 << 20;
