@@ -31,70 +31,23 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(algorithm: Algorithm, config: &SchedulerConfig) -> Result<Self, Error> {
-        use Algorithm::{Ddim, Dpmpp2m, Euler, EulerAncestral, Lcm, Tcd};
+        use Algorithm::{Ddim, Dpmpp2m, Euler, EulerAncestral, Lcm};
         refuse_unsupported(algorithm, config)?;
-        let distilled = matches!(algorithm, Tcd | Lcm);
-        let in_sigmas = matches!(algorithm, Euler | EulerAncestral | Dpmpp2m);
-
-        let train_steps = config.num_train_timesteps.unwrap_or(1000);
-        check(
-            train_steps,
-            (2..=MOST_TRAIN_TIMESTEPS).contains(&train_steps),
-            "num_train_timesteps",
-            "2 to 100000",
-        )?;
-        let original_steps = config.original_inference_steps.unwrap_or(50);
-        let fits = !distilled || (1..=train_steps).contains(&original_steps);
-        check(original_steps, fits, "original_inference_steps", "1 to num_train_timesteps")?;
-        let steps_offset = config.steps_offset.unwrap_or(0);
-        check(steps_offset, steps_offset < train_steps, "steps_offset", "less than num_train_timesteps")?;
-        let timestep_scaling = config.timestep_scaling.unwrap_or(10.0);
-        check(
-            timestep_scaling,
-            timestep_scaling.is_finite() && timestep_scaling > 0.0,
-            "timestep_scaling",
-            "a number above 0",
-        )?;
-        let range = config.clip_sample_range.unwrap_or(1.0);
-        check(range, range.is_finite() && range > 0.0, "clip_sample_range", "a number above 0")?;
-        for (field, sigma) in [("sigma_min", config.sigma_min), ("sigma_max", config.sigma_max)] {
-            let sigma = sigma.unwrap_or(1.0);
-            check(sigma, sigma.is_finite() && sigma > 0.0, field, "a number above 0")?;
-        }
-
-        let beta_schedule = config.beta_schedule.unwrap_or(if distilled {
-            BetaSchedule::ScaledLinear
-        } else {
-            BetaSchedule::Linear
-        });
-        let betas = match &config.trained_betas {
-            Some(betas) => betas.clone(),
-            None => {
-                let (start, end) = if distilled { (0.00085, 0.012) } else { (0.0001, 0.02) };
-                let (start, end) = (config.beta_start.unwrap_or(start), config.beta_end.unwrap_or(end));
-                alphas::betas(beta_schedule, start, end, train_steps)
-            }
-        };
-        check(betas.len(), betas.len() == train_steps, "the length of trained_betas", "num_train_timesteps")?;
-        let zero_snr = config.rescale_betas_zero_snr.unwrap_or(false);
-        let mut alphas = alphas::alphas_cumprod(&betas, zero_snr)?;
-        if zero_snr && in_sigmas {
-            // diffusers keeps the first sigma finite (4096) instead of refusing epsilon predictions.
-            alphas[train_steps - 1] = 2f32.powi(-24);
-        }
+        let alphas = noise_levels(algorithm, config)?;
+        check_ranges(algorithm, config, alphas.len())?;
 
         let clip_default = algorithm == Ddim;
         let clips = matches!(algorithm, Ddim | Lcm) && config.clip_sample.unwrap_or(clip_default);
-        let spacing_default = if in_sigmas { Spacing::Linspace } else { Spacing::Leading };
+        let spacing_default = if in_sigmas(algorithm) { Spacing::Linspace } else { Spacing::Leading };
         Ok(Self {
             algorithm,
             alphas,
             prediction: config.prediction_type.unwrap_or(PredictionType::Epsilon),
             spacing: config.timestep_spacing.unwrap_or(spacing_default),
-            steps_offset,
-            original_steps,
-            timestep_scaling,
-            clip: clips.then_some(range as f32),
+            steps_offset: config.steps_offset.unwrap_or(0),
+            original_steps: config.original_inference_steps.unwrap_or(50),
+            timestep_scaling: config.timestep_scaling.unwrap_or(10.0),
+            clip: clips.then_some(config.clip_sample_range.unwrap_or(1.0) as f32),
             set_alpha_to_one: config.set_alpha_to_one.unwrap_or(true),
             karras: matches!(algorithm, Euler | Dpmpp2m) && config.use_karras_sigmas.unwrap_or(false),
             sigma_min: config.sigma_min,
@@ -107,7 +60,7 @@ impl Settings {
             lower_order_final: config.lower_order_final.unwrap_or(true),
             euler_at_final: config.euler_at_final.unwrap_or(false),
             lambda_min: config.lambda_min_clipped.unwrap_or(f64::NEG_INFINITY),
-            cosine_betas: beta_schedule == BetaSchedule::SquaredCosCapV2,
+            cosine_betas: config.beta_schedule == Some(BetaSchedule::SquaredCosCapV2),
         })
     }
 
@@ -115,6 +68,61 @@ impl Settings {
     pub(crate) fn train_steps(&self) -> usize {
         self.alphas.len()
     }
+}
+
+/// TCD and LCM: models that were distilled to few steps.
+fn distilled(algorithm: Algorithm) -> bool {
+    matches!(algorithm, Algorithm::Tcd | Algorithm::Lcm)
+}
+
+/// The algorithms that work from a table of sigmas.
+fn in_sigmas(algorithm: Algorithm) -> bool {
+    matches!(algorithm, Algorithm::Euler | Algorithm::EulerAncestral | Algorithm::Dpmpp2m)
+}
+
+/// a_t for every timestep of training.
+fn noise_levels(algorithm: Algorithm, config: &SchedulerConfig) -> Result<Vec<f32>, Error> {
+    let count = config.num_train_timesteps.unwrap_or(1000);
+    check(count, (2..=MOST_TRAIN_TIMESTEPS).contains(&count), "num_train_timesteps", "2 to 100000")?;
+    let (schedule, start, end) = if distilled(algorithm) {
+        (BetaSchedule::ScaledLinear, 0.00085, 0.012)
+    } else {
+        (BetaSchedule::Linear, 0.0001, 0.02)
+    };
+    let betas = config.trained_betas.clone().unwrap_or_else(|| {
+        let (start, end) = (config.beta_start.unwrap_or(start), config.beta_end.unwrap_or(end));
+        alphas::betas(config.beta_schedule.unwrap_or(schedule), start, end, count)
+    });
+    check(betas.len(), betas.len() == count, "the length of trained_betas", "num_train_timesteps")?;
+    let zero_snr = config.rescale_betas_zero_snr.unwrap_or(false);
+    let mut alphas = alphas::alphas_cumprod(&betas, zero_snr)?;
+    if zero_snr && in_sigmas(algorithm) {
+        // diffusers keeps the first sigma finite (4096) instead of refusing epsilon predictions.
+        alphas[count - 1] = 2f32.powi(-24);
+    }
+    Ok(alphas)
+}
+
+fn check_ranges(algorithm: Algorithm, config: &SchedulerConfig, train_steps: usize) -> Result<(), Error> {
+    if distilled(algorithm) {
+        let steps = config.original_inference_steps.unwrap_or(50);
+        let fits = (1..=train_steps).contains(&steps);
+        check(steps, fits, "original_inference_steps", "1 to num_train_timesteps")?;
+    }
+    if let Some(offset) = config.steps_offset {
+        check(offset, offset < train_steps, "steps_offset", "less than num_train_timesteps")?;
+    }
+    for (field, value) in [
+        ("timestep_scaling", config.timestep_scaling),
+        ("clip_sample_range", config.clip_sample_range),
+        ("sigma_min", config.sigma_min),
+        ("sigma_max", config.sigma_max),
+    ] {
+        if let Some(value) = value {
+            check(value, value.is_finite() && value > 0.0, field, "a number above 0")?;
+        }
+    }
+    Ok(())
 }
 
 fn check(

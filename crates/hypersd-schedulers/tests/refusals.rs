@@ -131,6 +131,7 @@ fn configurations_that_cannot_be_right() {
         (r#"{"beta_start": 1e-12, "beta_end": 1e-12}"#, "betas"),
         (r#"{"trained_betas": [0.1, 0.2]}"#, "trained_betas"),
         (r#"{"steps_offset": 1000}"#, "steps_offset"),
+        (r#"{"num_train_timesteps": 30}"#, "original_inference_steps"), // 50 unless given
         (r#"{"original_inference_steps": 0}"#, "original_inference_steps"),
         (r#"{"original_inference_steps": 1001}"#, "original_inference_steps"),
         (r#"{"timestep_scaling": 0}"#, "timestep_scaling"),
