@@ -6,6 +6,7 @@
 //! nobody else holds.
 
 mod attention;
+mod backend;
 mod causal;
 mod norm;
 mod resample;

@@ -2,18 +2,37 @@
 
 use burn::{
     nn::{GroupNorm, LayerNorm},
-    tensor::Tensor,
+    tensor::{FloatDType, Tensor},
 };
 
 use super::silu;
 
-/// Group normalisation (Wu & He 2018, arXiv:1803.08494).
+/// Group normalisation (Wu & He 2018, arXiv:1803.08494), in f32 whatever the type of the tensor: neither the squares
+/// of f16 nor the sums of bf16 can be relied upon.
 ///
 /// # Shapes
 /// - x `[B, C, H, W]` → `[B, C, H, W]`
+///
+/// # Panics
+/// If the holder has no gamma or no beta; those of these networks have both.
 #[must_use]
 pub fn group_norm(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
-    layer.forward(x)
+    let dtype: FloatDType = x.dtype().into();
+    let [b, c, h, w] = x.dims();
+    let (groups, per_group) = (layer.num_groups, c / layer.num_groups);
+    let affine = [&layer.gamma, &layer.beta].map(|parameter| {
+        let parameter = parameter.as_ref().expect("a group norm with gamma and beta").val();
+        parameter.cast(FloatDType::F32).reshape([1, groups, per_group])
+    });
+    let [gamma, beta] = affine;
+
+    let x = x.cast(FloatDType::F32).reshape([b, groups, per_group * h * w]);
+    let mean = x.clone().mean_dim(2);
+    let x = x - mean;
+    let variance = x.clone().square().mean_dim(2); // [B, groups, 1]
+    let scale = gamma * (variance + layer.epsilon).sqrt().recip(); // [B, groups, C / groups]
+    let x = x.reshape([b, c, h * w]) * scale.reshape([b, c, 1]) + beta.reshape([1, c, 1]);
+    x.reshape([b, c, h, w]).cast(dtype)
 }
 
 /// [`group_norm`], then SiLU: what stands before almost every convolution.
