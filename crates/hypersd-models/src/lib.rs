@@ -1,4 +1,37 @@
 //! The Stable Diffusion networks on Burn: CLIP text encoders, UNet, VAE, TAESD.
+//!
+//! A prompt becomes token ids, these become a [`Conditioning`](unet::Conditioning), under which the
+//! [`UNet`](unet::UNet) predicts the noise in latents; the [`Vae`](vae::Vae) or the [`TinyVae`](tiny_vae::TinyVae) turns
+//! latents into pictures and back. One network of each kind serves SD1.5 and SDXL: a configuration, read from
+//! diffusers' `config.json`, tells them apart.
+//!
+//! | module | from | to |
+//! |---|---|---|
+//! | [`clip`] | text | ids `[B, 77]` → states `[B, 77, 768]` |
+//! | [`unet`] | latents `[B, 4, H/8, W/8]`, timestep, conditioning | noise, of the same shape |
+//! | [`vae`], [`tiny_vae`] | latents `[B, 4, H/8, W/8]` | image `[B, 3, H, W]` in [-1, 1], and back |
+//! | [`ops`] | | what all of them compute with |
+//!
+//! Fields are called as in diffusers, so that [`hypersd_core::load`] fills a network from a weight file by name. A
+//! network knows nothing of schedulers, LoRA or ControlNet, and computes in the type and on the device of its weights.
+//!
+//! ```no_run
+//! use burn::tensor::{Device, FloatDType, Tensor};
+//! use hypersd_core::{LoadOptions, SafetensorsFile, load};
+//! use hypersd_models::unet::{Conditioning, UNet, UNetConfig};
+//!
+//! let device = Device::default();
+//! let weights = SafetensorsFile::open("stable-diffusion-v1-5/unet/diffusion_pytorch_model.safetensors")?;
+//! let options = LoadOptions { device: device.clone(), dtype: FloatDType::F32, ignore: &[] };
+//! let unet = load(UNet::new(&UNetConfig::sd15(), &device)?, &weights, &options)?;
+//!
+//! let x = Tensor::<4>::zeros([1, 4, 64, 64], &device);
+//! let context = Tensor::<3>::zeros([1, 77, 768], &device); // the states of a prompt
+//! let conditioning = Conditioning { context, pooled: None, time_ids: None };
+//! let eps = unet.forward(x, &[999.0], &conditioning, None)?;
+//! assert_eq!(eps.dims(), [1, 4, 64, 64]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod error;
 mod layers;

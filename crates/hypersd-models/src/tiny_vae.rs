@@ -172,6 +172,7 @@ struct Layers {
 }
 
 #[derive(Module, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a network has some forty, and they do not move")]
 enum Layer {
     Conv(Conv2d),
     Block(Block),

@@ -68,9 +68,9 @@ fn residuals_scale_and_add() {
         let conditioning = conditioning(&case);
         unet.forward(case["x"].tensor(), &case["t"].data, &conditioning, Some(residuals)).unwrap()
     };
-    let nothing = residuals(&case).scale(0.0);
+    let nothing = residuals(&case) * 0.0;
     assert_close("scaled to nothing", forward(&nothing), &case["out"], tolerance(F32));
-    let halves = residuals(&case).scale(0.25).add(residuals(&case).scale(0.75));
+    let halves = residuals(&case) * 0.25 + residuals(&case) * 0.75;
     assert_close("in two parts", forward(&halves), &case["controlled"], tolerance(F32));
 }
 

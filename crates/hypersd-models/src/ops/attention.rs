@@ -132,13 +132,13 @@ mod tests {
             let q = numbers(seed, [b, heads, s, d]);
             let [k, v] = [1, 2].map(|i| numbers(seed ^ i, [b, heads, t, d]));
             let want = defined(&q, &k, &v);
-            let ways: [(&str, fn(Tensor<4>, Tensor<4>, Tensor<4>, usize) -> Tensor<4>); 3] = [
-                ("fused", |q, k, v, _| fused(q, k, v)),
-                ("padded", |q, k, v, _| padded(q, k, v)),
-                ("composed", composed),
+            let (q, k, v) = (q.tensor::<4>(), k.tensor::<4>(), v.tensor::<4>());
+            let ways = [
+                ("fused", fused(q.clone(), k.clone(), v.clone())),
+                ("padded", padded(q.clone(), k.clone(), v.clone())),
+                ("composed", composed(q, k, v, max_scores)),
             ];
-            for (name, way) in ways {
-                let got = way(q.tensor(), k.tensor(), v.tensor(), max_scores);
+            for (name, got) in ways {
                 assert_close(name, got, &want, tolerance(F32));
             }
         }
