@@ -18,7 +18,7 @@ fn main() -> Result<(), Error> {
     let images = pipeline.generate(&Request {
         prompt: "a photo of a cat".into(),
         scheduler: Some(Algorithm::Tcd),
-        steps: Steps::Steps(1),
+        steps: Steps::Count(1),
         eta: Some(1.0),
         seed: 7,
         ..Request::default()

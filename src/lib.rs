@@ -15,7 +15,7 @@ mod size;
 pub use burn::tensor::{Device, FloatDType, Tensor};
 pub use hypersd_core::{Image, Rng};
 pub use hypersd_lora::LoraReport;
-pub use hypersd_schedulers::{Algorithm, Spacing, StepsOrTimesteps as Steps};
+pub use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
 pub use denoise::{Denoised, Denoising};
 pub use error::Error;

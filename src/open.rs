@@ -64,7 +64,10 @@ impl PipelineBuilder {
             native_size: native_size(&unet)?,
             unet: Part { config: unet_config(&unet)?, weights: Weights::Folder(unet) },
             vae: Part { config: DecoderConfig::of(&vae)?, weights: Weights::Folder(vae) },
-            text: TextParts::open(folder.component("tokenizer")?.as_ref(), component(&folder, "text_encoder")?)?,
+            text: TextParts::open(
+                folder.component("tokenizer")?.as_ref(),
+                component(&folder, "text_encoder")?,
+            )?,
             sampling: Sampling::open(folder.component("scheduler")?.as_ref())?,
             loras: Vec::new(),
             strictness: Strictness::Strict,

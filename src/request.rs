@@ -1,7 +1,7 @@
 //! What to draw: plain data, checked before anything heavy is done.
 
 use hypersd_core::Rng;
-use hypersd_schedulers::{Algorithm, Spacing, StepsOrTimesteps as Steps};
+use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
 use crate::Error;
 
@@ -20,7 +20,7 @@ const MAX_SIDE: usize = 16384;
 /// let request = Request {
 ///     prompt: "a photo of a cat".into(),
 ///     scheduler: Some(Algorithm::Tcd),
-///     steps: Steps::Steps(1),
+///     steps: Steps::Count(1),
 ///     eta: Some(1.0),
 ///     seed: 7,
 ///     ..Request::default()
@@ -74,7 +74,7 @@ impl Default for Request {
             scheduler: None,
             spacing: None,
             karras: None,
-            steps: Steps::Steps(4),
+            steps: Steps::Count(4),
             eta: None,
             guidance: 0.0,
         }
@@ -101,9 +101,11 @@ impl Request {
 
 fn check_side(option: &'static str, side: Option<usize>) -> Result<(), Error> {
     match side {
-        Some(px) if px == 0 || px > MAX_SIDE || px % VAE_SCALE != 0 => {
-            Err(refuse(option, format!("a multiple of {VAE_SCALE} from {VAE_SCALE} to {MAX_SIDE} pixels"), px))
-        }
+        Some(px) if px == 0 || px > MAX_SIDE || px % VAE_SCALE != 0 => Err(refuse(
+            option,
+            format!("a multiple of {VAE_SCALE} from {VAE_SCALE} to {MAX_SIDE} pixels"),
+            px,
+        )),
         _ => Ok(()),
     }
 }

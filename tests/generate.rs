@@ -55,8 +55,9 @@ impl Run {
 
     fn written(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).expect("the folder");
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -87,8 +88,22 @@ fn refused_with_model(arguments: &[&str], status: i32, words: &[&str]) {
 fn one_step_with_the_lora_is_the_picture_of_diffusers() {
     let run = Run::new();
     let output = run.generate(&[
-        "--model", &model(), "--lora", &lora(), "--scheduler", "tcd", "--steps", "1", "--eta", "1.0", "--seed", "0",
-        "--output", "cat.png", "--latents-out", "cat.safetensors",
+        "--model",
+        &model(),
+        "--lora",
+        &lora(),
+        "--scheduler",
+        "tcd",
+        "--steps",
+        "1",
+        "--eta",
+        "1.0",
+        "--seed",
+        "0",
+        "--output",
+        "cat.png",
+        "--latents-out",
+        "cat.safetensors",
         "a photo of a cat sitting on a windowsill, golden hour",
     ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -111,8 +126,20 @@ fn one_step_with_the_lora_is_the_picture_of_diffusers() {
 fn a_batch_is_numbered_and_a_weight_is_read() {
     let run = Run::new();
     let output = run.generate(&[
-        "--model", &model(), "--lora", &format!("{}=0.5", lora()), "--steps", "1", "--batch", "2",
-        "--width", "96", "--height", "64", "--output", "out.png",
+        "--model",
+        &model(),
+        "--lora",
+        &format!("{}=0.5", lora()),
+        "--steps",
+        "1",
+        "--batch",
+        "2",
+        "--width",
+        "96",
+        "--height",
+        "64",
+        "--output",
+        "out.png",
     ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(run.written(), ["out-0.png", "out-1.png"]);
@@ -171,7 +198,8 @@ fn files_of_other_kinds_are_named_for_what_they_are() {
     refused_with_model(&["--lora", &lying], FAILURE, &["lying.safetensors"]);
     let pickle = write("model.ckpt", b"PK\x03\x04 archive/data.pkl");
     refused_with_model(&["--unet", &pickle], FAILURE, &["model.ckpt", "pickle"]);
-    let vae = fs::read(fixtures().join("tiny-sd15/vae/diffusion_pytorch_model.safetensors")).expect("the VAE");
+    let vae =
+        fs::read(fixtures().join("tiny-sd15/vae/diffusion_pytorch_model.safetensors")).expect("the VAE");
     let vae = write("vae.safetensors", &vae);
     refused_with_model(&["--unet", &vae], FAILURE, &["missing", "unused", "conv_in.weight"]);
     refused_with_model(&["--lora", &vae], FAILURE, &["LoRA"]);
@@ -185,5 +213,9 @@ fn a_lora_with_numbers_that_are_not_finite_is_refused() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("nan.safetensors");
     fs::write(&path, bytes).expect("a file");
-    refused_with_model(&["--lora", &path.display().to_string(), "--steps", "1"], FAILURE, &["nan.safetensors"]);
+    refused_with_model(
+        &["--lora", &path.display().to_string(), "--steps", "1"],
+        FAILURE,
+        &["nan.safetensors"],
+    );
 }

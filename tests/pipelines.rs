@@ -45,7 +45,7 @@ impl Case {
     fn request(&self) -> Request {
         let steps = match (&self.timesteps, self.steps) {
             (Some(timesteps), _) => Steps::Timesteps(timesteps.clone()),
-            (None, Some(steps)) => Steps::Steps(steps),
+            (None, Some(steps)) => Steps::Count(steps),
             (None, None) => panic!("{}: neither steps nor timesteps", self.name),
         };
         Request {
@@ -71,7 +71,8 @@ impl Case {
     }
 
     fn load(&self) -> Pipeline {
-        let mut builder = Pipeline::open(fixtures().join("tiny-sd15")).expect("the tiny model").dtype(dtype());
+        let mut builder =
+            Pipeline::open(fixtures().join("tiny-sd15")).expect("the tiny model").dtype(dtype());
         if let Some(weight) = self.lora {
             builder = builder.lora(fixtures().join("tiny-sd15-lora.safetensors"), weight).expect("the LoRA");
         }
@@ -132,9 +133,14 @@ fn denoise(case: &Case, pipeline: &Pipeline, want: &BTreeMap<String, Array>) -> 
 
 fn assert_pixels(name: &str, got: &[u8], want: &Array) {
     assert_eq!(got.len(), want.data.len(), "{name}: bytes");
-    let beyond = got.iter().zip(&want.data).filter(|&(&got, &want)| got.abs_diff(want as u8) > LEVELS).count();
+    let beyond =
+        got.iter().zip(&want.data).filter(|&(&got, &want)| got.abs_diff(want as u8) > LEVELS).count();
     let share = beyond as f64 / got.len() as f64;
-    assert!(share <= tolerance(BEYOND), "{name}: {:.2} % of bytes are off by more than {LEVELS}", 100.0 * share);
+    assert!(
+        share <= tolerance(BEYOND),
+        "{name}: {:.2} % of bytes are off by more than {LEVELS}",
+        100.0 * share
+    );
 }
 
 #[test]

@@ -11,7 +11,10 @@ pub(crate) struct NotCompiledIn(&'static str);
 impl std::fmt::Display for NotCompiledIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self(name) = self;
-        write!(f, "--device {name}: this program was built without it; build with `cargo run --features {name} …`")
+        write!(
+            f,
+            "--device {name}: this program was built without it; build with `cargo run --features {name} …`"
+        )
     }
 }
 

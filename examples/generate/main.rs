@@ -94,9 +94,11 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 /// Hours of work must not end at a folder that is not there.
 fn require_parent(path: &Path) -> Result<(), String> {
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
-            Err(format!("{}: expected a folder to write to, found no folder {}", path.display(), parent.display()))
-        }
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => Err(format!(
+            "{}: expected a folder to write to, found no folder {}",
+            path.display(),
+            parent.display()
+        )),
         _ if path.is_dir() => Err(format!("{}: expected a file to write, found a folder", path.display())),
         _ => Ok(()),
     }
@@ -107,7 +109,9 @@ fn notice_scheduler(builder: &PipelineBuilder, request: &Request) {
     let (algorithm, class_name) = builder.scheduler();
     let asked = class_name.unwrap_or("no scheduler");
     if request.scheduler.is_none() && asked != algorithm.class_name() {
-        eprintln!("note: the model's configuration names {asked}; using {algorithm} (choose with --scheduler)");
+        eprintln!(
+            "note: the model's configuration names {asked}; using {algorithm} (choose with --scheduler)"
+        );
     }
 }
 
@@ -117,7 +121,9 @@ struct Progress(ProgressBar);
 impl Progress {
     fn new() -> Self {
         let bar = if stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        bar.set_style(ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {elapsed}").expect("a constant"));
+        bar.set_style(
+            ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {elapsed}").expect("a constant"),
+        );
         Self(bar)
     }
 

@@ -87,7 +87,7 @@ impl Options {
     pub(crate) fn request(&self) -> Request {
         let steps = match &self.timesteps {
             Some(timesteps) => Steps::Timesteps(timesteps.clone()),
-            None => Steps::Steps(self.steps.unwrap_or(4)),
+            None => Steps::Count(self.steps.unwrap_or(4)),
         };
         Request {
             prompt: self.prompt.clone(),
@@ -140,7 +140,9 @@ impl FromStr for Lora {
         match text.rsplit_once('=') {
             Some((path, weight)) if !Path::new(text).exists() => match weight.parse::<f32>() {
                 Ok(weight) if weight.is_finite() => Ok(Self { path: path.into(), weight }),
-                _ => Err(format!("expected FILE or FILE=WEIGHT with a finite weight, found the weight {weight:?}")),
+                _ => Err(format!(
+                    "expected FILE or FILE=WEIGHT with a finite weight, found the weight {weight:?}"
+                )),
             },
             _ => Ok(Self { path: text.into(), weight: 1.0 }),
         }

@@ -8,7 +8,7 @@
 //! The crate runs no model, draws no noise and reads no file.
 //!
 //! ```
-//! use hypersd_schedulers::{Algorithm, Scheduler, SchedulerConfig, Spacing, StepsOrTimesteps};
+//! use hypersd_schedulers::{Algorithm, Scheduler, SchedulerConfig, Spacing, Steps};
 //!
 //! // Four steps as the 4-step Hyper-SD LoRA wants them.
 //! let config = SchedulerConfig {
@@ -16,7 +16,7 @@
 //!     ..SchedulerConfig::stable_diffusion()
 //! };
 //! let scheduler = Scheduler::new(Algorithm::Ddim, &config)?;
-//! let schedule = scheduler.schedule(&StepsOrTimesteps::Steps(4), 0.0, None)?;
+//! let schedule = scheduler.schedule(&Steps::Count(4), 0.0, None)?;
 //! assert_eq!(schedule.steps.iter().map(|step| step.t).collect::<Vec<_>>(), [999.0, 749.0, 499.0, 249.0]);
 //!
 //! # let model = |input: &[f32], _t: f32| input.to_vec();
@@ -79,5 +79,5 @@ pub use config::{BetaSchedule, FinalSigma, PredictionType, SchedulerConfig, Spac
 pub use error::Error;
 pub use linear::Linear;
 pub use sample::Sample;
-pub use schedule::{Schedule, Scheduler, StepsOrTimesteps};
+pub use schedule::{Schedule, Scheduler, Steps};
 pub use step::{Advanced, Level, Step};

@@ -9,9 +9,9 @@ use crate::{
 
 /// How many steps, or which.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StepsOrTimesteps {
+pub enum Steps {
     /// This many steps, at timesteps that the algorithm chooses.
-    Steps(usize),
+    Count(usize),
     /// One step at each of these timesteps, strictly descending, all below T. Not for DDIM, Euler ancestral and
     /// Karras sigmas, whose timesteps follow from their number.
     Timesteps(Vec<usize>),
@@ -62,12 +62,7 @@ impl Scheduler {
     /// Any of [`Error::StepCount`], [`Error::Eta`], [`Error::Strength`], [`Error::TimestepsRefused`],
     /// [`Error::NoTimesteps`], [`Error::TimestepRange`], [`Error::NotDescending`], [`Error::NoSignal`],
     /// [`Error::NotFinite`].
-    pub fn schedule(
-        &self,
-        steps: &StepsOrTimesteps,
-        eta: f64,
-        strength: Option<f64>,
-    ) -> Result<Schedule, Error> {
+    pub fn schedule(&self, steps: &Steps, eta: f64, strength: Option<f64>) -> Result<Schedule, Error> {
         if !(0.0..=1.0).contains(&eta) {
             return Err(Error::Eta { given: eta });
         }
@@ -75,35 +70,35 @@ impl Scheduler {
         check_strength(strength)?;
         let settings = &self.settings;
         match (settings.algorithm, steps) {
-            (Algorithm::Ddim, StepsOrTimesteps::Steps(count)) => {
+            (Algorithm::Ddim, Steps::Count(count)) => {
                 let timesteps = ddim::timesteps(settings, *count)?;
                 self.check_signal(&timesteps)?;
                 Schedule::new(1.0, ddim::steps(settings, &timesteps, eta))?.tail(strength)
             }
-            (Algorithm::Tcd | Algorithm::Lcm, StepsOrTimesteps::Steps(count)) => {
+            (Algorithm::Tcd | Algorithm::Lcm, Steps::Count(count)) => {
                 self.distilled_schedule(&distilled(settings, *count, strength)?, eta)
             }
-            (Algorithm::Tcd | Algorithm::Lcm, StepsOrTimesteps::Timesteps(timesteps)) => {
+            (Algorithm::Tcd | Algorithm::Lcm, Steps::Timesteps(timesteps)) => {
                 check_timesteps(timesteps, settings.train_steps())?;
                 self.distilled_schedule(timesteps, eta)?.tail(strength)
             }
-            (Algorithm::Euler | Algorithm::EulerAncestral, StepsOrTimesteps::Steps(count)) => {
+            (Algorithm::Euler | Algorithm::EulerAncestral, Steps::Count(count)) => {
                 self.euler_schedule(&euler::Grid::of_count(settings, *count)?)?.tail(strength)
             }
-            (Algorithm::Dpmpp2m, StepsOrTimesteps::Steps(count)) => {
+            (Algorithm::Dpmpp2m, Steps::Count(count)) => {
                 let grid = dpmpp::Grid::of_count(settings, *count)?;
                 Schedule::new(1.0, dpmpp::steps(settings, &grid))?.tail(strength)
             }
-            (algorithm @ (Algorithm::Ddim | Algorithm::EulerAncestral), StepsOrTimesteps::Timesteps(_)) => {
+            (algorithm @ (Algorithm::Ddim | Algorithm::EulerAncestral), Steps::Timesteps(_)) => {
                 Err(Error::TimestepsRefused { algorithm, reason: "" })
             }
-            (algorithm, StepsOrTimesteps::Timesteps(_)) if settings.karras => {
+            (algorithm, Steps::Timesteps(_)) if settings.karras => {
                 Err(Error::TimestepsRefused { algorithm, reason: " with use_karras_sigmas" })
             }
-            (Algorithm::Euler, StepsOrTimesteps::Timesteps(timesteps)) => {
+            (Algorithm::Euler, Steps::Timesteps(timesteps)) => {
                 self.euler_schedule(&euler::Grid::of_timesteps(settings, timesteps)?)?.tail(strength)
             }
-            (Algorithm::Dpmpp2m, StepsOrTimesteps::Timesteps(timesteps)) => {
+            (Algorithm::Dpmpp2m, Steps::Timesteps(timesteps)) => {
                 let grid = dpmpp::Grid::of_timesteps(settings, timesteps.clone())?;
                 Schedule::new(1.0, dpmpp::steps(settings, &grid))?.tail(strength)
             }

@@ -2,7 +2,7 @@
 //! [0.5, 0.75, −1, 0.1] and noise of torch's generator with seed 7. Written down independently of
 //! `reference/schedulers.py`.
 
-use hypersd_schedulers::{Algorithm, PredictionType, Scheduler, SchedulerConfig, Spacing, StepsOrTimesteps};
+use hypersd_schedulers::{Algorithm, PredictionType, Scheduler, SchedulerConfig, Spacing, Steps};
 
 /// Units in the last place that another order of the same f32 operations may cost, in one step or several.
 const ULPS: u32 = 8;
@@ -16,13 +16,7 @@ const NOISE: [Bits; 3] = [
 ];
 
 #[track_caller]
-fn check(
-    algorithm: Algorithm,
-    config: SchedulerConfig,
-    steps: StepsOrTimesteps,
-    eta: f64,
-    want: &[(f32, Bits)],
-) {
+fn check(algorithm: Algorithm, config: SchedulerConfig, steps: Steps, eta: f64, want: &[(f32, Bits)]) {
     let schedule = Scheduler::new(algorithm, &config)
         .and_then(|scheduler| scheduler.schedule(&steps, eta, None))
         .expect("a valid schedule");
@@ -64,12 +58,12 @@ const TWO_STEPS: [(f32, Bits); 2] = [
 
 #[test]
 fn ddim() {
-    use StepsOrTimesteps::Steps;
-    check(Algorithm::Ddim, trailing(), Steps(2), 0.0, &TWO_STEPS);
+    use Steps::Count;
+    check(Algorithm::Ddim, trailing(), Count(2), 0.0, &TWO_STEPS);
     check(
         Algorithm::Ddim,
         leading(),
-        Steps(2),
+        Count(2),
         0.0,
         &[
             (501.0, [0x3f8eb167, 0xc008dbf2, 0x4003abb7, 0x4069c2a3]),
@@ -80,7 +74,7 @@ fn ddim() {
     check(
         Algorithm::Ddim,
         v_prediction,
-        Steps(2),
+        Count(2),
         0.0,
         &[
             (999.0, [0x3f26691e, 0xbf4aef7b, 0x3f304c90, 0x3fdc4a0a]),
@@ -90,7 +84,7 @@ fn ddim() {
     check(
         Algorithm::Ddim,
         trailing(),
-        Steps(2),
+        Count(2),
         1.0,
         &[
             (999.0, [0x4072a728, 0xc10e6a59, 0x412563c9, 0x415bc75e]),
@@ -101,12 +95,12 @@ fn ddim() {
 
 #[test]
 fn tcd() {
-    use StepsOrTimesteps::{Steps, Timesteps};
-    check(Algorithm::Tcd, leading(), Steps(2), 0.0, &TWO_STEPS);
+    use Steps::{self, Count, Timesteps};
+    check(Algorithm::Tcd, leading(), Count(2), 0.0, &TWO_STEPS);
     check(
         Algorithm::Tcd,
         leading(),
-        Steps(2),
+        Count(2),
         0.3,
         &[
             (999.0, [0x4080ecbb, 0xc10b7946, 0x411c007b, 0x415f82d8]),
@@ -116,7 +110,7 @@ fn tcd() {
     check(
         Algorithm::Tcd,
         leading(),
-        Steps(2),
+        Count(2),
         1.0,
         &[
             (999.0, [0x40701887, 0xc10f4b00, 0x4126b89c, 0x415b902f]),
@@ -126,7 +120,7 @@ fn tcd() {
     check(
         Algorithm::Tcd,
         leading(),
-        Steps(1),
+        Count(1),
         1.0,
         &[(999.0, [0x40eb4b62, 0xc1920bcb, 0x4191eb60, 0x41de9e39])],
     );
@@ -146,7 +140,7 @@ fn tcd() {
 
 #[test]
 fn lcm() {
-    use StepsOrTimesteps::{Steps, Timesteps};
+    use Steps::{self, Count, Timesteps};
     check(
         Algorithm::Lcm,
         leading(),
@@ -157,7 +151,7 @@ fn lcm() {
     check(
         Algorithm::Lcm,
         leading(),
-        Steps(2),
+        Count(2),
         0.0,
         &[
             (999.0, [0x406f9a4b, 0xc10f79c6, 0x4126f81b, 0x415b8941]),
@@ -168,11 +162,11 @@ fn lcm() {
 
 #[test]
 fn euler() {
-    use StepsOrTimesteps::Steps;
+    use Steps::Count;
     check(
         Algorithm::Euler,
         leading(),
-        Steps(2),
+        Count(2),
         0.0,
         &[
             (501.0, [0x3e55d27c, 0xbfd7e889, 0x3fea8b61, 0x3febbedd]),
@@ -182,7 +176,7 @@ fn euler() {
     check(
         Algorithm::Euler,
         trailing(),
-        Steps(2),
+        Count(2),
         0.0,
         &[
             (999.0, [0xc0b00735, 0xc1240568, 0x41540735, 0x3f3327aa]),
@@ -192,7 +186,7 @@ fn euler() {
     check(
         Algorithm::EulerAncestral,
         trailing(),
-        Steps(2),
+        Count(2),
         0.0,
         &[
             (999.0, [0xc0ce843b, 0xc121138e, 0x4181a2af, 0xbf9d708b]),
@@ -203,11 +197,11 @@ fn euler() {
 
 #[test]
 fn dpmpp() {
-    use StepsOrTimesteps::Steps;
+    use Steps::Count;
     check(
         Algorithm::Dpmpp2m,
         leading(),
-        Steps(3),
+        Count(3),
         0.0,
         &[
             (751.0, [0x3fc8b195, 0xc005d7db, 0x3fee6e2d, 0x4089ff8c]),
@@ -219,7 +213,7 @@ fn dpmpp() {
     check(
         Algorithm::Dpmpp2m,
         karras,
-        Steps(3),
+        Count(3),
         0.0,
         &[
             (999.0, [0x409da1f5, 0xc12b316f, 0x4127f64e, 0x418a1e9b]),

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use hypersd_schedulers::{
-    Advanced, Algorithm, Error, Sample, Schedule, Scheduler, SchedulerConfig, Spacing, Step, StepsOrTimesteps,
+    Advanced, Algorithm, Error, Sample, Schedule, Scheduler, SchedulerConfig, Spacing, Step, Steps,
 };
 use hypersd_testing::fixture;
 use ndarray::{ArrayD, IxDyn};
@@ -56,8 +56,8 @@ struct Case {
 impl Case {
     fn schedule(&self, config: &SchedulerConfig) -> Result<Schedule, Error> {
         let steps = match &self.timesteps {
-            Some(timesteps) => StepsOrTimesteps::Timesteps(timesteps.clone()),
-            None => StepsOrTimesteps::Steps(self.steps.expect("steps or timesteps")),
+            Some(timesteps) => Steps::Timesteps(timesteps.clone()),
+            None => Steps::Count(self.steps.expect("steps or timesteps")),
         };
         let scheduler = Scheduler::new(self.algorithm.parse()?, config)?;
         let schedule = scheduler.schedule(&steps, self.eta, self.strength)?;
@@ -211,7 +211,7 @@ fn timesteps_are_equal_for_every_step_count() {
         let mut ties = 0;
         for (i, &want) in hashes.data.iter().enumerate() {
             let count = i + 1;
-            match scheduler.schedule(&StepsOrTimesteps::Steps(count), 0.0, None) {
+            match scheduler.schedule(&Steps::Count(count), 0.0, None) {
                 Ok(schedule) => {
                     assert_eq!(schedule.steps.len(), count, "{name}");
                     let differs = hash(&schedule.steps) != want;

@@ -1,7 +1,7 @@
 //! What holds for every step count, eta, prediction type and latent.
 
 use hypersd_schedulers::{
-    Algorithm, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing, Step, StepsOrTimesteps,
+    Algorithm, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing, Step, Steps,
 };
 use proptest::prelude::*;
 
@@ -53,7 +53,7 @@ prop_compose! {
 
 fn make(algorithm: Algorithm, config: &SchedulerConfig, count: usize, eta: f64) -> Schedule {
     Scheduler::new(algorithm, config)
-        .and_then(|scheduler| scheduler.schedule(&StepsOrTimesteps::Steps(count), eta, None))
+        .and_then(|scheduler| scheduler.schedule(&Steps::Count(count), eta, None))
         .expect("a valid schedule")
 }
 
@@ -223,7 +223,7 @@ proptest! {
             ..SchedulerConfig::default()
         };
         if let Ok(scheduler) = Scheduler::new(algorithm, &config) {
-            for steps in [StepsOrTimesteps::Steps(count), StepsOrTimesteps::Steps(count % 1100), StepsOrTimesteps::Timesteps(timesteps)] {
+            for steps in [Steps::Count(count), Steps::Count(count % 1100), Steps::Timesteps(timesteps)] {
                 for (eta, strength) in [(eta, strength), (0.5, None), (1.0, Some(0.5))] {
                     if let Ok(schedule) = scheduler.schedule(&steps, eta, strength) {
                         prop_assert!(!schedule.steps.is_empty());
@@ -246,7 +246,7 @@ proptest! {
         };
         for algorithm in Algorithm::ALL {
             if let Ok(scheduler) = Scheduler::new(algorithm, &config) {
-                let _ = scheduler.schedule(&StepsOrTimesteps::Steps(4), 0.5, None);
+                let _ = scheduler.schedule(&Steps::Count(4), 0.5, None);
             }
         }
     }

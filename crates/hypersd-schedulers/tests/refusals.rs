@@ -3,14 +3,10 @@
 use hypersd_schedulers::{
     Algorithm, BetaSchedule, Error, FinalSigma, PredictionType, Schedule, Scheduler, SchedulerConfig,
     Spacing,
-    StepsOrTimesteps::{self, Steps, Timesteps},
+    Steps::{self, Count, Timesteps},
 };
 
-fn schedule(
-    algorithm: Algorithm,
-    config: &SchedulerConfig,
-    steps: StepsOrTimesteps,
-) -> Result<Schedule, Error> {
+fn schedule(algorithm: Algorithm, config: &SchedulerConfig, steps: Steps) -> Result<Schedule, Error> {
     Scheduler::new(algorithm, config)?.schedule(&steps, 0.0, None)
 }
 
@@ -49,13 +45,13 @@ fn foreign_classes_are_read_but_not_guessed() {
     assert!(matches!(&error, Error::UnknownClass { class: Some(class) } if class == "PNDMScheduler"));
     assert_says(error, &["PNDMScheduler", "ddim, tcd, lcm"]);
     assert_says(Algorithm::of(&SchedulerConfig::default()).unwrap_err(), &["absent"]);
-    assert_eq!(schedule(Algorithm::Ddim, &config, Steps(4)).unwrap().steps.len(), 4);
+    assert_eq!(schedule(Algorithm::Ddim, &config, Count(4)).unwrap().steps.len(), 4);
 }
 
 #[test]
 fn defaults_are_those_of_the_class_that_is_built() {
     let timesteps = |algorithm| -> Vec<f32> {
-        let schedule = schedule(algorithm, &sd(), Steps(2)).unwrap();
+        let schedule = schedule(algorithm, &sd(), Count(2)).unwrap();
         schedule.steps.iter().map(|step| step.t).collect()
     };
     assert_eq!(timesteps(Algorithm::Ddim), [501.0, 1.0]);
@@ -183,7 +179,7 @@ fn what_is_not_computed_is_refused_where_it_would_be_read() {
 fn step_counts() {
     for algorithm in Algorithm::ALL {
         for count in [0, 1001, usize::MAX] {
-            let error = schedule(algorithm, &sd(), Steps(count)).unwrap_err();
+            let error = schedule(algorithm, &sd(), Count(count)).unwrap_err();
             assert!(matches!(error, Error::StepCount { given, .. } if given == count), "{error}");
             assert_says(error, &[&count.to_string(), "1 to"]);
         }
@@ -193,10 +189,10 @@ fn step_counts() {
         ));
     }
     for algorithm in [Algorithm::Tcd, Algorithm::Lcm] {
-        let error = schedule(algorithm, &sd(), Steps(51)).unwrap_err();
+        let error = schedule(algorithm, &sd(), Count(51)).unwrap_err();
         assert_says(error, &["1 to 50", "original_inference_steps", "51"]);
         let scheduler = Scheduler::new(algorithm, &sd()).unwrap();
-        let error = scheduler.schedule(&Steps(26), 0.0, Some(0.5)).unwrap_err();
+        let error = scheduler.schedule(&Count(26), 0.0, Some(0.5)).unwrap_err();
         assert_says(error, &["1 to 25", "26"]);
     }
 }
@@ -206,12 +202,12 @@ fn eta_and_strength() {
     for algorithm in Algorithm::ALL {
         let scheduler = Scheduler::new(algorithm, &sd()).unwrap();
         for eta in [7.0, -0.1, f64::NAN, f64::INFINITY] {
-            let error = scheduler.schedule(&Steps(4), eta, None).unwrap_err();
+            let error = scheduler.schedule(&Count(4), eta, None).unwrap_err();
             assert!(matches!(error, Error::Eta { .. }), "{error}");
             assert_says(error, &["eta", &eta.to_string(), "0", "1"]);
         }
         for strength in [0.0, 1.1, -1.0, f64::NAN, 0.001] {
-            let error = scheduler.schedule(&Steps(4), 0.0, Some(strength)).unwrap_err();
+            let error = scheduler.schedule(&Count(4), 0.0, Some(strength)).unwrap_err();
             assert!(matches!(error, Error::Strength { .. }), "{error}");
         }
     }
@@ -257,14 +253,14 @@ fn epsilon_cannot_start_from_zero_signal() {
         ..sd()
     };
     for algorithm in [Algorithm::Ddim, Algorithm::Tcd, Algorithm::Lcm] {
-        let error = schedule(algorithm, &config, Steps(4)).unwrap_err();
+        let error = schedule(algorithm, &config, Count(4)).unwrap_err();
         assert!(matches!(error, Error::NoSignal { t: 999 }));
         assert_says(error, &["999", "v_prediction", "leading"]);
         let v_prediction =
             SchedulerConfig { prediction_type: Some(PredictionType::VPrediction), ..config.clone() };
-        assert_eq!(schedule(algorithm, &v_prediction, Steps(4)).unwrap().steps[0].level.signal, 0.0);
+        assert_eq!(schedule(algorithm, &v_prediction, Count(4)).unwrap().steps[0].level.signal, 0.0);
     }
-    assert!(schedule(Algorithm::Euler, &config, Steps(4)).unwrap().init_noise_sigma > 4000.0);
+    assert!(schedule(Algorithm::Euler, &config, Count(4)).unwrap().init_noise_sigma > 4000.0);
 }
 
 #[test]
@@ -272,7 +268,7 @@ fn steps_without_finite_coefficients() {
     // One sigma for all steps: the second-order step has no interval to take a slope over.
     let config =
         SchedulerConfig { use_karras_sigmas: Some(true), sigma_min: Some(2.0), sigma_max: Some(2.0), ..sd() };
-    let error = schedule(Algorithm::Dpmpp2m, &config, Steps(4)).unwrap_err();
+    let error = schedule(Algorithm::Dpmpp2m, &config, Count(4)).unwrap_err();
     assert!(matches!(error, Error::NotFinite { .. }), "{error}");
     assert_says(error, &["fewer steps", "sigmas"]);
 }
@@ -280,11 +276,11 @@ fn steps_without_finite_coefficients() {
 #[test]
 fn incomplete_steps() {
     let (x, output, short) = (vec![1.0; 4], vec![0.5; 4], vec![0.5; 3]);
-    let lcm = schedule(Algorithm::Lcm, &sd(), Steps(2)).unwrap().steps[0];
+    let lcm = schedule(Algorithm::Lcm, &sd(), Count(2)).unwrap().steps[0];
     let error = lcm.advance(&x, &output, None, None).unwrap_err();
     assert!(matches!(error, Error::MissingNoise { t: 999.0 }));
     assert_says(error, &["999", "noisy"]);
-    let dpmpp = schedule(Algorithm::Dpmpp2m, &sd(), Steps(3)).unwrap().steps[1];
+    let dpmpp = schedule(Algorithm::Dpmpp2m, &sd(), Count(3)).unwrap().steps[1];
     let error = dpmpp.advance(&x, &output, None, None).unwrap_err();
     assert!(matches!(error, Error::MissingPrevious { .. }));
     for (result, argument) in [

@@ -1,0 +1,276 @@
+//! Full-size SD1.5, stage by stage, beside diffusers in the same run.
+//!
+//! ```sh
+//! .venv/bin/python reference/full_size.py --out full
+//! RAYON_NUM_THREADS=2 cargo bench --bench sd15 -- --model full/stable-diffusion-v1-5 \
+//!     --lora full/Hyper-SD15-1step-lora.safetensors --taesd full/taesd --python .venv/bin/python
+//! ```
+//!
+//! The two programs take turns (A B A B …) on the same stage, so that whatever else the machine does meets both, and
+//! the medians are compared. Peak memory is that of a fresh process each, which loads, merges the LoRA and draws one
+//! picture. Without `--python` only hypersd is timed.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Instant,
+};
+
+use clap::Parser;
+use hypersd::{Algorithm, Device, Pipeline, Request, Steps, Tensor};
+use serde::Deserialize;
+
+#[derive(Debug, Parser)]
+struct Options {
+    /// A folder with full-size SD1.5 (`reference/full_size.py` writes one)
+    #[arg(long)]
+    model: PathBuf,
+    /// A LoRA for it
+    #[arg(long)]
+    lora: PathBuf,
+    /// A folder with TAESD
+    #[arg(long)]
+    taesd: PathBuf,
+    /// A Python with reference/requirements.txt installed; left out: diffusers is not timed
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// How often each stage is timed
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Which stages
+    #[arg(long, value_delimiter = ',', default_values = ["load", "text", "unet", "vae", "taesd", "image"])]
+    stages: Vec<String>,
+    /// Width and height in pixels
+    #[arg(long, default_value_t = 512)]
+    size: usize,
+    /// Loads, draws one picture, prints the peak memory in bytes, and ends
+    #[arg(long)]
+    once: bool,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let options = Options::parse();
+    if options.once {
+        ours(&options).picture();
+        println!("{}", peak_memory());
+        return;
+    }
+    println!("| stage | hypersd | diffusers | diffusers / hypersd |\n|---|---|---|---|");
+    memory(&options);
+    timings(&options);
+}
+
+/// A line of the table for every stage.
+fn timings(options: &Options) {
+    let mut theirs = options.python.as_ref().map(|python| Diffusers::start(python, options));
+    let mut ours = ours(options);
+    for stage in &options.stages {
+        ours.prepare(stage);
+        let mut seconds = [Vec::new(), Vec::new()];
+        for _ in 0..options.rounds {
+            seconds[0].push(ours.time(stage));
+            if let Some(theirs) = &mut theirs {
+                seconds[1].push(theirs.time(stage));
+            }
+        }
+        let [ours, theirs] = seconds.map(median);
+        row(stage, ours.expect("at least one round"), theirs, "s");
+    }
+}
+
+/// The line of the table that fresh processes answer.
+fn memory(options: &Options) {
+    let path = |path: &PathBuf| path.display().to_string();
+    let files = ["--model".into(), path(&options.model), "--lora".into(), path(&options.lora)];
+    let files = files.iter().cloned().chain(["--taesd".into(), path(&options.taesd)]);
+    let files: Vec<String> = files.chain(["--size".into(), options.size.to_string()]).collect();
+
+    let program = std::env::current_exe().expect("this program");
+    let ours = run(Command::new(program).arg("--once").args(&files));
+    let ours = ours.trim().parse::<f64>().expect("bytes");
+    let theirs = options.python.as_ref().map(|python| {
+        let script = ["reference/bench_diffusers.py", "--only", "load,lora,image"];
+        let lines = run(Command::new(python).args(script).args(&files));
+        let answer: Answer = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
+        answer.bytes.expect("bytes")
+    });
+    let gigabytes = 1e-9;
+    row("peak memory", ours * gigabytes, theirs.map(|bytes| bytes * gigabytes), "GB");
+}
+
+fn row(stage: &str, ours: f64, theirs: Option<f64>, unit: &str) {
+    let cell = |value: Option<String>| value.unwrap_or_else(|| "–".into());
+    let figure = theirs.map(|theirs| format!("{theirs:.2} {unit}"));
+    let ratio = theirs.map(|theirs| format!("{:.2}", theirs / ours));
+    println!("| {stage} | {ours:.2} {unit} | {} | {} |", cell(figure), cell(ratio));
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    Some(if values.len() % 2 == 1 { upper } else { (values[middle - 1] + upper) / 2.0 })
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.stderr(Stdio::inherit()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}", output.status);
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The most memory that this process has had in use, in bytes, with the touched pages of mapped files.
+fn peak_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("kilobytes") * 1024
+}
+
+/// hypersd's side. Pipelines are loaded when a stage needs them.
+struct Ours<'a> {
+    options: &'a Options,
+    pipeline: Option<Pipeline>,
+    tiny: Option<Pipeline>,
+    latents: Option<Tensor<4>>,
+}
+
+fn ours(options: &Options) -> Ours<'_> {
+    Ours { options, pipeline: None, tiny: None, latents: None }
+}
+
+impl Ours<'_> {
+    /// What a stage needs, and one untimed run of it where that is how it is met in practice.
+    fn prepare(&mut self, stage: &str) {
+        match stage {
+            "load" => return,
+            "taesd" => {
+                self.pipeline = None;
+                self.tiny = Some(self.load(true));
+            }
+            _ => {
+                self.tiny = None;
+                if self.pipeline.is_none() {
+                    self.pipeline = Some(self.load(false));
+                }
+            }
+        }
+        if self.latents.is_none() {
+            let pipeline = self.pipeline.as_ref().or(self.tiny.as_ref()).expect("a pipeline");
+            self.latents = Some(pipeline.latents(&self.request()).expect("latents"));
+        }
+        if stage != "image" {
+            self.time(stage);
+        }
+    }
+
+    fn time(&mut self, stage: &str) -> f64 {
+        let request = self.request();
+        if stage == "load" {
+            self.pipeline = None;
+            let start = Instant::now();
+            self.pipeline = Some(self.load(false));
+            return start.elapsed().as_secs_f64();
+        }
+        let pipeline = self.pipeline.as_ref().or(self.tiny.as_ref()).expect("a prepared stage");
+        let latents = self.latents.clone().expect("a prepared stage");
+        let mut steps = (stage == "unet").then(|| pipeline.denoise(&request).expect("a request"));
+        let start = Instant::now();
+        match stage {
+            "text" => drop(pipeline.denoise(&request).expect("a request")), // encodes; no step is asked for
+            "unet" => drop(steps.as_mut().and_then(Iterator::next).expect("one step").expect("one step")),
+            "vae" | "taesd" => drop(pipeline.decode(latents).expect("pixels")),
+            "image" => drop(pipeline.generate(&request).expect("a picture")),
+            other => panic!("no stage {other}"),
+        }
+        start.elapsed().as_secs_f64()
+    }
+
+    fn picture(&self) {
+        self.load(false).generate(&self.request()).expect("a picture");
+    }
+
+    fn load(&self, tiny: bool) -> Pipeline {
+        let mut builder = Pipeline::open(&self.options.model).expect("the model");
+        builder = builder.lora(&self.options.lora, 1.0).expect("the LoRA");
+        if tiny {
+            builder = builder.vae(&self.options.taesd).expect("the TAESD");
+        }
+        builder.load(&Device::flex()).expect("the pipeline")
+    }
+
+    fn request(&self) -> Request {
+        Request {
+            prompt: "a photo of a cat sitting on a windowsill, golden hour".into(),
+            scheduler: Some(Algorithm::Tcd),
+            steps: Steps::Count(1),
+            eta: Some(1.0),
+            width: Some(self.options.size),
+            height: Some(self.options.size),
+            ..Request::default()
+        }
+    }
+}
+
+/// diffusers' side: a process that answers stage names with seconds.
+struct Diffusers {
+    process: Child,
+    stages: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Answer {
+    seconds: Option<f64>,
+    bytes: Option<f64>,
+}
+
+impl Diffusers {
+    fn start(python: &PathBuf, options: &Options) -> Self {
+        let mut process = Command::new(python)
+            .args(["reference/bench_diffusers.py", "--serve", "--size", &options.size.to_string(), "--model"])
+            .arg(&options.model)
+            .arg("--lora")
+            .arg(&options.lora)
+            .arg("--taesd")
+            .arg(&options.taesd)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", python.display()));
+        let stages = process.stdin.take().expect("a pipe");
+        let answers = BufReader::new(process.stdout.take().expect("a pipe"));
+        let mut theirs = Self { process, stages, answers };
+        theirs.answer(); // which stages it has
+        theirs
+    }
+
+    /// Seconds of one run. diffusers maps its files, so that reading is part of merging: the two count together.
+    fn time(&mut self, stage: &str) -> f64 {
+        let parts: &[&str] = if stage == "load" { &["load", "lora"] } else { &[stage] };
+        parts.iter().map(|part| self.ask(part)).sum()
+    }
+
+    fn ask(&mut self, stage: &str) -> f64 {
+        writeln!(self.stages, "{stage}").expect("the process reads");
+        self.answer().seconds.unwrap_or_else(|| panic!("diffusers has no stage {stage}"))
+    }
+
+    fn answer(&mut self) -> Answer {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the process answers");
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?}: {e}"))
+    }
+}
+
+impl Drop for Diffusers {
+    fn drop(&mut self) {
+        if let Err(error) = self.process.kill().and_then(|()| self.process.wait()) {
+            eprintln!("diffusers could not be ended: {error}");
+        }
+    }
+}
