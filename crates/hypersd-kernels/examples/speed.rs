@@ -1,31 +1,49 @@
 //! Times the kernels on shapes of Stable Diffusion 1.5: `cargo run --release -p hypersd-kernels --example speed [name]`.
 //!
-//! Set `RAYON_NUM_THREADS=1` and compare GFLOP/s with the peak of one core when other programs share the machine.
+//! When other programs share the machine, set `RAYON_NUM_THREADS=1` and compare CPU time, with the peak of one core.
 
 #![expect(clippy::print_stdout, reason = "examples print")]
 
-use std::{env, hint::black_box, time::Instant};
+use std::{env, fs, hint::black_box, time::Instant};
 
 use hypersd_kernels::{
     Activation, Affine, ConvShape, Epilogue, LinearShape, Planes, Weights, conv2d, geglu, group_norm,
     instruction_set, linear,
 };
 
-/// The median time of a few calls, in milliseconds, printed with the rate at `gflop` per call.
+/// Prints the median wall and CPU time of a few calls, and the rate at `gflop` per call.
 fn time(name: &str, gflop: f64, mut call: impl FnMut()) {
     if env::args().nth(1).is_some_and(|wanted| !name.contains(&wanted)) {
         return;
     }
     call();
-    let mut times: Vec<f64> = (0..7)
-        .map(|_| {
-            let start = Instant::now();
-            call();
-            start.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    println!("{name:32} {:9.2} ms (best {:9.2}) {:8.1} GFLOP/s", times[3], times[0], gflop / times[0] * 1e3);
+    let mut wall = Vec::new();
+    let mut cpu = Vec::new();
+    for _ in 0..7 {
+        let (start, used) = (Instant::now(), cpu_seconds());
+        call();
+        cpu.push((cpu_seconds() - used) * 1e3);
+        wall.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    wall.sort_by(f64::total_cmp);
+    cpu.sort_by(f64::total_cmp);
+    println!(
+        "{name:28} wall {:8.2} ms, cpu {:8.2} ms (least {:8.2}), {:6.1} GFLOP per cpu second",
+        wall[3],
+        cpu[3],
+        cpu[0],
+        gflop / cpu[0] * 1e3
+    );
+}
+
+/// Time that the threads of this process have spent on a processor; 0 where the system does not say it this way.
+fn cpu_seconds() -> f64 {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let spent = tasks.filter_map(|task| {
+        let line = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        line.split(' ').next()?.parse::<f64>().ok()
+    });
+    spent.sum::<f64>() * 1e-9
 }
 
 fn values(len: usize) -> Vec<f32> {

@@ -2,8 +2,9 @@
 //!
 //! A kernel is written once, as a struct of arguments with a [`Kernel::run`] generic over [`Simd`]. [`dispatch`] runs
 //! it with the widest instruction set that this processor has. Everything below `run` is `#[inline(always)]`, so that
-//! it ends up inside the one function per instruction set that carries `#[target_feature]`; hence a kernel is a leaf:
-//! it starts no threads, it runs inside them.
+//! it ends up inside the one function per instruction set that carries `#[target_feature]`. Hence a kernel is a leaf:
+//! it starts no threads, it runs inside them. And hence loops instead of closures around vector operations: a closure
+//! that the compiler leaves as a function of its own has no instruction set, and each operation in it becomes a call.
 
 #![expect(
     unsafe_code,
@@ -65,6 +66,20 @@ pub(crate) trait Simd: Copy {
     /// The rows `from + i * from_stride` are valid for reads of 8 values and the rows `to + i * to_stride` for writes
     /// of 8, for i in 0..8.
     unsafe fn transpose8(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+}
+
+/// N vectors, their first lanes `stride` apart.
+///
+/// # Safety
+/// `from` is valid for reads of that.
+#[inline(always)]
+pub(crate) unsafe fn load_all<S: Simd, const N: usize>(simd: S, from: *const f32, stride: usize) -> [S::V; N] {
+    let mut vectors = [simd.splat(0.0); N];
+    for (i, vector) in vectors.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *vector = unsafe { simd.load(from.add(i * stride)) };
+    }
+    vectors
 }
 
 /// A computation that any instruction set can run.

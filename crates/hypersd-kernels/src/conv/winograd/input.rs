@@ -6,7 +6,7 @@ use super::{Conv, Grid, SEGMENT, TILE, points};
 use crate::{
     gemm::PANEL,
     scratch::Scratch,
-    simd::{Kernel, Simd, dispatch},
+    simd::{Kernel, Simd, dispatch, load_all},
 };
 
 /// Lines of pixels under a row of tiles.
@@ -133,25 +133,15 @@ impl Kernel for Transform<'_> {
             unsafe {
                 for column in 0..tiles * TILE + 2 {
                     let at = strip.add(column * PANEL + lane);
-                    let line = |r: usize| at.add(r * COLUMNS * PANEL);
-                    let d = [line(0), line(1), line(2), line(3), line(4), line(5)];
-                    let d = [
-                        simd.load(d[0]),
-                        simd.load(d[1]),
-                        simd.load(d[2]),
-                        simd.load(d[3]),
-                        simd.load(d[4]),
-                        simd.load(d[5]),
-                    ];
+                    let d = load_all(simd, at, COLUMNS * PANEL);
                     for (r, value) in points::input(simd, d).into_iter().enumerate() {
-                        simd.store(line(r), value);
+                        simd.store(at.add(r * COLUMNS * PANEL), value);
                     }
                 }
                 for tile in 0..tiles {
                     for r in 0..LINES {
                         let at = strip.add((r * COLUMNS + tile * TILE) * PANEL + lane);
-                        let pixel = |i: usize| simd.load(at.add(i * PANEL));
-                        let d = [pixel(0), pixel(1), pixel(2), pixel(3), pixel(4), pixel(5)];
+                        let d = load_all(simd, at, PANEL);
                         for (i, value) in points::input(simd, d).into_iter().enumerate() {
                             simd.store(places[r * LINES + i].add(tile * stride + lane), value);
                         }

@@ -7,7 +7,7 @@ use crate::{
     gemm::PANEL,
     output::Out,
     scratch::Scratch,
-    simd::{Kernel, Simd, dispatch},
+    simd::{Kernel, Simd, dispatch, load_all},
 };
 
 /// Pixels of a segment of tiles.
@@ -69,12 +69,9 @@ impl Kernel for Transform<'_> {
                 // SAFETY: both lengths were checked.
                 unsafe {
                     let m = m.as_ptr().add(tile * layout.row + lane);
-                    let place =
-                        |row: usize, column: usize| simd.load(m.add((row * 6 + column) * layout.place));
                     let mut half = [[simd.splat(0.0); 6]; TILE];
                     for c in 0..6 {
-                        let sums =
-                            [place(0, c), place(1, c), place(2, c), place(3, c), place(4, c), place(5, c)];
+                        let sums = load_all(simd, m.add(c * layout.place), 6 * layout.place);
                         for (half, value) in half.iter_mut().zip(points::output(simd, sums)) {
                             half[c] = value;
                         }

@@ -12,31 +12,28 @@ use crate::simd::Simd;
 /// Bᵀ d: six pixels to six values.
 #[inline(always)]
 pub(super) fn input<S: Simd>(simd: S, [d0, d1, d2, d3, d4, d5]: [S::V; 6]) -> [S::V; 6] {
-    let fused = |factor: f32, x, y| simd.mul_add(simd.splat(factor), x, y);
-    let even_a = fused(-2.0, d2, d4);
-    let odd_a = fused(-B, d1, simd.mul(simd.splat(A), d3));
-    let even_b = fused(-0.5, d2, d4);
-    let odd_b = fused(-A, d1, simd.mul(simd.splat(B), d3));
+    let even_a = fused(simd, -2.0, d2, d4);
+    let odd_a = fused(simd, -B, d1, simd.mul(simd.splat(A), d3));
+    let even_b = fused(simd, -0.5, d2, d4);
+    let odd_b = fused(simd, -A, d1, simd.mul(simd.splat(B), d3));
     [
-        fused(-2.5, d2, simd.add(d0, d4)),
+        fused(simd, -2.5, d2, simd.add(d0, d4)),
         simd.add(even_a, odd_a),
         simd.sub(even_a, odd_a),
         simd.add(even_b, odd_b),
         simd.sub(even_b, odd_b),
-        fused(-2.5, d3, simd.add(d1, d5)),
+        fused(simd, -2.5, d3, simd.add(d1, d5)),
     ]
 }
 
 /// G g: three weights to six values.
 #[inline(always)]
 pub(super) fn weights<S: Simd>(simd: S, [g0, g1, g2]: [S::V; 3]) -> [S::V; 6] {
-    let scaled = |factor: f32, x| simd.mul(simd.splat(factor), x);
-    let fused = |factor: f32, x, y| simd.mul_add(simd.splat(factor), x, y);
     // M'(±a) = -3/2, M'(±b) = 6.
-    let even_a = fused(-2.0 / 3.0, g0, scaled(-1.0 / 3.0, g2));
-    let odd_a = scaled(-2.0 / 3.0 * A, g1);
-    let even_b = fused(1.0 / 6.0, g0, scaled(1.0 / 3.0, g2));
-    let odd_b = scaled(B / 6.0, g1);
+    let even_a = fused(simd, -2.0 / 3.0, g0, scaled(simd, -1.0 / 3.0, g2));
+    let odd_a = scaled(simd, -2.0 / 3.0 * A, g1);
+    let even_b = fused(simd, 1.0 / 6.0, g0, scaled(simd, 1.0 / 3.0, g2));
+    let odd_b = scaled(simd, B / 6.0, g1);
     [
         g0,
         simd.add(even_a, odd_a),
@@ -50,15 +47,25 @@ pub(super) fn weights<S: Simd>(simd: S, [g0, g1, g2]: [S::V; 3]) -> [S::V; 6] {
 /// Aᵀ m: six sums to four pixels.
 #[inline(always)]
 pub(super) fn output<S: Simd>(simd: S, [m0, m1, m2, m3, m4, m5]: [S::V; 6]) -> [S::V; 4] {
-    let scaled = |factor: f32, x| simd.mul(simd.splat(factor), x);
-    let fused = |factor: f32, x, y| simd.mul_add(simd.splat(factor), x, y);
     let (even_a, odd_a) = (simd.add(m1, m2), simd.sub(m1, m2));
     let (even_b, odd_b) = (simd.add(m3, m4), simd.sub(m3, m4));
     [
         simd.add(m0, simd.add(even_a, even_b)),
-        fused(A, odd_a, scaled(B, odd_b)),
-        fused(0.5, even_a, scaled(2.0, even_b)),
+        fused(simd, A, odd_a, scaled(simd, B, odd_b)),
+        fused(simd, 0.5, even_a, scaled(simd, 2.0, even_b)),
         // a³ = a/2, b³ = 2b
-        simd.add(m5, fused(0.5 * A, odd_a, scaled(2.0 * B, odd_b))),
+        simd.add(m5, fused(simd, 0.5 * A, odd_a, scaled(simd, 2.0 * B, odd_b))),
     ]
+}
+
+/// `factor * x`.
+#[inline(always)]
+fn scaled<S: Simd>(simd: S, factor: f32, x: S::V) -> S::V {
+    simd.mul(simd.splat(factor), x)
+}
+
+/// `factor * x + y`.
+#[inline(always)]
+fn fused<S: Simd>(simd: S, factor: f32, x: S::V, y: S::V) -> S::V {
+    simd.mul_add(simd.splat(factor), x, y)
 }

@@ -9,7 +9,7 @@ use crate::{
     Weights,
     gemm::PANEL,
     scratch::Scratch,
-    simd::{Kernel, Simd, dispatch},
+    simd::{Kernel, Simd, dispatch, load_all},
 };
 
 /// Weights of a kernel.
@@ -104,11 +104,13 @@ impl Kernel for Transform<'_> {
                 // SAFETY: the length was checked; the places are the promise of `transform`.
                 unsafe {
                     let at = columns.as_ptr().add(input * TAPS * PANEL + lane);
-                    let tap = |row: usize, column: usize| simd.load(at.add((3 * row + column) * PANEL));
-                    let column = |i: usize| points::weights(simd, [tap(0, i), tap(1, i), tap(2, i)]);
-                    let (left, middle, right) = (column(0), column(1), column(2));
+                    let mut half = [[simd.splat(0.0); 6]; 3];
+                    for (c, half) in half.iter_mut().enumerate() {
+                        let taps = load_all(simd, at.add(c * PANEL), 3 * PANEL);
+                        *half = points::weights(simd, taps);
+                    }
                     for r in 0..6 {
-                        let row = points::weights(simd, [left[r], middle[r], right[r]]);
+                        let row = points::weights(simd, [half[0][r], half[1][r], half[2][r]]);
                         for (i, value) in row.into_iter().enumerate() {
                             simd.store(places[r * 6 + i].add(input * PANEL + lane), value);
                         }
