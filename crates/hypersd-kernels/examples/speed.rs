@@ -7,8 +7,8 @@
 use std::{env, fs, hint::black_box, time::Instant};
 
 use hypersd_kernels::{
-    Activation, Affine, ConvShape, Epilogue, LinearShape, Planes, Weights, conv2d, geglu, group_norm,
-    instruction_set, linear,
+    Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, LinearShape, Planes, Weights,
+    attention, conv2d, geglu, group_norm, instruction_set, linear,
 };
 
 /// Prints the median wall and CPU time of a few calls, and the rate at `gflop` per call.
@@ -87,6 +87,23 @@ fn main() {
             let x = Planes::new(black_box(&x), [1, inputs, side, side]);
             let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
             conv2d(x, Weights::F32(&w), ConvShape::same3x3(outputs), epilogue, &mut out);
+        });
+    }
+    for (heads, queries, keys, width) in [
+        (8, 4096, 4096, 40),
+        (8, 1024, 1024, 80),
+        (8, 256, 256, 160),
+        (8, 4096, 77, 40),
+        (10, 4096, 4096, 64),
+        (1, 4096, 4096, 512),
+    ] {
+        let (q, kv) = (values(heads * queries * width), values(heads * keys * width));
+        let scale = 1.0 / (width as f32).sqrt();
+        let layout = HeadLayout::TokenMajor;
+        let shape = AttentionShape { batch: 1, heads, queries, keys, width, layout, scale, causal: false };
+        let gflop = 4e-9 * (heads * queries * keys * width) as f64;
+        time(&format!("attention {heads}x{queries}x{keys}x{width}"), gflop, || {
+            attention(black_box(&q), &kv, &kv, shape, &mut out);
         });
     }
     for (channels, side) in [(320, 64), (128, 512)] {

@@ -1,5 +1,6 @@
 //! Fast f32 CPU kernels for diffusion models, over plain slices.
 
+mod attention;
 mod conv;
 mod elementwise;
 mod gemm;
@@ -7,11 +8,13 @@ mod linear;
 mod math;
 mod norm;
 mod output;
+mod pack;
 mod planes;
 mod scratch;
 mod simd;
 mod weights;
 
+pub use attention::{AttentionShape, HeadLayout, attention};
 pub use conv::{ConvShape, Epilogue, Padding, conv2d};
 pub use elementwise::{Activation, activate_in_place, geglu};
 pub use linear::{LinearShape, linear};

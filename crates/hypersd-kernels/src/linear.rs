@@ -9,6 +9,7 @@ use crate::{
     elementwise::{Map, load, map},
     gemm::{PANEL, Product, depth_chunks},
     output::{Out, fill, parallel, share},
+    pack::copy_row,
     scratch::Scratch,
     simd::Simd,
 };
@@ -143,15 +144,6 @@ fn pack(
     let mut buffer = [0.0; TASK_PANELS * PANEL];
     for (p, row) in depth.enumerate() {
         let values = weights.read(row * outputs + columns.start, &mut buffer[..columns.len()]);
-        let (whole, rest) = values.as_chunks::<PANEL>();
-        for (panel, values) in whole.iter().enumerate() {
-            let at = panel * panel_stride + p * PANEL;
-            packed[at..at + PANEL].copy_from_slice(values);
-        }
-        if !rest.is_empty() {
-            let at = whole.len() * panel_stride + p * PANEL;
-            packed[at..at + rest.len()].copy_from_slice(rest);
-            packed[at + rest.len()..at + PANEL].fill(0.0);
-        }
+        copy_row(values, packed, p, panel_stride);
     }
 }

@@ -73,7 +73,11 @@ pub(crate) trait Simd: Copy {
 /// # Safety
 /// `from` is valid for reads of that.
 #[inline(always)]
-pub(crate) unsafe fn load_all<S: Simd, const N: usize>(simd: S, from: *const f32, stride: usize) -> [S::V; N] {
+pub(crate) unsafe fn load_all<S: Simd, const N: usize>(
+    simd: S,
+    from: *const f32,
+    stride: usize,
+) -> [S::V; N] {
     let mut vectors = [simd.splat(0.0); N];
     for (i, vector) in vectors.iter_mut().enumerate() {
         // SAFETY: the caller's promise.

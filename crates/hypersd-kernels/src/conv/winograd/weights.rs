@@ -1,6 +1,6 @@
 //! From weights to U: `G g Gᵀ` of every 3x3 kernel.
 
-#![expect(unsafe_code, reason = "transposes and transforms through pointers")]
+#![expect(unsafe_code, reason = "transforms through pointers")]
 
 use std::ops::Range;
 
@@ -8,6 +8,7 @@ use super::{Conv, WEIGHT_DEPTH, points};
 use crate::{
     Weights,
     gemm::PANEL,
+    pack,
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch, load_all},
 };
@@ -33,55 +34,17 @@ pub(super) unsafe fn transform(
     let start = |output: usize| (output * inputs + depth.start) * TAPS;
     match conv.weights {
         Weights::F32(weights) => {
-            let rows = &weights[start(output)..start(output + outputs - 1) + taps];
-            dispatch(Transpose { rows, stride: inputs * TAPS, outputs, taps, columns: &mut columns });
+            pack::transpose(&weights[start(output)..], inputs * TAPS, outputs, taps, &mut columns);
         }
         half => {
             let mut rows = Scratch::take(outputs * taps);
             for (o, row) in rows.chunks_exact_mut(taps).enumerate() {
                 half.read(start(output + o), row);
             }
-            dispatch(Transpose { rows: &rows, stride: taps, outputs, taps, columns: &mut columns });
+            pack::transpose(&rows, taps, outputs, taps, &mut columns);
         }
     }
     dispatch(Transform { columns: &columns, inputs: depth.len(), places: std::array::from_fn(to) });
-}
-
-/// Weights `rows [outputs][taps]`, `stride` apart, to `columns [taps][16]`.
-struct Transpose<'a> {
-    rows: &'a [f32],
-    stride: usize,
-    outputs: usize,
-    taps: usize,
-    columns: &'a mut [f32],
-}
-
-impl Kernel for Transpose<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { rows, stride, outputs, taps, columns } = self;
-        let mut done = 0;
-        if outputs == PANEL {
-            assert!(rows.len() >= (PANEL - 1) * stride + taps && columns.len() >= taps * PANEL, "kernel bug");
-            while done + 8 <= taps {
-                for lane in [0, 8] {
-                    // SAFETY: taps up to done + 8 of 16 rows, and as many columns; both lengths were checked.
-                    unsafe {
-                        let to = columns.as_mut_ptr().add(done * PANEL + lane);
-                        simd.transpose8(rows.as_ptr().add(lane * stride + done), stride, to, PANEL);
-                    }
-                }
-                done += 8;
-            }
-        }
-        for tap in done..taps {
-            for (o, to) in columns[tap * PANEL..(tap + 1) * PANEL].iter_mut().enumerate() {
-                *to = if o < outputs { rows[o * stride + tap] } else { 0.0 };
-            }
-        }
-    }
 }
 
 /// Transforms `columns [inputs][9][16]` in both directions.

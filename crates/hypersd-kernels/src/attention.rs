@@ -1,0 +1,272 @@
+//! Attention without the matrix of all scores: Dao et al., "FlashAttention", 2022 (arXiv:2205.14135), algorithm 1.
+//!
+//! A task owns a block of queries of one head and walks over the keys block by block, keeping for each query the
+//! largest score so far, the sum of the exponentials, and the weighted sum of the values; when the largest score grows,
+//! both sums are scaled down. Powers are of two: log2(e) is folded into the scale of the queries.
+
+#![expect(unsafe_code, reason = "tasks write disjoint rows of one output; vectors through pointers")]
+
+use std::{f32::consts::LOG2_E, ops::Range};
+
+use crate::{
+    gemm::{PANEL, Product},
+    math,
+    output::{Out, fill, parallel, share},
+    pack,
+    scratch::Scratch,
+    simd::{Kernel, Simd, dispatch},
+};
+
+/// Queries of one task: eight register tiles.
+const QUERIES: usize = 96;
+/// Keys between two updates of the sums.
+const KEYS: usize = 256;
+
+/// How the heads of queries, keys, values and output lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadLayout {
+    /// `[batch, heads, tokens, width]`.
+    HeadMajor,
+    /// `[batch, tokens, heads * width]`, as a linear layer leaves them.
+    TokenMajor,
+}
+
+/// The extents and options of an attention.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionShape {
+    /// Independent sequences.
+    pub batch: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Query tokens.
+    pub queries: usize,
+    /// Key and value tokens.
+    pub keys: usize,
+    /// Values per head and token.
+    pub width: usize,
+    /// The layout of all four tensors.
+    pub layout: HeadLayout,
+    /// What scores are multiplied by, usually `1 / sqrt(width)`.
+    pub scale: f32,
+    /// Whether query i sees only the keys 0..=i.
+    pub causal: bool,
+}
+
+impl AttentionShape {
+    /// Where a head of a sequence of `tokens` starts, and the distance of its tokens.
+    fn head(&self, batch: usize, head: usize, tokens: usize) -> (usize, usize) {
+        let Self { heads, width, .. } = *self;
+        match self.layout {
+            HeadLayout::HeadMajor => ((batch * heads + head) * tokens * width, width),
+            HeadLayout::TokenMajor => ((batch * tokens * heads + head) * width, heads * width),
+        }
+    }
+}
+
+/// `out = softmax(scale * q · kᵀ) · v` for each head.
+///
+/// `q` and `out` have `queries` tokens, `k` and `v` have `keys` tokens, in the layout of `shape`. `out` is overwritten;
+/// its capacity is used again. Without keys it is NaN, as a mean of nothing.
+///
+/// # Panics
+/// If a slice has not the extent that `shape` gives it.
+pub fn attention(q: &[f32], k: &[f32], v: &[f32], shape: AttentionShape, out: &mut Vec<f32>) {
+    let AttentionShape { batch, heads, queries, keys, width, .. } = shape;
+    let rows = batch * heads;
+    assert_eq!(q.len(), rows * queries * width, "q does not fit {shape:?}");
+    assert_eq!(k.len(), rows * keys * width, "k does not fit {shape:?}");
+    assert_eq!(v.len(), rows * keys * width, "v does not fit {shape:?}");
+
+    let packed = Packed::new(k, v, shape);
+    let blocks = queries.div_ceil(QUERIES);
+    let write = |out: Out<'_>| {
+        parallel(rows * blocks, |task| {
+            let block = Block {
+                batch: task / blocks / heads,
+                head: task / blocks % heads,
+                queries: share(queries, blocks, task % blocks),
+            };
+            block.compute(q, &packed, shape, out);
+        });
+    };
+    // SAFETY: the tasks cover all queries of all heads.
+    unsafe { fill(out, q.len(), write) };
+}
+
+/// Keys and values of all heads in panels.
+struct Packed {
+    /// Per head, panels of 16 keys, each `[width][16]`.
+    k: Scratch,
+    k_head: usize,
+    /// Per head, panels of 16 columns, each `[keys][16]`.
+    v: Scratch,
+    v_head: usize,
+    v_panel: usize,
+}
+
+impl Packed {
+    fn new(k: &[f32], v: &[f32], shape: AttentionShape) -> Self {
+        let AttentionShape { batch, heads, keys, width, .. } = shape;
+        let k_head = keys.next_multiple_of(PANEL) * width;
+        let v_panel = (keys | 1) * PANEL; // an odd number of cache lines, see `Layout` of the convolution
+        let v_head = width.div_ceil(PANEL) * v_panel;
+        let mut packed = Self {
+            k: Scratch::take(batch * heads * k_head),
+            v: Scratch::take(batch * heads * v_head),
+            k_head,
+            v_head,
+            v_panel,
+        };
+        let (k_out, v_out) = (Out::new(&mut packed.k), Out::new(&mut packed.v));
+        parallel(batch * heads, |head| {
+            let (start, stride) = shape.head(head / heads, head % heads, keys);
+            // SAFETY: each head has its own part of both buffers, which are initialised.
+            let (k_panels, v_panels) = unsafe {
+                let (k_to, v_to) = (k_out.at(head * k_head, k_head), v_out.at(head * v_head, v_head));
+                (std::slice::from_raw_parts_mut(k_to, k_head), std::slice::from_raw_parts_mut(v_to, v_head))
+            };
+            for (first, panel) in
+                (0..keys).step_by(PANEL).zip(k_panels.chunks_exact_mut((width * PANEL).max(1)))
+            {
+                let count = PANEL.min(keys - first);
+                pack::transpose(&k[start + first * stride..], stride, count, width, panel);
+            }
+            for key in 0..keys {
+                let at = start + key * stride;
+                pack::copy_row(&v[at..at + width], v_panels, key, v_panel);
+            }
+        });
+        packed
+    }
+}
+
+/// The part of the output that one task computes.
+struct Block {
+    batch: usize,
+    head: usize,
+    queries: Range<usize>,
+}
+
+impl Block {
+    fn compute(&self, q: &[f32], packed: &Packed, shape: AttentionShape, out: Out<'_>) {
+        let AttentionShape { heads, queries: tokens, keys, width, scale, causal, .. } = shape;
+        let queries = &self.queries;
+        let head = self.batch * heads + self.head;
+        let (start, stride) = shape.head(self.batch, self.head, tokens);
+        let padded = width.next_multiple_of(PANEL);
+
+        let mut scaled = Scratch::take(queries.len() * width);
+        for (row, to) in queries.clone().zip(scaled.chunks_exact_mut(width.max(1))) {
+            let from = &q[start + row * stride..][..width];
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = from * (scale * LOG2_E));
+        }
+        let mut scores = Scratch::take(queries.len() * KEYS);
+        let mut values = Scratch::take(queries.len() * padded);
+        values.fill(0.0);
+        let mut state = [State::EMPTY; QUERIES];
+
+        let visible = if causal { keys.min(queries.end) } else { keys };
+        for first in (0..visible).step_by(KEYS) {
+            let count = KEYS.min(visible - first);
+            let product = Product {
+                m: queries.len(),
+                n: count.next_multiple_of(PANEL),
+                k: width,
+                a: scaled.as_ptr(),
+                a_stride: width,
+                b: packed.k[head * packed.k_head + first * width..].as_ptr(),
+                panel_stride: width * PANEL,
+                c: scores.as_mut_ptr(),
+                c_stride: KEYS,
+                accumulate: false,
+            };
+            // SAFETY: the panels of the keys are complete to a multiple of 16; the rest is this task's own.
+            unsafe { product.run() };
+            for (row, query) in queries.clone().enumerate() {
+                let seen = if causal { count.min((query + 1).saturating_sub(first)) } else { count };
+                let scores = &mut scores[row * KEYS..][..count.next_multiple_of(PANEL)];
+                scores[seen..].fill(f32::NEG_INFINITY);
+                dispatch(Update {
+                    scores,
+                    state: &mut state[row],
+                    values: &mut values[row * padded..][..padded],
+                });
+            }
+            let product = Product {
+                m: queries.len(),
+                n: padded,
+                k: count,
+                a: scores.as_ptr(),
+                a_stride: KEYS,
+                b: packed.v[head * packed.v_head + first * PANEL..].as_ptr(),
+                panel_stride: packed.v_panel,
+                c: values.as_mut_ptr(),
+                c_stride: padded,
+                accumulate: true,
+            };
+            // SAFETY: the panels of the values have these keys; the rest is this task's own.
+            unsafe { product.run() };
+        }
+        for (row, query) in queries.clone().enumerate() {
+            let inverse = 1.0 / state[row].sum;
+            for (i, value) in values[row * padded..][..width].iter().enumerate() {
+                // SAFETY: this query of this head is this task's.
+                unsafe { *out.at(start + query * stride + i, 1) = value * inverse };
+            }
+        }
+    }
+}
+
+/// What a query knows of the keys it has seen.
+#[derive(Clone, Copy)]
+struct State {
+    /// The largest score.
+    largest: f32,
+    /// The sum of 2^(score - largest).
+    sum: f32,
+}
+
+impl State {
+    const EMPTY: Self = Self { largest: f32::NEG_INFINITY, sum: 0.0 };
+}
+
+/// Replaces the scores of a query by their powers and scales what it has summed so far to the new largest score.
+struct Update<'a> {
+    /// A multiple of 16, -infinity where there is no key.
+    scores: &'a mut [f32],
+    state: &'a mut State,
+    /// The weighted sum of the values, a multiple of 16.
+    values: &'a mut [f32],
+}
+
+impl Kernel for Update<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { scores, state, values } = self;
+        let mut largest = simd.splat(state.largest);
+        for chunk in scores.chunks_exact(S::LANES) {
+            // SAFETY: a chunk is a vector.
+            largest = simd.max(largest, unsafe { simd.load(chunk.as_ptr()) });
+        }
+        let largest = simd.largest(largest);
+        let mut sum = simd.splat(0.0);
+        for chunk in scores.chunks_exact_mut(S::LANES) {
+            // SAFETY: a chunk is a vector.
+            unsafe {
+                let score = simd.load(chunk.as_ptr());
+                let power = math::exp2(simd, simd.sub(score, simd.splat(largest)));
+                simd.store(chunk.as_mut_ptr(), power);
+                sum = simd.add(sum, power);
+            }
+        }
+        let factor = if largest == state.largest { 1.0 } else { (state.largest - largest).exp2() };
+        if factor != 1.0 {
+            for value in values {
+                *value *= factor;
+            }
+        }
+        *state = State { largest, sum: state.sum * factor + simd.sum(sum) };
+    }
+}
