@@ -10,6 +10,7 @@ use hypersd_models::{
     unet::{Conditioning, PerLevel, Residuals, UNet, UNetConfig},
 };
 use hypersd_testing::{Array, assert_close, device, tolerance};
+use proptest::prelude::*;
 use serde_json::json;
 
 /// Both sides add in f32 in another order, through some forty layers; 1e-6 is seen.
@@ -87,6 +88,16 @@ fn a_batch_is_its_pictures_one_after_another() {
     assert_eq!(both.batch(), 2);
     let out = unet.forward(case["x"].tensor(), &case["t"].data, &both, None).unwrap();
     assert_close("both", out, &case["out"], tolerance(F32));
+}
+
+#[test]
+fn every_size_comes_out_as_it_went_in() {
+    let unet = unet("tiny_sd15");
+    let prompt = Conditioning { context: zeros([1, 77, 24]), pooled: None, time_ids: None };
+    for [h, w] in [[1, 1], [1, 6], [3, 2], [5, 17]] {
+        let out = unet.forward(zeros([1, 4, h, w]), &[1.0], &prompt, None).unwrap();
+        assert_eq!(out.dims(), [1, 4, h, w]);
+    }
 }
 
 /// The message of the error that a forward pass ends in.
@@ -204,6 +215,10 @@ fn configurations_of_other_networks_are_refused() {
     assert_eq!(field(|c| c.block_out_channels[1] = 650), "block_out_channels");
     assert_eq!(field(|c| c.block_out_channels[2] = usize::MAX & !31), "block_out_channels");
     assert_eq!(field(|c| c.norm_num_groups = 0), "norm_num_groups");
+    assert_eq!(field(|c| c.norm_eps = f64::NAN), "norm_eps");
+    assert_eq!(field(|c| c.freq_shift = 160.0), "freq_shift");
+    assert_eq!(field(|c| (c.norm_num_groups, c.block_out_channels[0]) = (1, 321)), "block_out_channels");
+    assert_eq!(field(|c| c.addition_time_embed_dim = Some(255)), "addition_time_embed_dim");
     assert_eq!(field(|c| c.in_channels = 0), "in_channels");
     assert_eq!(field(|c| c.out_channels = 1 << 40), "out_channels");
     assert_eq!(field(|c| c.down_block_types[0] = "AttnDownBlock2D".into()), "down_block_types");
@@ -253,4 +268,45 @@ fn a_config_of_the_wrong_form_is_an_error() {
     assert!(parse(r#"{"transformer_layers_per_block": [[1, 2], [1, 2]]}"#).is_err());
     assert!(parse(r#"{"in_channels": -4}"#).is_err());
     assert!(parse("{}").is_ok());
+}
+
+proptest! {
+    /// Whatever a config.json says: it builds a network or it is refused; nothing panics.
+    #[test]
+    fn any_numbers_build_or_are_refused(
+        channels in prop::collection::vec((0..6_usize).prop_map(|n| 8 * n), 2..4),
+        heads in prop::collection::vec((0..4_usize).prop_map(|n| 1 << n), 2..4),
+        layers in 0..4_usize,
+        depth in 0..3_usize,
+        groups in (0..5_usize).prop_map(|n| 16 >> n),
+        attends in prop::collection::vec(any::<bool>(), 2..4),
+        added in prop::option::of((0..20_usize, 0..200_usize)),
+    ) {
+        let types = |plain: &str, attending: &str| {
+            attends.iter().map(|&attends| if attends { attending } else { plain }.to_string()).collect()
+        };
+        let config = UNetConfig {
+            down_block_types: types("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types: types("UpBlock2D", "CrossAttnUpBlock2D"),
+            block_out_channels: channels,
+            attention_head_dim: PerLevel::Each(heads),
+            layers_per_block: PerLevel::All(layers),
+            transformer_layers_per_block: PerLevel::All(depth),
+            norm_num_groups: groups,
+            cross_attention_dim: PerLevel::All(8),
+            addition_embed_type: added.map(|_| "text_time".into()),
+            addition_time_embed_dim: added.map(|(number, _)| number),
+            projection_class_embeddings_input_dim: added.map(|(_, all)| all),
+            ..UNetConfig::default()
+        };
+        match UNet::new(&config, &device()) {
+            Ok(unet) => {
+                let skips = config.skip_channels();
+                prop_assert_eq!(skips.len(), config.levels() * (layers + 1));
+                prop_assert!(hypersd_models::parameters(&unet).len() > skips.len());
+            }
+            Err(Error::Config { .. }) => (),
+            Err(error) => prop_assert!(false, "{error}"),
+        }
+    }
 }

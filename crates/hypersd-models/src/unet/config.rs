@@ -146,6 +146,7 @@ impl UNetConfig {
     /// and any feature that Stable Diffusion 1.5 and SDXL do not have.
     pub fn validate(&self) -> Result<(), Error> {
         self.check_levels()?;
+        self.check_numbers()?;
         self.check_attention()?;
         self.check_added()?;
         self.check_others()
@@ -223,8 +224,22 @@ impl UNetConfig {
             "layers_per_block",
             &self.layers_per_block,
             self.layers_per_block.fits(levels, |n| (1..=MAX_DEPTH).contains(&n)),
-            "1 to 64, or a list of such for each of block_out_channels",
+            "1 to 32, or a list of such for each of block_out_channels",
         )
+    }
+
+    fn check_numbers(&self) -> Result<(), Error> {
+        let (eps, shift) = (self.norm_eps, self.freq_shift);
+        require("norm_eps", eps, eps > 0.0 && eps < 1.0, "above 0, below 1")?;
+        let width = self.block_out_channels[0];
+        require(
+            "block_out_channels",
+            width,
+            width.is_multiple_of(2),
+            "an even first number, for sines and cosines",
+        )?;
+        let below = shift >= 0.0 && shift < width as f64 / 2.0;
+        require("freq_shift", shift, below, "0 or more, less than half of the first block_out_channels")
     }
 
     fn check_attention(&self) -> Result<(), Error> {
@@ -253,7 +268,7 @@ impl UNetConfig {
             "transformer_layers_per_block",
             &self.transformer_layers_per_block,
             self.transformer_layers_per_block.fits(levels, |n| n <= MAX_DEPTH),
-            "0 to 64, or a list of such for each of block_out_channels",
+            "0 to 32, or a list of such for each of block_out_channels",
         )
     }
 
@@ -262,7 +277,9 @@ impl UNetConfig {
             None => Ok(()),
             Some("text_time") => {
                 let number = self.addition_time_embed_dim;
-                require("addition_time_embed_dim", number, number.is_some_and(in_range), RANGE)?;
+                let even = number
+                    .is_some_and(|n| in_range(n) && n.is_multiple_of(2) && n as f64 > 2.0 * self.freq_shift);
+                require("addition_time_embed_dim", number, even, "an even number to 65536")?;
                 let sizes = 6 * number.unwrap_or_default();
                 let all = self.projection_class_embeddings_input_dim;
                 require(
@@ -325,7 +342,7 @@ const FIXED: &[(&str, &str)] = &[
 /// Bounds that keep a hostile file from asking for more than an address space.
 const MAX_WIDTH: usize = 1 << 16;
 const MAX_LEVELS: usize = 8;
-const MAX_DEPTH: usize = 64;
+const MAX_DEPTH: usize = 32;
 const RANGE: &str = "1 to 65536";
 
 fn in_range(n: usize) -> bool {
