@@ -1,4 +1,38 @@
-//! Fast f32 CPU kernels for diffusion models, over plain slices.
+//! Fast CPU kernels for diffusion models, in f32, over plain slices and shapes.
+//!
+//! The crate knows neither a tensor library nor a network: whoever has contiguous memory can call it.
+//!
+//! | operation | functions |
+//! |---|---|
+//! | convolution of any kernel and stride; 3x3 of stride 1 by Winograd's F(4x4, 3x3) | [`conv2d`] |
+//! | attention without a score matrix, any head width, optionally causal | [`attention`] |
+//! | linear layer with bias and residual | [`linear`] |
+//! | norms, the group norm fused with its activation | [`group_norm`], [`group_norm_in_place`], [`layer_norm`] |
+//! | activations | [`activate_in_place`], [`geglu`] |
+//!
+//! ```
+//! use hypersd_kernels::{ConvShape, Epilogue, Planes, Weights, conv2d};
+//!
+//! // One image of 2 channels and 3x3 pixels; one kernel per channel that sums its neighbourhood.
+//! let x = [vec![1.0; 9], vec![10.0; 9]].concat();
+//! let weights = [1.0; 18];
+//! let mut out = Vec::new();
+//! let x = Planes::new(&x, [1, 2, 3, 3]);
+//! conv2d(x, Weights::F32(&weights), ConvShape::same3x3(1), Epilogue::default(), &mut out);
+//! assert_eq!(out, [44.0, 66.0, 44.0, 66.0, 99.0, 66.0, 44.0, 66.0, 44.0]);
+//! ```
+//!
+//! # What holds for all of them
+//!
+//! - Outputs are `Vec`s that a function overwrites: it never sets them to zero first, and a `Vec` that comes back with
+//!   enough capacity is used again. A fresh large allocation can cost more time than the operation.
+//! - Weights may be stored in half precision ([`Weights`]); they are widened as they are read. Arithmetic is f32.
+//! - The instruction set is chosen when the program runs ([`instruction_set`]): AVX-512, AVX2 with FMA, NEON, or plain
+//!   Rust. Results differ between instruction sets by rounding.
+//! - Work is shared among the threads of the current rayon pool. How many there are changes no bit of a result.
+//! - Working memory is kept for the next call until [`release_scratch`].
+//! - NaN and infinities go through as in the formula, except that a Winograd tile carries them to all of its pixels.
+//! - A slice of the wrong length is a bug of the caller and panics.
 
 mod attention;
 mod conv;
