@@ -4,10 +4,15 @@
 //! Networks pass tensors and the parameter holders of `burn::nn`; they never call a holder's `forward` and know
 //! nothing of backends. Arguments are taken by value, so that an implementation may write into a tensor that
 //! nobody else holds.
+//!
+//! On the CPU (Burn's flex backend) in f32 the kernels of `hypersd-kernels` compute; everywhere else Burn's own
+//! operations do. What is added to a result can be given along with it, because the kernels add it on their way out.
 
 mod attention;
 mod backend;
 mod causal;
+#[cfg(feature = "flex")]
+mod cpu;
 mod norm;
 mod resample;
 
@@ -20,6 +25,8 @@ use burn::{
     nn::{Linear, conv::Conv2d},
     tensor::{Tensor, activation},
 };
+#[cfg(feature = "flex")]
+use hypersd_kernels::Activation;
 
 /// A dense layer.
 ///
@@ -27,7 +34,24 @@ use burn::{
 /// - x `[.., d_in]` → `[.., d_out]`
 #[must_use]
 pub fn linear<const D: usize>(x: Tensor<D>, layer: &Linear) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) {
+        return cpu::linear(x, layer, None);
+    }
     layer.forward(x)
+}
+
+/// [`linear`] plus a tensor of the shape of its result.
+///
+/// # Shapes
+/// - x `[.., d_in]`, residual `[.., d_out]` → `[.., d_out]`
+#[must_use]
+pub fn linear_add<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) {
+        return cpu::linear(x, layer, Some(residual));
+    }
+    layer.forward(x) + residual
 }
 
 /// A convolution with the holder's stride and padding.
@@ -36,30 +60,77 @@ pub fn linear<const D: usize>(x: Tensor<D>, layer: &Linear) -> Tensor<D> {
 /// - x `[B, c_in, H, W]` → `[B, c_out, H', W']`
 #[must_use]
 pub fn conv2d(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) && cpu::has_conv2d(layer) {
+        return cpu::conv2d(x, layer, None, None);
+    }
     layer.forward(x)
+}
+
+/// [`conv2d`] plus one number for every channel: the time embedding.
+///
+/// # Shapes
+/// - x `[B, c_in, H, W]`, shift `[B, c_out]` → `[B, c_out, H', W']`
+#[must_use]
+pub fn conv2d_shift(x: Tensor<4>, layer: &Conv2d, shift: Tensor<2>) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) && cpu::has_conv2d(layer) {
+        return cpu::conv2d(x, layer, Some(shift), None);
+    }
+    let [b, c] = shift.dims();
+    layer.forward(x) + shift.reshape([b, c, 1, 1])
+}
+
+/// [`conv2d`] plus a tensor of the shape of its result: the shortcut.
+///
+/// # Shapes
+/// - x `[B, c_in, H, W]`, residual `[B, c_out, H', W']` → `[B, c_out, H', W']`
+#[must_use]
+pub fn conv2d_add(x: Tensor<4>, layer: &Conv2d, residual: Tensor<4>) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) && cpu::has_conv2d(layer) {
+        return cpu::conv2d(x, layer, None, Some(residual));
+    }
+    layer.forward(x) + residual
 }
 
 /// `x · sigmoid(x)`.
 #[must_use]
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) {
+        return cpu::activate(x, Activation::Silu);
+    }
     activation::silu(x)
 }
 
 /// `x · Φ(x)`, with the exact Φ.
 #[must_use]
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) {
+        return cpu::activate(x, Activation::Gelu);
+    }
     activation::gelu(x)
 }
 
 /// `x · sigmoid(1.702 x)`, OpenAI's approximation of [`gelu`].
 #[must_use]
 pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) {
+        return cpu::activate(x, Activation::QuickGelu);
+    }
     x.clone() * activation::sigmoid(x * 1.702)
 }
 
 /// `max(x, 0)`.
 #[must_use]
 pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) {
+        return cpu::activate(x, Activation::Relu);
+    }
     activation::relu(x)
 }
 
@@ -71,6 +142,10 @@ pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 #[must_use]
 pub fn geglu(x: Tensor<3>, proj: &Linear) -> Tensor<3> {
     let x = linear(x, proj);
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) {
+        return cpu::geglu(x);
+    }
     let d = x.dims()[2] / 2;
     let gate = x.clone().narrow(2, d, d);
     activation::gelu(gate) * x.narrow(2, 0, d)
@@ -80,14 +155,4 @@ pub fn geglu(x: Tensor<3>, proj: &Linear) -> Tensor<3> {
 #[must_use]
 pub fn add<const D: usize>(x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
     x + y
-}
-
-/// Adds one number to every pixel of a channel.
-///
-/// # Shapes
-/// - x `[B, C, H, W]`, bias `[B, C]` → `[B, C, H, W]`
-#[must_use]
-pub fn add_per_channel(x: Tensor<4>, bias: Tensor<2>) -> Tensor<4> {
-    let [b, c] = bias.dims();
-    x + bias.reshape([b, c, 1, 1])
 }

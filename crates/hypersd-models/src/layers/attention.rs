@@ -26,12 +26,14 @@ impl Attention {
         }
     }
 
+    /// What the tokens take from the context, added to `residual`.
+    ///
     /// # Shapes
-    /// - x `[B, S, width]`, context `[B, T, context_width]` → `[B, S, width]`
-    pub(crate) fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+    /// - x and residual `[B, S, width]`, context `[B, T, context_width]` → `[B, S, width]`
+    pub(crate) fn forward(&self, x: Tensor<3>, context: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
         let k = ops::linear(context.clone(), &self.to_k);
         let v = ops::linear(context, &self.to_v);
         let q = ops::linear(x, &self.to_q);
-        ops::linear(ops::attention(q, k, v, self.heads), &self.to_out[0])
+        ops::linear_add(ops::attention(q, k, v, self.heads), &self.to_out[0], residual)
     }
 }

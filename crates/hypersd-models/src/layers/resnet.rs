@@ -51,15 +51,16 @@ impl Resnet {
     /// # Shapes
     /// - x `[B, c_in, H, W]`, emb `[B, time_width]` → `[B, c_out, H, W]`
     pub(crate) fn forward(&self, x: Tensor<4>, emb: Option<&Tensor<2>>) -> Tensor<4> {
-        let mut h = ops::conv2d(ops::group_norm_silu(x.clone(), &self.norm1), &self.conv1);
-        if let (Some(proj), Some(emb)) = (&self.time_emb_proj, emb) {
-            h = ops::add_per_channel(h, ops::linear(emb.clone(), proj));
-        }
-        let h = ops::conv2d(ops::group_norm_silu(h, &self.norm2), &self.conv2);
+        let h = ops::group_norm_silu(x.clone(), &self.norm1);
+        let h = match (&self.time_emb_proj, emb) {
+            (Some(proj), Some(emb)) => ops::conv2d_shift(h, &self.conv1, ops::linear(emb.clone(), proj)),
+            _ => ops::conv2d(h, &self.conv1),
+        };
+        let h = ops::group_norm_silu(h, &self.norm2);
         let shortcut = match &self.conv_shortcut {
             Some(conv) => ops::conv2d(x, conv),
             None => x,
         };
-        ops::add(h, shortcut)
+        ops::conv2d_add(h, &self.conv2, shortcut)
     }
 }

@@ -51,7 +51,7 @@ impl Transformer {
         for block in &self.transformer_blocks {
             tokens = block.forward(tokens, context);
         }
-        ops::add(self.proj_out.image_from_tokens(tokens, [h, w]), x)
+        self.proj_out.image_from_tokens(tokens, [h, w], x)
     }
 }
 
@@ -80,13 +80,13 @@ impl Projection {
         }
     }
 
-    /// `[B, H·W, C]` → `[B, C, H, W]`.
-    fn image_from_tokens(&self, x: Tensor<3>, [h, w]: [usize; 2]) -> Tensor<4> {
+    /// `[B, H·W, C]` → `[B, C, H, W]`, added to `residual`.
+    fn image_from_tokens(&self, x: Tensor<3>, [h, w]: [usize; 2], residual: Tensor<4>) -> Tensor<4> {
         let [b, _, c] = x.dims();
         let unflatten = |x: Tensor<3>| x.swap_dims(1, 2).reshape([b, c, h, w]);
         match self {
-            Self::Conv(conv) => ops::conv2d(unflatten(x), conv),
-            Self::Linear(linear) => unflatten(ops::linear(x, linear)),
+            Self::Conv(conv) => ops::conv2d_add(unflatten(x), conv, residual),
+            Self::Linear(linear) => ops::add(unflatten(ops::linear(x, linear)), residual),
         }
     }
 }
@@ -119,11 +119,11 @@ impl TransformerBlock {
     /// x `[B, S, C]`, context `[B, T, context_width]` → `[B, S, C]`
     fn forward(&self, x: Tensor<3>, context: &Tensor<3>) -> Tensor<3> {
         let tokens = ops::layer_norm(x.clone(), &self.norm1);
-        let x = ops::add(self.attn1.forward(tokens.clone(), tokens), x);
+        let x = self.attn1.forward(tokens.clone(), tokens, x);
         let tokens = ops::layer_norm(x.clone(), &self.norm2);
-        let x = ops::add(self.attn2.forward(tokens, context.clone()), x);
+        let x = self.attn2.forward(tokens, context.clone(), x);
         let tokens = ops::layer_norm(x.clone(), &self.norm3);
-        ops::add(self.ff.forward(tokens), x)
+        self.ff.forward(tokens, x)
     }
 }
 
@@ -144,9 +144,9 @@ impl FeedForward {
         Self { net: (geglu, DropoutConfig::new(0.0).init(), linear(4 * width, width, true, device)) }
     }
 
-    /// `[B, S, C]` → `[B, S, C]`
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    /// x and residual `[B, S, C]` → `[B, S, C]`
+    fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
         let (geglu, _, out) = &self.net;
-        ops::linear(ops::geglu(x, &geglu.proj), out)
+        ops::linear_add(ops::geglu(x, &geglu.proj), out, residual)
     }
 }

@@ -23,6 +23,10 @@ const TILE: usize = 16;
 /// - q `[B, S, heads·d]`, k and v `[B, T, heads·d]` → `[B, S, heads·d]`
 #[must_use]
 pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) -> Tensor<3> {
+    #[cfg(feature = "flex")]
+    if super::cpu::takes(&q) {
+        return super::cpu::attention(q, k, v, heads, false);
+    }
     let shape = q.dims();
     let split = |x: Tensor<3>| {
         let [b, s, width] = x.dims();

@@ -5,6 +5,11 @@ use burn::{
     tensor::{FloatDType, Tensor},
 };
 
+#[cfg(feature = "flex")]
+use hypersd_kernels::Activation;
+
+#[cfg(feature = "flex")]
+use super::cpu;
 use super::silu;
 
 /// Group normalisation (Wu & He 2018, arXiv:1803.08494), in f32 whatever the type of the tensor: neither the squares
@@ -17,6 +22,10 @@ use super::silu;
 /// If the holder has no gamma or no beta; those of these networks have both.
 #[must_use]
 pub fn group_norm(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) {
+        return cpu::group_norm(x, layer, Activation::Identity);
+    }
     let dtype: FloatDType = x.dtype().into();
     let [b, c, h, w] = x.dims();
     let (groups, per_group) = (layer.num_groups, c / layer.num_groups);
@@ -41,6 +50,10 @@ pub fn group_norm(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
 /// - x `[B, C, H, W]` → `[B, C, H, W]`
 #[must_use]
 pub fn group_norm_silu(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) {
+        return cpu::group_norm(x, layer, Activation::Silu);
+    }
     silu(group_norm(x, layer))
 }
 
