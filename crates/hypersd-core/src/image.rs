@@ -3,8 +3,9 @@
 mod file;
 mod lanczos;
 mod tensor;
+mod text;
 
-pub use self::tensor::PixelRange;
+pub use self::{tensor::PixelRange, text::TextChunk};
 use crate::error::Error;
 
 /// Red, green, blue.

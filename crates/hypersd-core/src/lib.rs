@@ -63,7 +63,7 @@ pub use error::{Error, Mismatch};
 pub use file::SafetensorsFile;
 pub use folder::{Component, ModelFolder, Variant};
 pub use host::{Dtype, HostData, HostTensor, TensorInfo};
-pub use image::{Image, PixelRange};
+pub use image::{Image, PixelRange, TextChunk};
 pub use load::{LoadOptions, load, reload};
 pub use memory::MemorySource;
 pub use noise::{Noise, Rng};

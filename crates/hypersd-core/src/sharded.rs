@@ -43,11 +43,10 @@ impl ShardedFile {
         let path = index.as_ref();
         let index: Index = json::read(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let files: BTreeSet<&str> = index.weight_map.values().map(String::as_str).collect();
+        let files = index.files(path)?;
         let mut shards = Vec::with_capacity(files.len());
         let mut shard_of = BTreeMap::new();
         for file in files {
-            check_name(path, file)?;
             let shard = SafetensorsFile::open(folder.join(file))?;
             for name in shard.names() {
                 if index.weight_map.get(&name).map(String::as_str) != Some(file) {
@@ -63,8 +62,27 @@ impl ShardedFile {
         }
     }
 
+    /// The shards that an index names, which need not be there.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Format`] for what is no index or points outside of its folder.
+    pub fn shard_paths(index: impl AsRef<Path>) -> Result<Vec<PathBuf>, Error> {
+        let path = index.as_ref();
+        let index: Index = json::read(path)?;
+        Ok(index.files(path)?.into_iter().map(|file| path.with_file_name(file)).collect())
+    }
+
     fn shard(&self, name: &str) -> Option<&SafetensorsFile> {
         self.shard_of.get(name).map(|&shard| &self.shards[shard])
+    }
+}
+
+impl Index {
+    /// Every shard once.
+    fn files(&self, path: &Path) -> Result<BTreeSet<&str>, Error> {
+        let files: BTreeSet<&str> = self.weight_map.values().map(String::as_str).collect();
+        files.iter().try_for_each(|file| check_name(path, file))?;
+        Ok(files)
     }
 }
 

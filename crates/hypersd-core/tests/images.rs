@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hypersd_core::{Error, HostTensor, Image, PixelRange};
+use hypersd_core::{Error, HostTensor, Image, PixelRange, TextChunk};
 use hypersd_testing::{Array, fixture};
 use proptest::prelude::*;
 
@@ -252,4 +252,78 @@ fn saving_leaves_a_whole_file_or_nothing() {
         assert_eq!(Image::open(folder.path().join(name)).expect(name), image);
     }
     assert_eq!(files(), 4);
+}
+
+fn chunk(keyword: &str, text: &str) -> TextChunk {
+    TextChunk { keyword: keyword.into(), text: text.into() }
+}
+
+/// The types of a PNG file's chunks, in order.
+fn chunk_types(png: &[u8]) -> Vec<String> {
+    let mut rest = &png[8..];
+    let mut types = Vec::new();
+    while let [a, b, c, d, tail @ ..] = rest {
+        types.push(String::from_utf8_lossy(&tail[..4]).into_owned());
+        rest = &tail[4 + u32::from_be_bytes([*a, *b, *c, *d]) as usize + 4..];
+    }
+    types
+}
+
+#[test]
+fn text_travels_beside_the_pixels() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("x.png");
+    let image = Image::from_rgb8(3, 2, (0..18).collect()).expect("an image");
+    let text = [
+        chunk("parameters", "a café\nNegative prompt: blur\nSteps: 1"),
+        chunk("hypersd", "{\"prompt\": \"猫 😀\"}"),
+        chunk("empty", ""),
+    ];
+    image.save_with(&path, &text).expect("written");
+
+    let types = chunk_types(&fs::read(&path).expect("bytes"));
+    assert_eq!(types, ["IHDR", "tEXt", "tEXt", "iTXt", "IDAT", "IEND"], "Latin-1 where that is enough");
+    let mut read = TextChunk::read(&path).expect("text");
+    read.sort_by_key(|chunk| text.iter().position(|other| other.keyword == chunk.keyword));
+    assert_eq!(read, text);
+    assert_eq!(Image::open(&path).expect("an image"), image);
+
+    image.save(&path).expect("written");
+    assert_eq!(TextChunk::read(&path).expect("text"), []);
+}
+
+#[test]
+fn text_that_png_cannot_hold_is_refused_and_nothing_is_written() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("x.png");
+    let image = Image::from_rgb8(1, 1, vec![0; 3]).expect("an image");
+    for (keyword, text) in [("", ""), (" padded", ""), ("ключ", ""), (&*"k".repeat(80), ""), ("key", "a\0b")]
+    {
+        let error = image.save_with(&path, &[chunk(keyword, text)]).expect_err(keyword);
+        assert!(matches!(error, Error::Argument { .. }), "{keyword:?}: {error}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
+}
+
+#[test]
+fn text_of_damaged_files_is_an_error_not_a_panic() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("x.png");
+    let image = Image::from_rgb8(2, 2, vec![7; 12]).expect("an image");
+    image.save_with(&path, &[chunk("parameters", "text"), chunk("hypersd", "猫")]).expect("written");
+    let whole = fs::read(&path).expect("bytes");
+    let pixels = whole.windows(4).position(|type_| type_ == b"IDAT").expect("pixels");
+    for end in 0..pixels {
+        fs::write(&path, &whole[..end]).expect("written");
+        let error = TextChunk::read(&path).expect_err("cut");
+        assert!(matches!(error, Error::Format { .. }), "cut at {end}: {error}");
+    }
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0xff;
+        fs::write(&path, &damaged).expect("written");
+        let _ = TextChunk::read(&path); // an error or other text, but no panic
+    }
+    let missing = TextChunk::read(folder.path().join("no.png")).expect_err("no file");
+    assert!(matches!(missing, Error::Io { .. }), "{missing}");
 }

@@ -15,6 +15,9 @@ const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
 /// Configuration files, one of which a component has.
 const CONFIGS: [&str; 2] = ["config.json", "scheduler_config.json"];
 
+/// How the name of a list of shards ends, where a file of weights has `.safetensors`.
+const INDEX_END: &str = ".json";
+
 /// Which of several weight files of one network to read.
 ///
 /// A folder may hold the same weights in f32 and f16. Exactly one is read, and it need not be of the dtype that
@@ -108,59 +111,52 @@ impl Component {
     /// [`Error::Format`] listing the names tried, [`Error::Unsupported`] where there are only pickles, and what
     /// opening the file meets.
     pub fn weights(&self, variant: &Variant) -> Result<SharedSource, Error> {
-        let wanted = match variant {
-            Variant::Default => vec![None],
-            Variant::Named(name) => vec![Some(checked(name)?), None],
-        };
-        if let Some(name) = wanted.iter().find_map(|variant| self.find(*variant)) {
-            return self.open_weights(&name);
-        }
-        let tried: Vec<String> = wanted.into_iter().flat_map(weight_files).collect();
-        let others = self.other_variants()?;
-        match (variant, others.as_slice()) {
-            (_, []) => self.refuse_pickles().and_then(|()| self.lacks(&tried)),
-            (Variant::Default, [only]) => match self.find(Some(only)) {
-                Some(name) => self.open_weights(&name),
-                None => self.lacks(&weight_files(Some(only))),
-            },
-            (_, several) => Err(Error::Format {
-                origin: self.path.display().to_string(),
-                expected: format!("one of {}", tried.join(", ")),
-                found: format!("weights only as {} (ask for that variant)", several.join(", ")),
-            }),
-        }
-    }
-
-    /// The file that holds the weights of a variant.
-    fn find(&self, variant: Option<&str>) -> Option<String> {
-        weight_files(variant).into_iter().find(|name| self.path.join(name).is_file())
-    }
-
-    fn open_weights(&self, name: &str) -> Result<SharedSource, Error> {
-        let path = self.path.join(name);
-        Ok(match name.ends_with(".json") {
+        let name = self.weight_file(variant)?;
+        let path = self.path.join(&name);
+        Ok(match name.ends_with(INDEX_END) {
             true => Arc::new(ShardedFile::open(path)?),
             false => Arc::new(SafetensorsFile::open(path)?),
         })
+    }
+
+    /// The files that [`weights`](Self::weights) reads: one, or the shards.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn weight_paths(&self, variant: &Variant) -> Result<Vec<PathBuf>, Error> {
+        let name = self.weight_file(variant)?;
+        let path = self.path.join(&name);
+        match name.ends_with(INDEX_END) {
+            true => ShardedFile::shard_paths(path),
+            false => Ok(vec![path]),
+        }
+    }
+
+    /// The name of the file, or of the shards' index.
+    fn weight_file(&self, variant: &Variant) -> Result<String, Error> {
+        let names = file_names(&self.path)?;
+        if let Some(name) = variant.choose(&names)? {
+            return Ok(name.to_string());
+        }
+        let tried: Vec<String> = variant.wanted()?.into_iter().flat_map(weight_files).collect();
+        match other_variants(&names).as_slice() {
+            [] => self.refuse_pickles(&names).and_then(|()| self.lacks(&tried)),
+            others => Err(Error::Format {
+                origin: self.path.display().to_string(),
+                expected: format!("one of {}", tried.join(", ")),
+                found: format!("weights only as {} (ask for that variant)", others.join(", ")),
+            }),
+        }
     }
 
     fn config_path(&self) -> Option<PathBuf> {
         CONFIGS.iter().map(|name| self.path.join(name)).find(|path| path.is_file())
     }
 
-    /// The variants of which there are weights, sorted.
-    fn other_variants(&self) -> Result<Vec<String>, Error> {
-        let mut variants: Vec<String> =
-            file_names(&self.path)?.iter().filter_map(|name| variant_of(name)).map(String::from).collect();
-        variants.sort();
-        variants.dedup();
-        Ok(variants)
-    }
-
     /// Nothing hypersd reads is there: is there what it does not read?
-    fn refuse_pickles(&self) -> Result<(), Error> {
-        let pickle = |name: &String| [".bin", ".ckpt", ".pth", ".pt"].iter().any(|end| name.ends_with(end));
-        match file_names(&self.path)?.into_iter().find(pickle) {
+    fn refuse_pickles(&self, names: &[String]) -> Result<(), Error> {
+        let pickle = |name: &&String| [".bin", ".ckpt", ".pth", ".pt"].iter().any(|end| name.ends_with(end));
+        match names.iter().find(pickle) {
             // Opening says what it is and what to do instead.
             Some(name) => SafetensorsFile::open(self.path.join(name)).map(|_| ()),
             None => Ok(()),
@@ -174,6 +170,53 @@ impl Component {
             found: listing(&self.path)?,
         })
     }
+}
+
+impl Variant {
+    /// Which of a component's files holds its weights, or is the index of the shards that do. `None` where none does,
+    /// or several might.
+    ///
+    /// ```
+    /// use hypersd_core::Variant;
+    ///
+    /// let files = ["config.json", "model.fp16.safetensors", "model.safetensors"];
+    /// assert_eq!(Variant::Default.choose(&files)?, Some("model.safetensors"));
+    /// assert_eq!(Variant::Named("fp16".into()).choose(&files)?, Some("model.fp16.safetensors"));
+    /// assert_eq!(Variant::Default.choose(&files[..2])?, Some("model.fp16.safetensors"));
+    /// # Ok::<(), hypersd_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a variant that cannot be part of a file name.
+    pub fn choose<'a, S: AsRef<str>>(&self, files: &'a [S]) -> Result<Option<&'a str>, Error> {
+        let find = |variant: Option<&str>| {
+            let is = |name: &String| files.iter().map(AsRef::as_ref).find(|file| file == name);
+            weight_files(variant).iter().find_map(is)
+        };
+        if let Some(name) = self.wanted()?.into_iter().find_map(find) {
+            return Ok(Some(name));
+        }
+        Ok(match (self, other_variants(files).as_slice()) {
+            (Self::Default, [only]) => find(Some(only)),
+            _ => None,
+        })
+    }
+
+    /// The variants that may be read, the best first; `None` is the plain one.
+    fn wanted(&self) -> Result<Vec<Option<&str>>, Error> {
+        Ok(match self {
+            Self::Default => vec![None],
+            Self::Named(name) => vec![Some(checked(name)?), None],
+        })
+    }
+}
+
+/// The variants of which there are weights, sorted.
+fn other_variants<S: AsRef<str>>(files: &[S]) -> Vec<&str> {
+    let mut variants: Vec<&str> = files.iter().filter_map(|name| variant_of(name.as_ref())).collect();
+    variants.sort_unstable();
+    variants.dedup();
+    variants
 }
 
 /// Where weights may be, in the order of preference.

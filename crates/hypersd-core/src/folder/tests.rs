@@ -167,6 +167,14 @@ fn exactly_one_of_several_files_is_read() {
         let (_folder, component) = component(files);
         assert_eq!(mark(&component, &plain), *want_plain as f32, "plain of {files:?}");
         assert_eq!(mark(&component, &half), *want_half as f32, "fp16 of {files:?}");
+        for (variant, want) in [(&plain, *want_plain), (&half, *want_half)] {
+            let file = match files[want].ends_with(".json") {
+                true => format!("shard-{want}.safetensors"),
+                false => files[want].to_string(),
+            };
+            let paths = component.weight_paths(variant).unwrap();
+            assert_eq!(paths, [component.path().join(file)], "{variant:?} of {files:?}");
+        }
     }
 }
 

@@ -6,12 +6,10 @@ use std::{
     path::Path,
 };
 
-use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageFormat, ImageReader,
-    codecs::png::PngEncoder,
-};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
-use super::Image;
+use super::{Image, TextChunk};
 use crate::{error::Error, write::write_whole};
 
 impl Image {
@@ -48,7 +46,16 @@ impl Image {
     /// [`Error::Io`] if the folder does not exist or cannot be written, [`Error::Unsupported`] for a name that
     /// promises another image format.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        self.save_with(path, &[])
+    }
+
+    /// Writes a PNG file as [`save`](Self::save) does, with text in it: see [`TextChunk::read`].
+    ///
+    /// # Errors
+    /// As [`save`](Self::save), and [`Error::Argument`] for text that PNG cannot hold.
+    pub fn save_with(&self, path: impl AsRef<Path>, text: &[TextChunk]) -> Result<(), Error> {
         let path = path.as_ref();
+        text.iter().try_for_each(TextChunk::check)?;
         if let Ok(other) = ImageFormat::from_path(path)
             && other != ImageFormat::Png
         {
@@ -58,16 +65,24 @@ impl Image {
                 instead: "give a name that ends in .png".into(),
             });
         }
-        let png = self.png().map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+        let png = self.png(text).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
         write_whole(path, &png)
     }
 
-    fn png(&self) -> io::Result<Vec<u8>> {
+    fn png(&self, text: &[TextChunk]) -> io::Result<Vec<u8>> {
         let mut png = Vec::new();
         let side = |side: usize| u32::try_from(side).map_err(io::Error::other);
-        PngEncoder::new(&mut png)
-            .write_image(&self.rgb8, side(self.width)?, side(self.height)?, ExtendedColorType::Rgb8)
-            .map_err(io::Error::other)?;
+        let mut encoder = Encoder::new(&mut png, side(self.width)?, side(self.height)?);
+        encoder.set_color(ColorType::Rgb);
+        encoder.set_depth(BitDepth::Eight);
+        encoder.set_compression(Compression::Fast);
+        encoder.set_filter(Filter::Adaptive);
+        for chunk in text {
+            chunk.add_to(&mut encoder)?;
+        }
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&self.rgb8)?;
+        writer.finish()?;
         Ok(png)
     }
 }
