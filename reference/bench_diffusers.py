@@ -20,7 +20,7 @@ import json
 import sys
 import time
 
-import sd15
+import parts
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline, TCDScheduler
 
@@ -88,7 +88,7 @@ class Bench:
         self.pipe = StableDiffusionPipeline.from_pretrained(self.model, dtype=torch.float32)
 
     def _merge(self):
-        sd15.fuse(self.pipe, self.lora_file)
+        parts.fuse(self.pipe, self.lora_file)
         self.merged = True
 
     def _ready(self):

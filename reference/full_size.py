@@ -12,6 +12,7 @@ import gc
 import shutil
 from pathlib import Path
 
+import parts
 import sd15
 import torch
 from common import save
@@ -34,8 +35,8 @@ def main():
     write(folder / "text_encoder", text_encoder)
     write(folder / "vae", vae)
     write(out / "taesd", AutoencoderTiny)
-    sd15.write_tokenizer(folder / "tokenizer", sd15.merges())
-    tiny = sd15.ROOT / "tests/fixtures/tiny-sd15"  # its scheduler and index say nothing about sizes
+    parts.write_tokenizer(folder / "tokenizer", parts.merges())
+    tiny = parts.ROOT / "tests/fixtures/tiny-sd15"  # its scheduler and index say nothing about sizes
     shutil.copytree(tiny / "scheduler", folder / "scheduler", dirs_exist_ok=True)
     shutil.copy(tiny / "model_index.json", folder)
 
@@ -79,7 +80,7 @@ def write_lora(path):
 
     def use(unet):
         generator = torch.Generator().manual_seed(15)
-        save(path, sd15.lora(unet, rank=64, alphas=(64,), strength=0.1, generator=generator), {"format": "pt"})
+        save(path, parts.lora(unet, rank=64, alphas=(64,), strength=0.1, generator=generator), {"format": "pt"})
         assert path.stat().st_size == LORA_BYTES, path.stat().st_size
 
     return use
