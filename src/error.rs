@@ -2,6 +2,8 @@
 
 use hypersd_core::Error as Core;
 
+use crate::RecipeError;
+
 /// What can go wrong between a request and a picture, split by whose fault it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +18,9 @@ pub enum Error {
         /// What it was.
         found: String,
     },
+    /// A recipe that there is not, or a request that it was not made for.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     /// A scheduler cannot do what the request asks for.
     #[error(transparent)]
     Scheduler(#[from] hypersd_schedulers::Error),
@@ -61,6 +66,12 @@ impl Error {
     /// Whether the request is at fault rather than a file: no other file would make it right.
     #[must_use]
     pub fn is_request(&self) -> bool {
-        matches!(self, Self::Request { .. } | Self::Scheduler(_) | Self::Weights(Core::Argument { .. }))
+        matches!(
+            self,
+            Self::Request { .. }
+                | Self::Recipe(_)
+                | Self::Scheduler(_)
+                | Self::Weights(Core::Argument { .. })
+        )
     }
 }

@@ -7,13 +7,14 @@ use std::{
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_core::{Component, LoadOptions, ModelFolder, SafetensorsFile, SharedSource, Variant, load};
-use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Strictness, merge};
+use hypersd_lora::{Base, Family, Lora, LoraFile, LoraReport, Strictness, merge};
 use hypersd_models::unet::{UNet, UNetConfig};
 use hypersd_schedulers::Algorithm;
 
 use crate::{
     Error, Pipeline, Request,
     decoder::{Decoder, DecoderConfig},
+    family::family,
     prompt::{TextEncoder, TextParts},
     sampling::Sampling,
     size::native_size,
@@ -131,6 +132,12 @@ impl PipelineBuilder {
     #[must_use]
     pub fn scheduler(&self) -> (Algorithm, Option<&str>) {
         (self.sampling.default_algorithm(), self.sampling.class_name())
+    }
+
+    /// The family that the model's UNet belongs to, by its configuration.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        family(&self.unet.config)
     }
 
     /// Checks a request against the model's configuration, before the weights are loaded.

@@ -1,0 +1,118 @@
+//! Whether a request is what the recipe's files were distilled for, and what to do where it is not.
+
+use hypersd_lora::Family;
+use hypersd_schedulers::Steps;
+
+use super::{Recipe, RecipeError};
+use crate::{Error, Request, guidance::Guided};
+
+impl Recipe {
+    /// Checks that a request holds to the recipe: `steps`, `eta` and `guidance` in its ranges, `scheduler` and
+    /// `spacing` as it has them. What it has no say in (prompts, seed, size, batch) may be anything.
+    ///
+    /// # Errors
+    /// The first of the [`contradictions`](Self::contradictions).
+    pub fn check(&self, request: &Request) -> Result<(), Error> {
+        match self.contradictions(request).into_iter().next() {
+            Some(contradiction) => Err(contradiction.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Everything in a request that contradicts the recipe, for whoever runs it anyway.
+    #[must_use]
+    pub fn contradictions(&self, request: &Request) -> Vec<RecipeError> {
+        let found = [
+            self.scheduler_contradiction(request),
+            self.spacing_contradiction(request),
+            self.steps_contradiction(request),
+            self.guidance_contradiction(request),
+            self.eta_contradiction(request),
+        ];
+        found.into_iter().flatten().collect()
+    }
+
+    /// Checks that a model is of the family that the recipe's files were distilled from.
+    ///
+    /// # Errors
+    /// [`RecipeError::Family`].
+    pub fn check_family(&self, model: Family) -> Result<(), Error> {
+        if model == self.family {
+            return Ok(());
+        }
+        let twin = |other: &&Self| {
+            let Self { name, family, files, source, .. } = **other;
+            family == model && Self { name, family, files, source, ..*self } == **other
+        };
+        Err(RecipeError::Family {
+            recipe: self.name,
+            expected: self.family,
+            found: model,
+            twin: Self::ALL.iter().find(twin).map(|twin| twin.name),
+        }
+        .into())
+    }
+
+    fn scheduler_contradiction(&self, request: &Request) -> Option<RecipeError> {
+        (request.scheduler != Some(self.scheduler)).then(|| RecipeError::Scheduler {
+            recipe: self.name,
+            expected: self.scheduler,
+            found: request.scheduler,
+        })
+    }
+
+    fn spacing_contradiction(&self, request: &Request) -> Option<RecipeError> {
+        let expected = self.spacing?;
+        (request.spacing != Some(expected)).then(|| RecipeError::Spacing {
+            recipe: self.name,
+            expected,
+            found: request.spacing,
+        })
+    }
+
+    fn steps_contradiction(&self, request: &Request) -> Option<RecipeError> {
+        let count = match (self.timesteps, &request.steps) {
+            (Some(expected), Steps::Timesteps(found)) if found == expected => return None,
+            (Some(expected), found) => {
+                let found = found.clone();
+                return Some(RecipeError::Timesteps { recipe: self.name, expected, found });
+            }
+            (None, Steps::Timesteps(found)) => {
+                let found = found.clone();
+                return Some(RecipeError::NoTimesteps { recipe: self.name, expected: self.steps, found });
+            }
+            (None, Steps::Count(count)) => *count,
+        };
+        (!self.steps.contains(count)).then(|| RecipeError::Steps {
+            recipe: self.name,
+            expected: self.steps,
+            found: count,
+            others: self.siblings(|other| {
+                other.timesteps.is_none()
+                    && other.steps.contains(count)
+                    && other.guidance.contains(self.guidance.default)
+            }),
+        })
+    }
+
+    fn guidance_contradiction(&self, request: &Request) -> Option<RecipeError> {
+        let scale = if Guided::wanted(request.guidance) { request.guidance } else { 0.0 };
+        (!self.guidance.contains(scale)).then(|| RecipeError::Guidance {
+            recipe: self.name,
+            expected: self.guidance,
+            found: request.guidance,
+            others: self.siblings(|other| other.timesteps.is_none() && other.guidance.contains(scale)),
+        })
+    }
+
+    fn eta_contradiction(&self, request: &Request) -> Option<RecipeError> {
+        let expected = self.eta?;
+        let eta = request.eta.unwrap_or(0.0);
+        (!expected.contains(eta)).then(|| RecipeError::Eta {
+            recipe: self.name,
+            expected,
+            found: eta,
+            others: self.siblings(|other| other.eta.is_some_and(|allowed| allowed.contains(eta))),
+        })
+    }
+}
