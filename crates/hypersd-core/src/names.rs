@@ -13,8 +13,14 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     alike.into_iter().take(SHOWN).map(|(_, other)| other.to_string()).collect()
 }
 
-/// Whether `name` fits `pattern`, in which each `*` stands for any run of characters, dots included.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+/// Whether a tensor's name fits a `pattern`, in which each `*` stands for any run of characters, dots included.
+///
+/// ```
+/// assert!(hypersd_core::name_matches("*.position_ids", "text_model.embeddings.position_ids"));
+/// assert!(!hypersd_core::name_matches("betas", "betas.0"));
+/// ```
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut name) = name.strip_prefix(head) else { return false };
     let mut pieces = rest.split('*').peekable();

@@ -62,3 +62,25 @@ impl<S: TensorSource + ?Sized> TensorSource for Arc<S> {
         (**self).release(name);
     }
 }
+
+impl<S: TensorSource + ?Sized> TensorSource for &S {
+    fn origin(&self) -> String {
+        (**self).origin()
+    }
+
+    fn names(&self) -> Vec<String> {
+        (**self).names()
+    }
+
+    fn info(&self, name: &str) -> Option<TensorInfo> {
+        (**self).info(name)
+    }
+
+    fn tensor(&self, name: &str) -> Result<HostTensor<'_>, Error> {
+        (**self).tensor(name)
+    }
+
+    fn release(&self, name: &str) {
+        (**self).release(name);
+    }
+}

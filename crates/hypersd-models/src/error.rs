@@ -68,6 +68,16 @@ pub enum Error {
         /// What was asked for.
         found: usize,
     },
+    /// A weight file of a family of models that these networks cannot be configured for.
+    #[error("{origin}: {family} is not supported; {instead}")]
+    Family {
+        /// The file.
+        origin: String,
+        /// The family of models, or the kind of file.
+        family: String,
+        /// What to do instead.
+        instead: String,
+    },
     /// Reading or loading failed.
     #[error(transparent)]
     Core(#[from] hypersd_core::Error),

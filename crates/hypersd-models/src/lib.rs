@@ -11,6 +11,8 @@
 //! | [`unet`] | latents `[B, 4, H/8, W/8]`, timestep, conditioning | noise, of the same shape |
 //! | [`vae`], [`tiny_vae`] | latents `[B, 4, H/8, W/8]` | image `[B, 3, H, W]` in [-1, 1], and back |
 //! | [`ops`] | | what all of them compute with |
+//! | [`SingleFile`] | a checkpoint in one file | configurations and weights of its networks |
+//! | [`keys`] | | the names of other dialects |
 //!
 //! Fields are called as in diffusers, so that [`hypersd_core::load`] fills a network from a weight file by name. A
 //! network knows nothing of schedulers, LoRA or ControlNet, and computes in the type and on the device of its weights.
@@ -34,10 +36,13 @@
 //! ```
 
 mod error;
+mod infer;
 mod layers;
 mod parameters;
+mod single_file;
 
 pub mod clip;
+pub mod keys;
 pub mod ops;
 pub mod tiny_vae;
 pub mod unet;
@@ -45,3 +50,4 @@ pub mod vae;
 
 pub use error::Error;
 pub use parameters::parameters;
+pub use single_file::{Family, IGNORED, Ignored, Part, Prediction, SingleFile};

@@ -1,0 +1,134 @@
+//! Where the networks are in a single file, and in which dialect.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use hypersd_core::{SharedSource, TensorSource};
+
+use super::family::Family;
+use crate::{Error, clip::HiddenAct, keys};
+
+/// A network's place in a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Section {
+    /// What its names begin with.
+    prefix: &'static str,
+    /// The name, after the prefix, by which it is known to be there.
+    known_by: &'static str,
+    pub(super) network: Network,
+    dialect: Dialect,
+    /// The family, where the place says it.
+    pub(super) family: Option<Family>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Network {
+    UNet,
+    ControlNet,
+    Vae,
+    TinyVae,
+    TextEncoder(HiddenAct),
+    TextEncoder2,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Own,
+    OldDiffusers,
+    Ldm,
+    Transformers { bare: bool },
+    OpenClip,
+}
+
+/// Every place, the ones with a prefix first: one without takes all names that are left.
+const PLACES: &[Section] = &{
+    use Dialect::{Ldm, OldDiffusers, OpenClip, Own, Transformers};
+    use HiddenAct::{Gelu, QuickGelu};
+    use Network::{ControlNet, TextEncoder, TextEncoder2, TinyVae, UNet, Vae};
+
+    const fn at(prefix: &'static str, known_by: &'static str, network: Network, dialect: Dialect) -> Section {
+        Section { prefix, known_by, network, dialect, family: None }
+    }
+    const fn of(family: Family, place: Section) -> Section {
+        Section { family: Some(family), ..place }
+    }
+    const SD1_TEXT: &str = "cond_stage_model.transformer.";
+    const SDXL_TEXT: &str = "conditioner.embedders.0.transformer.";
+    const TOKENS: &str = "text_model.embeddings.token_embedding.weight";
+    const BARE_TOKENS: &str = "embeddings.token_embedding.weight";
+    const LDM_VAE: &str = "encoder.down.0.block.0.conv1.weight";
+    const OWN_VAE: &str = "encoder.down_blocks.0.resnets.0.conv1.weight";
+    const LDM_UNET: &str = "input_blocks.0.0.weight";
+    const LDM_CONTROLNET: &str = "input_hint_block.0.weight";
+    [
+        of(Family::Sd1, at(SD1_TEXT, TOKENS, TextEncoder(QuickGelu), Transformers { bare: false })),
+        of(Family::Sd1, at(SD1_TEXT, BARE_TOKENS, TextEncoder(QuickGelu), Transformers { bare: true })),
+        of(Family::Sd2, at("cond_stage_model.model.", "token_embedding.weight", TextEncoder(Gelu), OpenClip)),
+        of(Family::Sdxl, at(SDXL_TEXT, TOKENS, TextEncoder(QuickGelu), Transformers { bare: false })),
+        of(Family::Sdxl, at(SDXL_TEXT, BARE_TOKENS, TextEncoder(QuickGelu), Transformers { bare: true })),
+        of(
+            Family::Sdxl,
+            at("conditioner.embedders.1.model.", "token_embedding.weight", TextEncoder2, OpenClip),
+        ),
+        at("first_stage_model.", LDM_VAE, Vae, Ldm),
+        at("first_stage_model.", OWN_VAE, Vae, OldDiffusers),
+        at("vae.", LDM_VAE, Vae, Ldm),
+        at("vae.", OWN_VAE, Vae, OldDiffusers),
+        at("control_model.", LDM_CONTROLNET, ControlNet, Ldm),
+        at("model.diffusion_model.", LDM_UNET, UNet, Ldm),
+        at("", LDM_CONTROLNET, ControlNet, Ldm),
+        at("", "controlnet_cond_embedding.conv_in.weight", ControlNet, Own),
+        at("", LDM_UNET, UNet, Ldm),
+        at("", "time_embedding.linear_1.weight", UNet, Own),
+        at("", LDM_VAE, Vae, Ldm),
+        at("", OWN_VAE, Vae, OldDiffusers),
+        at("", "encoder.layers.0.weight", TinyVae, Own),
+    ]
+};
+
+/// The places that are in a file. What belongs to a place is taken out of `names`.
+pub(super) fn sections(
+    source: &SharedSource,
+    names: &mut BTreeSet<String>,
+) -> Result<Vec<(Section, SharedSource)>, Error> {
+    let mut found: Vec<(Section, SharedSource)> = Vec::new();
+    for place in PLACES {
+        if names.contains(&format!("{}{}", place.prefix, place.known_by)) {
+            let own: Vec<String> = names.extract_if(.., |name| name.starts_with(place.prefix)).collect();
+            found.push((*place, place.canonical(source, own)?));
+        }
+    }
+    Ok(found)
+}
+
+impl Network {
+    /// Whether it is a UNet, whole or half.
+    pub(super) fn is_unet(self) -> bool {
+        matches!(self, Self::UNet | Self::ControlNet)
+    }
+}
+
+impl Section {
+    /// The section's tensors under the network's names.
+    fn canonical(&self, source: &SharedSource, mut names: Vec<String>) -> Result<SharedSource, Error> {
+        let has = |name: &str| source.info(&format!("{}{name}", self.prefix)).is_some();
+        let table = match (self.dialect, self.network) {
+            (Dialect::Own, _) => keys::own(),
+            (Dialect::OldDiffusers, _) => keys::vae::old_diffusers(),
+            (Dialect::Ldm, Network::Vae) => keys::vae::ldm(&keys::vae::Layout::read(has)),
+            (Dialect::Ldm, Network::ControlNet) => keys::controlnet::ldm(&keys::unet::Layout::read(has)),
+            (Dialect::Ldm, _) => keys::unet::ldm(&keys::unet::Layout::read(has)),
+            (Dialect::Transformers { bare }, _) => keys::clip::transformers(bare),
+            (Dialect::OpenClip, network) => {
+                let mut layout = keys::open_clip::Layout::read(has);
+                if network != Network::TextEncoder2 {
+                    // SD2.x conditions on the last state but one, so its encoder does without the last layer.
+                    layout.layers = layout.layers.saturating_sub(1);
+                    let last = format!("{}transformer.resblocks.{}.", self.prefix, layout.layers);
+                    names.retain(|name| !name.starts_with(&last));
+                }
+                keys::open_clip::open_clip(&layout)
+            }
+        };
+        Ok(Arc::new(table.apply(source, self.prefix, names)?))
+    }
+}
