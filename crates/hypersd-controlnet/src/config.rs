@@ -1,0 +1,166 @@
+//! What makes a ControlNet SD1.5's or SDXL's.
+
+mod infer;
+
+use hypersd_models::unet::{PerLevel, UNetConfig};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// The order of a control image's channels that the network was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red first.
+    #[default]
+    Rgb,
+    /// Blue first. Control images are RGB all the same: the network turns them.
+    Bgr,
+}
+
+/// The fields of a `config.json` that shape the network, with diffusers' names, meanings and defaults.
+///
+/// Depth 0 in `unet.transformer_layers_per_block` is meant: an attention site without transformer blocks still
+/// normalises and projects. The smaller SDXL ControlNets have such.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(from = "File")]
+pub struct ControlNetConfig {
+    /// The UNet whose first half this is. Its up blocks mirror the down blocks and are not built.
+    pub unet: UNetConfig,
+    /// Channels of the control image: 3.
+    pub conditioning_channels: usize,
+    /// Channels of the hint's encoder; each one after the first halves the image.
+    pub conditioning_embedding_out_channels: Vec<usize>,
+    /// Which channel of the control image the encoder takes first.
+    pub controlnet_conditioning_channel_order: ChannelOrder,
+    /// Whether residuals are averaged over the picture, so that they carry its style and not its layout ("shuffle").
+    pub global_pool_conditions: bool,
+}
+
+/// The file as it is written: one flat list.
+#[derive(Deserialize)]
+#[serde(default)]
+struct File {
+    #[serde(flatten)]
+    unet: UNetConfig,
+    conditioning_channels: usize,
+    conditioning_embedding_out_channels: Vec<usize>,
+    controlnet_conditioning_channel_order: ChannelOrder,
+    global_pool_conditions: bool,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        let ControlNetConfig {
+            unet,
+            conditioning_channels,
+            conditioning_embedding_out_channels,
+            controlnet_conditioning_channel_order,
+            global_pool_conditions,
+        } = ControlNetConfig::default();
+        Self {
+            unet,
+            conditioning_channels,
+            conditioning_embedding_out_channels,
+            controlnet_conditioning_channel_order,
+            global_pool_conditions,
+        }
+    }
+}
+
+impl From<File> for ControlNetConfig {
+    fn from(file: File) -> Self {
+        Self {
+            unet: with_up_blocks(file.unet),
+            conditioning_channels: file.conditioning_channels,
+            conditioning_embedding_out_channels: file.conditioning_embedding_out_channels,
+            controlnet_conditioning_channel_order: file.controlnet_conditioning_channel_order,
+            global_pool_conditions: file.global_pool_conditions,
+        }
+    }
+}
+
+impl Default for ControlNetConfig {
+    /// The defaults of diffusers' class, which stand for absent fields.
+    fn default() -> Self {
+        Self {
+            unet: UNetConfig::default(),
+            conditioning_channels: 3,
+            conditioning_embedding_out_channels: vec![16, 32, 96, 256],
+            controlnet_conditioning_channel_order: ChannelOrder::Rgb,
+            global_pool_conditions: false,
+        }
+    }
+}
+
+impl ControlNetConfig {
+    /// For Stable Diffusion 1.5, as in `config.json` of lllyasviel/control_v11p_sd15_canny.
+    #[must_use]
+    pub fn sd15() -> Self {
+        Self { unet: UNetConfig::sd15(), ..Self::default() }
+    }
+
+    /// For SDXL, as in `config.json` of diffusers/controlnet-canny-sdxl-1.0. The mid and small ones are found by
+    /// [`infer`](Self::infer) or read from their files.
+    #[must_use]
+    pub fn sdxl() -> Self {
+        Self { unet: UNetConfig::sdxl(), ..Self::default() }
+    }
+
+    /// Checks that the network can be built. [`ControlNet::new`](crate::ControlNet::new) calls this.
+    ///
+    /// # Errors
+    /// [`hypersd_models::Error::Config`], naming the field: all that a UNet refuses, a class other than
+    /// `ControlNetModel` (ControlNet-Union, ControlNet-XS and others are other networks), control images that are
+    /// not RGB.
+    pub fn validate(&self) -> Result<(), Error> {
+        let class = self.unet.others.get("_class_name");
+        if let Some(class) = class.filter(|class| *class != &Value::from("ControlNetModel")) {
+            return Err(Error::config("_class_name", class, "\"ControlNetModel\""));
+        }
+        self.unet.validate().map_err(as_controlnet)?;
+        if self.conditioning_channels != 3 {
+            return Err(Error::config("conditioning_channels", self.conditioning_channels, "3"));
+        }
+        let channels = &self.conditioning_embedding_out_channels;
+        if !(1..=8).contains(&channels.len()) || !channels.iter().all(|c| (1..=1 << 16).contains(c)) {
+            let expected = "1 to 8 numbers from 1 to 65536";
+            return Err(Error::config("conditioning_embedding_out_channels", channels, expected));
+        }
+        Ok(())
+    }
+
+    /// Pixels of the control image for one of the latents, in each direction: 8.
+    #[must_use]
+    pub fn pixels_per_latent(&self) -> usize {
+        1 << self.conditioning_embedding_out_channels.len().saturating_sub(1)
+    }
+}
+
+/// Gives a file without up blocks, as a ControlNet's is, those that mirror its down blocks.
+fn with_up_blocks(unet: UNetConfig) -> UNetConfig {
+    let mirrored = |down: &String| match down.as_str() {
+        "CrossAttnDownBlock2D" => "CrossAttnUpBlock2D".to_string(),
+        _ => "UpBlock2D".to_string(),
+    };
+    UNetConfig { up_block_types: unet.down_block_types.iter().rev().map(mirrored).collect(), ..unet }
+}
+
+/// The same refusal, of a ControlNet.
+fn as_controlnet(error: hypersd_models::Error) -> hypersd_models::Error {
+    match error {
+        hypersd_models::Error::Config { field, expected, found, .. } => {
+            hypersd_models::Error::Config { network: "ControlNet", field, expected, found }
+        }
+        other => other,
+    }
+}
+
+/// A number that all levels have, or each its own.
+fn per_level(numbers: Vec<usize>) -> PerLevel {
+    match numbers.as_slice() {
+        [first, rest @ ..] if rest.iter().all(|n| n == first) => PerLevel::All(*first),
+        _ => PerLevel::Each(numbers),
+    }
+}

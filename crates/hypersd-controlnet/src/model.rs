@@ -1,0 +1,209 @@
+//! The network from latents and a hint to residuals.
+
+use burn::{
+    module::Module,
+    nn::{
+        PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+    },
+    tensor::{DType, Device, FloatDType, Tensor, TensorData},
+};
+use hypersd_core::{Image, PixelRange};
+use hypersd_models::{
+    ops,
+    unet::{Conditioning, DownBlock, Embedder, MidBlock, Residuals, TimestepEmbedding, UNet},
+};
+
+use crate::{
+    config::{ChannelOrder, ControlNetConfig},
+    error::Error,
+    hint::{Hint, HintEncoder},
+    strength::Strength,
+};
+
+/// diffusers' `ControlNetModel`. Field names are diffusers' names, so that parameter paths are its keys.
+#[derive(Module, Debug)]
+pub struct ControlNet {
+    conv_in: Conv2d,
+    time_embedding: TimestepEmbedding,
+    add_embedding: Option<TimestepEmbedding>,
+    controlnet_cond_embedding: HintEncoder,
+    down_blocks: Vec<DownBlock>,
+    controlnet_down_blocks: Vec<Conv2d>,
+    mid_block: MidBlock,
+    controlnet_mid_block: Conv2d,
+    #[module(skip)]
+    config: ControlNetConfig,
+}
+
+impl ControlNet {
+    /// A network whose parameters wait to be loaded; nothing is allocated yet.
+    ///
+    /// # Errors
+    /// What [`ControlNetConfig::validate`] refuses.
+    pub fn new(config: &ControlNetConfig, device: &Device) -> Result<Self, Error> {
+        config.validate()?;
+        let unet = &config.unet;
+        let (first, last) = (unet.block_out_channels[0], unet.block_out_channels[unet.levels() - 1]);
+        let conv1x1 = |c: usize| Conv2dConfig::new([c, c], [1, 1]).init(device);
+        let (time_embedding, add_embedding) = Embedder::layers(unet, device);
+        Ok(Self {
+            conv_in: Conv2dConfig::new([unet.in_channels, first], [3, 3])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init(device),
+            time_embedding,
+            add_embedding,
+            controlnet_cond_embedding: HintEncoder::new(config, device),
+            down_blocks: DownBlock::all(unet, device),
+            controlnet_down_blocks: unet.skip_channels().into_iter().map(conv1x1).collect(),
+            mid_block: MidBlock::new(unet, device),
+            controlnet_mid_block: conv1x1(last),
+            config: config.clone(),
+        })
+    }
+
+    /// What the network was built from.
+    #[must_use]
+    pub fn config(&self) -> &ControlNetConfig {
+        &self.config
+    }
+
+    /// Checks that the residuals fit a UNet and that both take the same conditioning.
+    ///
+    /// # Errors
+    /// [`Error::OtherFamily`], saying in what they differ.
+    pub fn check_fits(&self, unet: &UNet) -> Result<(), Error> {
+        let (own, unet) = (&self.config.unet, unet.config());
+        let differ = |what, controlnet: String, unet: String| {
+            if controlnet == unet { Ok(()) } else { Err(Error::OtherFamily { what, controlnet, unet }) }
+        };
+        let [own_context, context] = [own, unet].map(|unet| family(unet.cross_attention_dim.at(0)));
+        differ("context width", own_context, context)?;
+        let [own_added, added] = [own, unet].map(|unet| unet.projection_class_embeddings_input_dim);
+        differ("width of added conditions", format!("{own_added:?}"), format!("{added:?}"))?;
+        let [own_skips, skips] = [own, unet].map(|unet| format!("{:?}", unet.skip_channels()));
+        differ("list of channels", own_skips, skips)
+    }
+
+    /// Encodes a control image, resized as diffusers does it (Pillow's Lanczos) to the width and height in pixels of
+    /// the picture to be made. Use it at every step.
+    ///
+    /// # Errors
+    /// [`hypersd_core::Error::Argument`] for sides that an image cannot have, [`hypersd_models::Error::Shape`] for
+    /// sides that are no multiples of 8.
+    pub fn hint(&self, image: &Image, [width, height]: [usize; 2]) -> Result<Hint, Error> {
+        let resized = image.resize(width, height)?;
+        let pixels = resized.to_tensor(PixelRange::Unit);
+        let data = TensorData::new(pixels.to_f32().into_owned(), pixels.shape.clone());
+        self.hint_from_pixels(Tensor::from_data(data, (&self.conv_in.weight.val().device(), DType::F32)))
+    }
+
+    /// Encodes control images that are tensors already, one for each picture of a batch or one for all.
+    ///
+    /// # Shapes
+    /// - pixels `[B, 3, H, W]`, RGB in [0, 1] → `[B, C, H/8, W/8]`
+    ///
+    /// # Errors
+    /// [`hypersd_models::Error::Shape`] for another number of channels, and sides that are no multiples of 8.
+    pub fn hint_from_pixels(&self, pixels: Tensor<4>) -> Result<Hint, Error> {
+        let multiple = self.config.pixels_per_latent();
+        let [batch, channels, h, w] = pixels.dims();
+        let fits = |side: usize| side > 0 && side.is_multiple_of(multiple);
+        if batch == 0 || channels != 3 || !fits(h) || !fits(w) {
+            let expected = format!("[any, 3, a multiple of {multiple}, a multiple of {multiple}]");
+            return Err(Error::shape("control image", expected, &pixels.dims()));
+        }
+        let pixels = match self.config.controlnet_conditioning_channel_order {
+            ChannelOrder::Rgb => pixels,
+            ChannelOrder::Bgr => pixels.flip([1]),
+        };
+        Ok(Hint(self.controlnet_cond_embedding.forward(pixels.cast(self.dtype()))))
+    }
+
+    /// What to add to the UNet for latents `x` at timestep `t`, under the same conditioning as the UNet's.
+    ///
+    /// `x` and `t` are as in [`UNet::forward`]. The hint's batch is that of `x`, or 1, or divides it: a hint for B
+    /// pictures serves a guided batch of 2 B. Start and end of the strength are not looked at: ask
+    /// [`Strength::guides`] first. The residuals are of the weights' type.
+    ///
+    /// # Shapes
+    /// - x `[B, in_channels, h, w]`, hint `[B, C, h, w]`
+    ///
+    /// # Errors
+    /// [`hypersd_models::Error`] for inputs that do not fit the configuration or each other,
+    /// [`hypersd_core::Error::Argument`] for a [`Strength`] that is not valid.
+    pub fn forward(
+        &self,
+        x: Tensor<4>,
+        t: &[f32],
+        conditioning: &Conditioning,
+        hint: &Hint,
+        strength: &Strength,
+    ) -> Result<Residuals, Error> {
+        strength.validate()?;
+        let (x, emb, context) = self.prepare(x, t, conditioning)?;
+        let [batch, _, h, w] = x.dims();
+        let hint = hint.for_batch([batch, h, w])?;
+
+        let mut x = ops::conv2d_add(x, &self.conv_in, hint);
+        let mut skips = vec![x.clone()];
+        for block in &self.down_blocks {
+            x = block.forward(x, &emb, &context, &mut skips);
+        }
+        x = self.mid_block.forward(x, &emb, &context);
+        Ok(self.residuals(skips, x, strength))
+    }
+
+    /// A 1x1 convolution of every skip and of the middle, each times its factor.
+    fn residuals(&self, skips: Vec<Tensor<4>>, mid: Tensor<4>, strength: &Strength) -> Residuals {
+        let pool = self.config.global_pool_conditions;
+        let guess_mode = strength.guess_mode && !pool;
+        let factors = Strength { guess_mode, ..*strength }.factors(skips.len());
+        let residual = |x: Tensor<4>, conv: &Conv2d, factor: f32| {
+            let shape = x.dims();
+            let x = ops::conv2d(x, conv) * factor;
+            if pool { x.mean_dim(3).mean_dim(2).expand(shape) } else { x }
+        };
+        let mid = residual(mid, &self.controlnet_mid_block, factors[skips.len()]);
+        let down = skips.into_iter().zip(&self.controlnet_down_blocks).zip(factors);
+        Residuals { down: down.map(|((x, conv), factor)| residual(x, conv, factor)).collect(), mid }
+    }
+
+    /// Checks the inputs against the configuration and brings them to the type of the weights.
+    fn prepare(
+        &self,
+        x: Tensor<4>,
+        t: &[f32],
+        conditioning: &Conditioning,
+    ) -> Result<(Tensor<4>, Tensor<2>, Tensor<3>), Error> {
+        let config = &self.config.unet;
+        let (channels, width) = (config.in_channels, config.cross_attention_dim.at(0));
+        let [batch, c, h, w] = x.dims();
+        if c != channels || [batch, h, w].contains(&0) {
+            return Err(Error::shape("x", format!("[any, {channels}, any, any]"), &x.dims()));
+        }
+        let [contexts, tokens, d] = conditioning.context.dims();
+        if contexts != batch || tokens == 0 || d != width {
+            let expected = format!("[{batch}, any, {width}]");
+            return Err(Error::shape("context", expected, &conditioning.context.dims()));
+        }
+        let embedder = Embedder { config, time: &self.time_embedding, added: self.add_embedding.as_ref() };
+        let emb = embedder.embed(t, conditioning)?;
+        Ok((x.cast(self.dtype()), emb, conditioning.context.clone().cast(self.dtype())))
+    }
+
+    fn dtype(&self) -> FloatDType {
+        self.conv_in.weight.val().dtype().into()
+    }
+}
+
+/// A width of token embeddings and whose it is.
+fn family(context_width: usize) -> String {
+    match context_width {
+        768 => "768 (SD1.5)".into(),
+        1024 => "1024 (SD2)".into(),
+        1280 => "1280 (SDXL refiner)".into(),
+        2048 => "2048 (SDXL)".into(),
+        other => other.to_string(),
+    }
+}
