@@ -55,9 +55,10 @@ impl Family {
         }
         // What cross-attention reads is the text encoder's width: the one number all families differ in.
         let reads_text = |name: &str| {
-            name.contains("attn2_")
-                && name.contains("to_k")
-                && (name.ends_with("down_weight") || name.contains("lora_A") || name.ends_with("to_k_weight"))
+            let factor = ["down_weight", "to_k_weight", "hada_w1_b", "to_k_diff"]
+                .iter()
+                .any(|end| name.ends_with(end));
+            name.contains("attn2_") && name.contains("to_k") && (factor || name.contains("lora_A"))
         };
         let width = names.iter().zip(&spelled).find_map(|(name, spelled)| {
             reads_text(spelled).then(|| source.info(name)?.shape.get(1).copied()).flatten()
@@ -71,6 +72,7 @@ impl Family {
             // No cross-attention: two text encoders, or more than one layer in a transformer, are SDXL's.
             None if any(&["lora_te2_"]) || any(&["text_encoder_2_"]) => Self::Sdxl,
             None if any(&["_attentions_", "_transformer_blocks_1_"]) => Self::Sdxl,
+            None if any(&["put_blocks_", "_transformer_blocks_1_"]) => Self::Sdxl,
             None => Self::Unknown,
         }
     }

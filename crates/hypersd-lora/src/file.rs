@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use hypersd_core::{SafetensorsFile, SharedSource, TensorSource};
+use hypersd_core::{Component, Error as CoreError, SafetensorsFile, SharedSource, TensorSource};
 
 use crate::{
+    adapter::Adapters,
     error::Error,
-    form::{Form, LowRank, Parts},
-    grammar::{self, FOREIGN, Key, NO_FORM},
+    form::{Form, Full, Parts},
+    grammar::{self, FOREIGN, Key, NO_FORM, Piece},
 };
 
 /// A LoRA file, opened and checked: every module complete and consistent with itself, every alpha read.
@@ -18,61 +19,99 @@ pub struct LoraFile {
     pub(crate) foreign: Vec<(String, &'static str)>,
 }
 
-/// What a file has to say about one weight.
+/// What a file has to say about one module of a model: about its weight, its bias, or both.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Module {
     /// The name in the file, such as `lora_unet_mid_block_attentions_0_proj_in`.
     pub name: String,
     /// What it does to the weight.
-    pub form: Form,
+    pub weight: Option<Form>,
+    /// What it adds to the bias.
+    pub bias: Option<Form>,
 }
 
 impl LoraFile {
-    /// Opens a safetensors file.
+    /// Opens a safetensors file, with the metadata in it. PEFT's `adapter_model.safetensors` has its configuration
+    /// beside it instead, in `adapter_config.json`.
     ///
     /// # Errors
-    /// What opening a safetensors file meets, and everything [`from_source`](Self::from_source) checks.
+    /// What opening a safetensors file meets, and everything [`with_metadata`](Self::with_metadata) checks.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::from_source(Arc::new(SafetensorsFile::open(path.as_ref())?))
+        let path = path.as_ref();
+        let file = SafetensorsFile::open(path)?;
+        let adapters = match peft_config(path)? {
+            Some(text) => Adapters::of_peft(&format!("adapter_config.json of {}", file.origin()), &text)?,
+            None => Adapters::of_metadata(&file.origin(), file.metadata())?,
+        };
+        Self::new(Arc::new(file), &adapters)
     }
 
-    /// Takes the tensors of a LoRA from any source.
+    /// Takes the tensors of a LoRA from any source. A LoRA that keeps its alphas in metadata (PEFT's does) needs
+    /// [`with_metadata`](Self::with_metadata): without them, alpha is the rank.
     ///
     /// Modules of forms that are not supported are kept by name: [`merge`](crate::merge) refuses or, leniently,
     /// skips them.
     ///
     /// # Errors
-    /// [`Error::Module`] for a module without its up or down factor, of rank 0, of two ranks, with an alpha that
-    /// is no finite scalar; [`hypersd_core::Error::Format`] for a source that has no LoRA module at all.
+    /// [`Error::Module`] for a module that lacks a piece or has two of one kind, whose shapes contradict each
+    /// other, of rank 0, with an alpha that is no finite scalar; [`hypersd_core::Error::Format`] for a source that
+    /// has no LoRA module at all.
     pub fn from_source(source: SharedSource) -> Result<Self, Error> {
-        let mut parts: BTreeMap<String, Parts> = BTreeMap::new();
+        Self::new(source, &Adapters::default())
+    }
+
+    /// [`from_source`](Self::from_source) with the metadata of the file, of which `lora_adapter_metadata` counts:
+    /// the ranks, alphas and their patterns, rsLoRA and DoRA of each component, as diffusers writes them.
+    ///
+    /// # Errors
+    /// Those of [`from_source`](Self::from_source), and [`hypersd_core::Error::Format`] for metadata that is not
+    /// such JSON, or whose patterns are regular expressions rather than names.
+    pub fn with_metadata(source: SharedSource, metadata: &BTreeMap<String, String>) -> Result<Self, Error> {
+        let adapters = Adapters::of_metadata(&source.origin(), metadata)?;
+        Self::new(source, &adapters)
+    }
+
+    fn new(source: SharedSource, adapters: &Adapters) -> Result<Self, Error> {
+        let mut modules: BTreeMap<String, BTreeMap<Piece, String>> = BTreeMap::new();
         let mut foreign: BTreeMap<String, usize> = BTreeMap::new();
-        let names = source.names();
+        let mut names = source.names();
+        names.sort_unstable();
         for key in &names {
             match grammar::parse(key) {
-                Key::Part(module, part) => parts.entry(module.to_owned()).or_default().insert(part, key),
+                Key::Piece(module, piece) => {
+                    let other =
+                        modules.entry(module.clone().into_owned()).or_default().insert(piece, key.clone());
+                    if let Some(other) = other {
+                        return Err(Error::Module {
+                            file: source.origin(),
+                            module: module.into_owned(),
+                            expected: format!("one {}", piece.name()),
+                            found: format!("{other} and {key}"),
+                        });
+                    }
+                }
                 Key::Foreign(module, form) => {
                     let known = foreign.entry(module.to_owned()).or_insert(form);
                     *known = form.min(*known);
                 }
             }
         }
-        if parts.is_empty() && foreign.values().all(|&form| form == NO_FORM) {
-            let example = names.iter().min().map_or(String::new(), |name| format!(", such as {name:?}"));
-            return Err(Error::Source(hypersd_core::Error::Format {
+        if modules.is_empty() && foreign.values().all(|&form| form == NO_FORM) {
+            let example = names.first().map_or(String::new(), |name| format!(", such as {name:?}"));
+            return Err(Error::Source(CoreError::Format {
                 origin: source.origin(),
-                expected: "LoRA modules (*.lora_down.weight, *.lora_up.weight)".into(),
+                expected: "LoRA modules (*.lora_down.weight, *.lora_A.weight, …)".into(),
                 found: format!("{} tensors and none of a LoRA{example}", names.len()),
             }));
         }
         // Half of a module would be a wrong module: one key of another form takes all of it out.
-        parts.retain(|module, _| !foreign.contains_key(module));
-        let modules = parts
-            .into_iter()
-            .map(|(name, parts)| {
-                let form = Form::LowRank(LowRank::new(&*source, &name, &parts)?);
-                Ok(Module { name, form })
+        modules.retain(|module, _| !foreign.contains_key(module));
+        let modules = modules
+            .iter()
+            .map(|(name, keys)| {
+                let adapter = adapters.of(name);
+                Module::new(&Parts { source: &*source, module: name, keys, adapter })
             })
             .collect::<Result<_, Error>>()?;
         let foreign = foreign.into_iter().map(|(module, form)| (module, FOREIGN[form])).collect();
@@ -92,8 +131,25 @@ impl LoraFile {
     }
 }
 
+impl Module {
+    fn new(parts: &Parts<'_>) -> Result<Self, Error> {
+        let weight = Form::new(parts)?;
+        let bias = Full::bias(parts, weight.as_ref().map(Form::scaling))?.map(Form::Full);
+        Ok(Self { name: parts.module.to_owned(), weight, bias })
+    }
+}
+
 impl std::fmt::Debug for LoraFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "LoraFile({}, {} modules)", self.origin(), self.modules.len() + self.foreign.len())
     }
+}
+
+/// The text of the configuration that PEFT keeps beside a file.
+fn peft_config(path: &Path) -> Result<Option<String>, Error> {
+    if path.file_name().is_none_or(|name| name != "adapter_model.safetensors") {
+        return Ok(None);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(Component::open(folder)?.text("adapter_config.json")?)
 }

@@ -6,11 +6,12 @@
 //! W' = W + Σ_k weight_k · alpha_k / rank_k · up_k · down_k        up [out, rank], down [rank, in]
 //! ```
 //!
-//! A convolution `[out, in, kh, kw]` is the same with `in · kh · kw` for `in`. [`merge`] resolves every module
-//! of every file against the names of the base, checks the shapes, and gives back one [`Merged`] per network:
-//! a [`TensorSource`](hypersd_core::TensorSource) over the base that computes the sum when a tensor is asked
-//! for. Nothing is written anywhere: taking a LoRA away is reading [`Merged::touched`] again from a source
-//! without it.
+//! A convolution `[out, in, kh, kw]` is the same with `in · kh · kw` for `in`. [`Form`] lists what else people
+//! have: LoCon, LoHa, LoKr, DoRA, whole differences. Files are read in kohya's naming over diffusers' or
+//! Stability's block names, LyCORIS', PEFT's, and those of older diffusers; [`merge`] resolves every module of
+//! every file against the names of the base, checks the shapes, and gives back one [`Merged`] per network: a
+//! [`TensorSource`](hypersd_core::TensorSource) over the base that computes the sum when a tensor is asked for.
+//! Nothing is written anywhere: taking a LoRA away is reading [`Merged::touched`] again from a source without it.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -32,7 +33,10 @@
 //! let unet = Base { prefix: "lora_unet_", source: Arc::new(base) };
 //! let merged = merge(&[unet], &[lora], Strictness::Strict)?;
 //!
-//! assert_eq!(merged.reports[0].to_string(), "tensors in memory x 1: 1 of 1 modules applied, rank 1, alpha 0.5");
+//! assert_eq!(
+//!     merged.reports[0].to_string(),
+//!     "tensors in memory: 1 of 1 modules applied\n  unet x 1: 1 LoRA, rank 1, alpha 0.5, scale 0.5"
+//! );
 //! assert_eq!(*merged.sources[0].tensor("mid.to_out.0.weight")?.to_f32(), [6.0, 11.0, 16.0, 11.0, 21.0, 31.0]);
 //! # Ok::<(), hypersd_lora::Error>(())
 //! ```
@@ -42,29 +46,34 @@
 //! | module | |
 //! |---|---|
 //! | `grammar` | which form and module a key of a file belongs to |
+//! | `adapter` | what PEFT writes beside the tensors |
 //! | `file` | a file as a list of modules |
 //! | `form` | what a module does to a weight, one file per form |
-//! | `targets` | module name of a LoRA → weight of the base |
+//! | `targets`, `ldm` | module name of a LoRA → module of the base |
 //! | `merge` | every module finds its weight, or the report says why not |
 //! | `merged` | the source over the base that answers with the sum |
 //! | `family` | which model a file looks made for, for messages |
 
+mod adapter;
 mod error;
 mod family;
 mod file;
-mod finite;
+mod floats;
 mod form;
 mod grammar;
+mod ldm;
 mod merge;
 mod merged;
 mod report;
 mod targets;
+mod weights;
 
 pub use error::{Error, WrongShape};
 pub use family::Family;
 pub use file::{LoraFile, Module};
-pub use form::{Form, LowRank};
+pub use form::{Dora, Form, Full, LoHa, LoKr, LowRank};
 pub use merge::{Lora, Merge, Strictness, merge};
 pub use merged::Merged;
-pub use report::{LoraReport, Reason, Unmatched};
+pub use report::{Applied, LoraReport, Reason, Unmatched};
 pub use targets::Base;
+pub use weights::Weights;

@@ -1,6 +1,6 @@
 //! Files against a base: every module finds its weight, or the report says why not.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use hypersd_core::Error as CoreError;
 
@@ -11,16 +11,17 @@ use crate::{
     form::Form,
     merged::{Layer, Merged},
     report::{LoraReport, Reason, Unmatched},
-    targets::{Base, Targets},
+    targets::{Base, Target, Targets},
+    weights::Weights,
 };
 
-/// A LoRA file and how much of it.
+/// A LoRA file and how much of it: one number for all networks, or [`Weights`].
 #[derive(Debug, Clone)]
-pub struct Lora {
+pub struct Lora<W = f32> {
     /// The file.
     pub file: Arc<LoraFile>,
     /// 1 is what it was trained for; 0 leaves the base as it is, bit for bit; negative takes away.
-    pub weight: f32,
+    pub weight: W,
 }
 
 /// Whether a module that fits nothing is an error.
@@ -48,23 +49,29 @@ pub struct Merge {
 ///
 /// # Errors
 /// [`Error::Unmatched`] for a file that was not applied in full, unless lenient; [`Error::NothingMatched`] for
-/// one that was not applied at all; [`Error::Shape`] for one made for a model of other widths;
-/// [`hypersd_core::Error::Argument`] for a weight that is not finite.
-pub fn merge(bases: &[Base], loras: &[Lora], strictness: Strictness) -> Result<Merge, Error> {
+/// one that was not applied at all; [`Error::Shape`] for one made for a model of other widths; [`Error::Module`]
+/// for one with two modules for one weight; [`hypersd_core::Error::Argument`] for a weight that is not finite.
+pub fn merge<W: Copy + Into<Weights>>(
+    bases: &[Base],
+    loras: &[Lora<W>],
+    strictness: Strictness,
+) -> Result<Merge, Error> {
     let targets = Targets::new(bases)?;
     let family = bases.iter().map(|base| Family::of(&*base.source)).find(|&family| family != Family::Unknown);
     let family = family.unwrap_or(Family::Unknown);
     let mut merged: Vec<_> = bases.iter().map(|base| Merged::new(base.source.clone())).collect();
     let mut reports = Vec::with_capacity(loras.len());
-    for lora in loras {
-        if !lora.weight.is_finite() {
+    for Lora { file, weight } in loras {
+        let weights = (*weight).into();
+        if !weights.are_finite() {
             return Err(Error::Source(CoreError::Argument {
                 argument: "weight",
-                expected: format!("a finite number for {}", lora.file.origin()),
-                found: lora.weight.to_string(),
+                expected: format!("a finite number for {}", file.origin()),
+                found: weights.to_string(),
             }));
         }
-        let report = layer(lora, &targets, family, &mut merged)?;
+        let lora = Lora { file: file.clone(), weight: weights };
+        let report = Layering { lora: &lora, bases, targets: &targets, family }.over(&mut merged)?;
         match strictness {
             _ if report.applied == 0 => return Err(Error::NothingMatched(Box::new(report))),
             Strictness::Strict if report.applied < report.modules => {
@@ -76,71 +83,125 @@ pub fn merge(bases: &[Base], loras: &[Lora], strictness: Strictness) -> Result<M
     Ok(Merge { sources: merged.into_iter().map(Arc::new).collect(), reports })
 }
 
-/// Resolves one file and adds what fits to the layers of the networks.
-fn layer(lora: &Lora, targets: &Targets, family: Family, merged: &mut [Merged]) -> Result<LoraReport, Error> {
-    let file = &lora.file;
-    let mut report = LoraReport::new(lora, family);
-    let mut wrong_shape: Option<WrongShape> = None;
-    for Module { name, form } in file.modules() {
-        let Some(target) = targets.get(name) else {
-            let reason = why_unmatched(name, targets, &report);
-            report.unmatched.push(Unmatched { module: name.clone(), reason });
-            continue;
-        };
-        if !form.fits(&target.shape) {
-            let wrong = wrong_shape.get_or_insert_with(|| WrongShape {
-                file: report.file.clone(),
-                module: name.clone(),
-                target: target.name.clone(),
-                expected: target.shape.clone(),
-                lora: form.shape(),
-                count: 0,
-                of: report.modules,
-                made_for: report.made_for,
-                base: family,
-            });
-            wrong.count += 1;
-            continue;
-        }
-        let Form::LowRank(low_rank) = form;
-        report.count(low_rank.rank(), low_rank.alpha());
-        let scale = finite_scale(lora, name, form)?;
-        if scale != 0.0 {
-            merged[target.base].add(target, Layer { file: file.clone(), form: form.clone(), scale });
-        }
-    }
-    let foreign = file.foreign.iter().map(|(module, form)| (module.clone(), Reason::Form(form)));
-    report.unmatched.extend(foreign.map(|(module, reason)| Unmatched { module, reason }));
-    report.unmatched.sort_by(|a, b| a.module.cmp(&b.module));
-    match wrong_shape {
-        Some(wrong) => Err(Error::Shape(Box::new(wrong))),
-        None => Ok(report),
-    }
+/// One file on its way into the networks.
+struct Layering<'a> {
+    lora: &'a Lora<Weights>,
+    bases: &'a [Base],
+    targets: &'a Targets,
+    family: Family,
 }
 
-fn why_unmatched(module: &str, targets: &Targets, report: &LoraReport) -> Reason {
-    /// Comparing every name of a wrong file with every name of the base would take seconds.
-    const COMPARED: usize = 8;
-    /// What LoRA files of any kind begin their modules with.
-    const PREFIXES: [&str; 4] = ["lora_unet_", "lora_te_", "lora_te1_", "lora_te2_"];
-    let elsewhere =
-        PREFIXES.iter().find(|prefix| module.starts_with(**prefix) && !targets.has_prefix(module));
-    match elsewhere {
-        Some(prefix) => Reason::NoNetwork((*prefix).to_owned()),
-        None if report.unmatched.len() < COMPARED => Reason::NoWeight { near: targets.near(module) },
-        None => Reason::NoWeight { near: Vec::new() },
-    }
+/// Why a module that has its place in the base cannot go there.
+enum Misfit<'a> {
+    /// The base's tensor, its shape, and the form that has another.
+    Shape(String, Vec<usize>, &'a Form),
+    /// There is no such tensor.
+    Absent(Reason),
 }
 
-/// `weight · alpha / rank`, in f64 until it is known to be finite in f32.
-fn finite_scale(lora: &Lora, module: &str, form: &Form) -> Result<f32, Error> {
-    let scale = (f64::from(lora.weight) * form.scale()) as f32;
-    if scale.is_finite() {
-        return Ok(scale);
+impl Layering<'_> {
+    /// Resolves every module and adds what fits to the layers of the networks.
+    fn over(&self, merged: &mut [Merged]) -> Result<LoraReport, Error> {
+        let file = &self.lora.file;
+        let mut report = LoraReport::new(file, self.family);
+        let mut wrong_shape: Option<WrongShape> = None;
+        let mut taken: HashMap<&Target, &str> = HashMap::new();
+        for module in file.modules() {
+            let Some(target) = self.targets.get(&module.name) else {
+                let reason = self.why_unmatched(&module.name, &report);
+                report.unmatched.push(Unmatched { module: module.name.clone(), reason });
+                continue;
+            };
+            if let Some(other) = taken.insert(target, &module.name) {
+                return Err(Error::Module {
+                    file: report.file,
+                    module: module.name.clone(),
+                    expected: format!("one module for {}", target.path),
+                    found: format!("{other} for it too"),
+                });
+            }
+            match self.fitting(module, target) {
+                Ok(changes) => {
+                    let Base { prefix, .. } = self.bases[target.base];
+                    let weight = self.lora.weight.of(prefix);
+                    let forms = changes.iter().map(|(form, ..)| *form);
+                    forms.clone().try_for_each(|form| self.check_scale(&module.name, form, weight))?;
+                    report.count(prefix, weight, forms.clone().next());
+                    if weight != 0.0 {
+                        for (form, name, shape) in changes {
+                            let layer = Layer { file: file.clone(), form: form.clone(), weight };
+                            merged[target.base].add(name, shape, layer);
+                        }
+                    }
+                }
+                Err(Misfit::Absent(reason)) => {
+                    report.unmatched.push(Unmatched { module: module.name.clone(), reason });
+                }
+                Err(Misfit::Shape(target, expected, form)) => {
+                    let wrong = wrong_shape.get_or_insert_with(|| WrongShape {
+                        file: report.file.clone(),
+                        module: module.name.clone(),
+                        target,
+                        expected,
+                        lora: form.shape(),
+                        count: 0,
+                        of: report.modules,
+                        made_for: report.made_for,
+                        base: self.family,
+                    });
+                    wrong.count += 1;
+                }
+            }
+        }
+        let foreign = file.foreign.iter().map(|(module, form)| (module.clone(), Reason::Form(form)));
+        report.unmatched.extend(foreign.map(|(module, reason)| Unmatched { module, reason }));
+        report.unmatched.sort_by(|a, b| a.module.cmp(&b.module));
+        match wrong_shape {
+            Some(wrong) => Err(Error::Shape(Box::new(wrong))),
+            None => Ok(report),
+        }
     }
-    Err(Error::Source(CoreError::Argument {
-        argument: "weight",
-        expected: format!("weight · alpha / rank to be finite in f32 for {module} of {}", lora.file.origin()),
-        found: format!("{} · {}", lora.weight, form.scale()),
-    }))
+
+    /// Each form of a module with the tensor of the base that it changes: all of them, or none.
+    fn fitting<'m>(
+        &self,
+        module: &'m Module,
+        target: &Target,
+    ) -> Result<Vec<(&'m Form, String, Vec<usize>)>, Misfit<'m>> {
+        let forms = [(&module.weight, "weight"), (&module.bias, "bias")];
+        let forms = forms.into_iter().filter_map(|(form, of)| Some((form.as_ref()?, of)));
+        forms
+            .map(|(form, of)| {
+                let name = format!("{}.{of}", target.path);
+                match self.bases[target.base].source.info(&name).map(|info| info.shape) {
+                    None => Err(Misfit::Absent(Reason::NoParameter(name))),
+                    Some(shape) if form.fits(&shape) => Ok((form, name, shape)),
+                    Some(shape) => Err(Misfit::Shape(name, shape, form)),
+                }
+            })
+            .collect()
+    }
+
+    fn why_unmatched(&self, module: &str, report: &LoraReport) -> Reason {
+        /// Comparing every name of a wrong file with every name of the base would take seconds.
+        const COMPARED: usize = 8;
+        match self.targets.absent_network(module) {
+            Some(prefix) => Reason::NoNetwork(prefix.to_owned()),
+            None if report.unmatched.len() < COMPARED => Reason::NoWeight { near: self.targets.near(module) },
+            None => Reason::NoWeight { near: Vec::new() },
+        }
+    }
+
+    /// `weight · alpha / rank` is what the factors are multiplied by, in f32.
+    fn check_scale(&self, module: &str, form: &Form, weight: f32) -> Result<(), Error> {
+        if ((f64::from(weight) * form.scale()) as f32).is_finite() {
+            return Ok(());
+        }
+        let file = self.lora.file.origin();
+        Err(Error::Source(CoreError::Argument {
+            argument: "weight",
+            expected: format!("weight · alpha / rank to be finite in f32 for {module} of {file}"),
+            found: format!("{weight} · {}", form.scale()),
+        }))
+    }
 }

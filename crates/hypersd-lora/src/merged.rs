@@ -1,13 +1,14 @@
 //! The source over a base that answers with the sum.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use half::slice::HalfFloatSliceExt;
-use hypersd_core::{Dtype, Error, HostData, HostTensor, SharedSource, TensorInfo, TensorSource};
-use ndarray::ArrayViewMut2;
-use rayon::prelude::*;
+use hypersd_core::{Dtype, Error, HostTensor, SharedSource, TensorInfo, TensorSource};
 
-use crate::{file::LoraFile, finite::first_not_finite, form::Form, targets::Target};
+use crate::{
+    file::LoraFile,
+    floats::{first_not_finite, into_f32, into_owned},
+    form::Form,
+};
 
 /// The weights of one network with the LoRA files in them.
 ///
@@ -29,8 +30,8 @@ struct Touched {
 pub(crate) struct Layer {
     pub(crate) file: Arc<LoraFile>,
     pub(crate) form: Form,
-    /// The user's weight · alpha / rank.
-    pub(crate) scale: f32,
+    /// The user's.
+    pub(crate) weight: f32,
 }
 
 impl Merged {
@@ -38,11 +39,9 @@ impl Merged {
         Self { base, touched: BTreeMap::new() }
     }
 
-    /// Puts a layer that [fits](Form::fits) on the weight.
-    pub(crate) fn add(&mut self, target: &Target, layer: Layer) {
-        let touched = self.touched.entry(target.name.clone());
-        let touched = touched.or_insert_with(|| Touched { shape: target.shape.clone(), layers: Vec::new() });
-        touched.layers.push(layer);
+    /// Puts a layer that [fits](Form::fits) the shape on the tensor.
+    pub(crate) fn add(&mut self, name: String, shape: Vec<usize>, layer: Layer) {
+        self.touched.entry(name).or_insert_with(|| Touched { shape, layers: Vec::new() }).layers.push(layer);
     }
 
     /// Names of the weights that differ from the base, sorted. To go from one set of LoRA files to another, read
@@ -86,45 +85,28 @@ impl TensorSource for Merged {
             let files: Vec<_> = layers.iter().map(|layer| layer.file.origin()).collect();
             Error::Format { origin: format!("{name} with {}", files.join(", ")), expected, found }
         };
-        let mut w = to_f32(&base);
-        if base.shape != *shape || w.len() != shape.iter().product::<usize>() {
-            return Err(wrong(format!("shape {shape:?}"), format!("{:?}, {} elements", base.shape, w.len())));
+        if base.shape != *shape || base.data.len() != shape.iter().product::<usize>() {
+            return Err(wrong(
+                format!("shape {shape:?}"),
+                format!("{:?}, {} elements", base.shape, base.data.len()),
+            ));
         }
-        // [out, in] or [out, in, kh, kw]: a convolution is a matrix over its flattened patches.
-        let (rows, columns) = (shape[0], shape[1..].iter().product());
-        for Layer { file, form, scale } in layers {
-            let matrix = ArrayViewMut2::from_shape((rows, columns), &mut w)
-                .expect("as many elements as the shape says");
-            form.apply(&*file.source, *scale, matrix)?;
+        let mut w = into_f32(base);
+        for Layer { file, form, weight } in layers {
+            w = Cow::Owned(form.apply(&*file.source, *weight, w, shape)?);
         }
         if let Some(at) = first_not_finite(&w) {
+            let base = self.base.tensor(name)?;
             let found = format!("{} at element {at}, where the base has {}", w[at], base.to_f32()[at]);
             return Err(wrong("finite numbers".into(), found));
         }
-        Ok(HostTensor::from_f32(shape.clone(), w))
+        Ok(HostTensor::from_f32(shape.clone(), into_owned(w)))
     }
 
     fn release(&self, name: &str) {
         self.base.release(name);
         for Layer { file, form, .. } in self.touched.get(name).iter().flat_map(|touched| &touched.layers) {
-            form.tensors().for_each(|tensor| file.source.release(tensor));
+            form.tensors().into_iter().for_each(|tensor| file.source.release(tensor));
         }
-    }
-}
-
-/// A copy in single precision, made in parallel: the first touch of a mapped file is most of the work.
-fn to_f32(tensor: &HostTensor<'_>) -> Vec<f32> {
-    /// 256 KiB of f32: many pages, and small beside a core's cache.
-    const CHUNK: usize = 1 << 16;
-    fn copy<T: Sync>(x: &[T], chunk: impl Fn(&[T], &mut [f32]) + Sync) -> Vec<f32> {
-        let mut w = vec![0.0; x.len()];
-        w.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(w, x)| chunk(x, w));
-        w
-    }
-    match &tensor.data {
-        HostData::F32(x) => copy(x, |x, w| w.copy_from_slice(x)),
-        HostData::F16(x) => copy(x, |x, w| x.convert_to_f32_slice(w)),
-        HostData::BF16(x) => copy(x, |x, w| x.convert_to_f32_slice(w)),
-        _ => tensor.to_f32().into_owned(),
     }
 }

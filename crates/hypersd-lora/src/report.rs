@@ -1,8 +1,8 @@
 //! What became of each module of a file.
 
-use std::{collections::BTreeMap, fmt};
+use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
-use crate::{family::Family, merge::Lora};
+use crate::{family::Family, file::LoraFile, form::Form};
 
 /// The account of one LoRA file: every module in it is either applied or listed with the reason why not.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,22 +10,38 @@ use crate::{family::Family, merge::Lora};
 pub struct LoraReport {
     /// The file.
     pub file: String,
-    /// The weight it was given.
-    pub weight: f32,
     /// How many modules the file has.
     pub modules: usize,
     /// How many of them were applied.
     pub applied: usize,
-    /// Rank → number of modules applied with it.
-    pub ranks: BTreeMap<usize, usize>,
-    /// Alpha → number of modules applied with it, ascending; `None` where the file has none and the rank stands in.
-    pub alphas: Vec<(Option<f32>, usize)>,
+    /// Those that were, by network and form.
+    pub groups: Vec<Applied>,
     /// The modules that were not applied, sorted by name.
     pub unmatched: Vec<Unmatched>,
     /// The family the file looks made for.
     pub made_for: Family,
     /// The family of the base.
     pub base: Family,
+}
+
+/// The modules of one form that were applied to one network.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// The network's [prefix](crate::Base::prefix).
+    pub network: &'static str,
+    /// The [name](Form::name) of the form.
+    pub form: &'static str,
+    /// The weight it was given.
+    pub weight: f32,
+    /// How many modules.
+    pub modules: usize,
+    /// Rank → number of modules; none for a form without ranks.
+    pub ranks: BTreeMap<usize, usize>,
+    /// Alpha → number of modules, ascending; `None` where the file has none and the rank stands in.
+    pub alphas: Vec<(Option<f32>, usize)>,
+    /// The effective scale, `weight · alpha / rank`, → number of modules, ascending.
+    pub scales: Vec<(f32, usize)>,
 }
 
 /// A module that was not applied.
@@ -47,7 +63,9 @@ pub enum Reason {
     /// It begins with this prefix, and no network with that prefix was given: a text encoder's modules, say,
     /// where only a UNet is loaded.
     NoNetwork(String),
-    /// The network has no such weight. The nearest names are found for the first few such modules only.
+    /// It changes this weight or bias of a module that has none.
+    NoParameter(String),
+    /// The network has no such module. The nearest names are found for the first few such modules only.
     NoWeight {
         /// Module names that it does have.
         near: Vec<String>,
@@ -56,31 +74,47 @@ pub enum Reason {
 
 impl LoraReport {
     /// Nothing applied yet.
-    pub(crate) fn new(lora: &Lora, base: Family) -> Self {
+    pub(crate) fn new(file: &LoraFile, base: Family) -> Self {
         Self {
-            file: lora.file.origin(),
-            weight: lora.weight,
-            modules: lora.file.modules().len() + lora.file.foreign.len(),
+            file: file.origin(),
+            modules: file.modules().len() + file.foreign.len(),
             applied: 0,
-            ranks: BTreeMap::new(),
-            alphas: Vec::new(),
+            groups: Vec::new(),
             unmatched: Vec::new(),
-            made_for: Family::of(&*lora.file.source),
+            made_for: Family::of(&*file.source),
             base,
         }
     }
 
-    pub(crate) fn count(&mut self, rank: usize, alpha: Option<f32>) {
+    /// Counts a module by the form of its weight, or of its bias where it changes no weight.
+    pub(crate) fn count(&mut self, network: &'static str, weight: f32, form: Option<&Form>) {
+        let Some(form) = form else { return };
         self.applied += 1;
-        *self.ranks.entry(rank).or_default() += 1;
-        let total = |alpha: Option<f32>| alpha.unwrap_or(f32::NEG_INFINITY);
-        match self.alphas.binary_search_by(|(known, _)| total(*known).total_cmp(&total(alpha))) {
-            Ok(at) => self.alphas[at].1 += 1,
-            Err(at) => self.alphas.insert(at, (alpha, 1)),
+        let same = |group: &Applied| group.network == network && group.form == form.name();
+        let at = self.groups.iter().position(same).unwrap_or_else(|| {
+            let group = Applied {
+                network,
+                form: form.name(),
+                weight,
+                modules: 0,
+                ranks: BTreeMap::new(),
+                alphas: Vec::new(),
+                scales: Vec::new(),
+            };
+            self.groups.push(group);
+            self.groups.len() - 1
+        });
+        let group = &mut self.groups[at];
+        group.modules += 1;
+        tally(&mut group.scales, (f64::from(weight) * form.scale()) as f32, f32::total_cmp);
+        if let Some(rank) = form.rank() {
+            *group.ranks.entry(rank).or_default() += 1;
+            let sort = |alpha: &Option<f32>| alpha.unwrap_or(f32::NEG_INFINITY);
+            tally(&mut group.alphas, form.alpha(), |a, b| sort(a).total_cmp(&sort(b)));
         }
     }
 
-    /// The line of [`Display`](fmt::Display) and, grouped by reason, what was not applied.
+    /// The lines of [`Display`](fmt::Display) and, grouped by reason, what was not applied.
     #[must_use]
     pub fn details(&self) -> String {
         /// Modules shown per group: a wrong file has hundreds.
@@ -96,11 +130,14 @@ impl LoraReport {
                 Reason::NoNetwork(prefix) => {
                     (format!("for a network that is not there ({prefix}*)"), module.clone())
                 }
+                Reason::NoParameter(name) => {
+                    ("without a weight or bias in the base".into(), format!("{module} ({name})"))
+                }
                 Reason::NoWeight { near } if near.is_empty() => {
-                    ("without a weight in the base".into(), module.clone())
+                    ("without a module in the base".into(), module.clone())
                 }
                 Reason::NoWeight { near } => (
-                    "without a weight in the base".into(),
+                    "without a module in the base".into(),
                     format!("{module} (nearest: {})", near.join(", ")),
                 ),
             };
@@ -119,17 +156,52 @@ impl LoraReport {
     }
 }
 
-/// One line: `Hyper-SD15-1step-lora.safetensors x 1: 278 of 278 applied, rank 64, alpha 64`.
+/// Two lines:
+///
+/// ```text
+/// style.safetensors: 264 of 264 modules applied
+///   unet x 0.8: 192 LoRA, rank 8, alpha 4, scale 0.4; text encoder x 0.5: 72 LoRA, rank 8, alpha 4, scale 0.25
+/// ```
 impl fmt::Display for LoraReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, weight, applied, modules, .. } = self;
-        write!(f, "{file} x {weight}: {applied} of {modules} modules applied")?;
-        if *applied > 0 {
-            let ranks: Vec<_> = self.ranks.keys().map(usize::to_string).collect();
-            let alphas =
-                self.alphas.iter().map(|(alpha, _)| alpha.map_or("= rank".into(), |alpha| alpha.to_string()));
-            write!(f, ", rank {}, alpha {}", ranks.join("/"), alphas.collect::<Vec<_>>().join("/"))?;
+        let Self { file, applied, modules, groups, .. } = self;
+        write!(f, "{file}: {applied} of {modules} modules applied")?;
+        let groups: Vec<_> = groups.iter().map(Applied::to_string).collect();
+        if groups.is_empty() { Ok(()) } else { write!(f, "\n  {}", groups.join("; ")) }
+    }
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { network, form, weight, modules, .. } = self;
+        let network = match *network {
+            "lora_unet_" => "unet",
+            "lora_te_" => "text encoder",
+            "lora_te1_" => "text encoder 1",
+            "lora_te2_" => "text encoder 2",
+            other => other,
+        };
+        write!(f, "{network} x {weight}: {modules} {form}")?;
+        if !self.ranks.is_empty() {
+            write!(f, ", rank {}", some(self.ranks.keys().map(usize::to_string)))?;
+            let alpha = |alpha: &Option<f32>| alpha.map_or("= rank".into(), |alpha| alpha.to_string());
+            write!(f, ", alpha {}", some(self.alphas.iter().map(|(known, _)| alpha(known))))?;
+            write!(f, ", scale {}", some(self.scales.iter().map(|(scale, _)| scale.to_string())))?;
         }
         Ok(())
+    }
+}
+
+/// The first few values of a list.
+fn some(values: impl ExactSizeIterator<Item = String>) -> String {
+    const SHOWN: usize = 4;
+    let more = if values.len() > SHOWN { "/…" } else { "" };
+    values.take(SHOWN).collect::<Vec<_>>().join("/") + more
+}
+
+fn tally<T>(counts: &mut Vec<(T, usize)>, value: T, order: impl Fn(&T, &T) -> Ordering) {
+    match counts.binary_search_by(|(known, _)| order(known, &value)) {
+        Ok(at) => counts[at].1 += 1,
+        Err(at) => counts.insert(at, (value, 1)),
     }
 }

@@ -1,34 +1,35 @@
-//! From the module names of LoRA files to the weights of the base.
+//! From the module names of LoRA files to the modules of the base.
 //!
 //! kohya wrote a module path with `_` for `.`, and paths have underscores of their own (`to_out.0`, `proj_in`,
-//! `time_emb_proj`), so the way back is a look-up among the names that exist, never a replacement.
+//! `time_emb_proj`), so the way back is a look-up among the names that exist, never a replacement. Names with dots
+//! take the same way, so that there is one table for all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use hypersd_core::{Error, SharedSource};
+
+use crate::ldm;
 
 /// One network of the base model, as far as a LoRA needs to know it: a name and its weights.
 #[derive(Clone)]
 pub struct Base {
-    /// What its modules begin with in a LoRA file: `lora_unet_` for the UNet, `lora_te_` for the only text
+    /// What its modules begin with in kohya's files: `lora_unet_` for the UNet, `lora_te_` for the only text
     /// encoder, `lora_te1_` and `lora_te2_` for SDXL's two.
     pub prefix: &'static str,
     /// Its untouched weights under their canonical (diffusers, transformers) names.
     pub source: SharedSource,
 }
 
-/// A weight of the base.
-#[derive(Debug, Clone, PartialEq)]
+/// A module of the base.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Target {
     /// Index of the network it belongs to.
     pub(crate) base: usize,
-    /// Canonical name, with `.weight`.
-    pub(crate) name: String,
-    /// Its shape.
-    pub(crate) shape: Vec<usize>,
+    /// Canonical path, without `.weight` or `.bias`.
+    pub(crate) path: String,
 }
 
-/// Every weight of rank 2 or 4 (linear, embedding, convolution) by its module name in a LoRA file.
+/// Every module that has parameters, under each name that a LoRA file may have for it.
 #[derive(Debug)]
 pub(crate) struct Targets {
     table: HashMap<String, Target>,
@@ -37,36 +38,46 @@ pub(crate) struct Targets {
 
 impl Targets {
     pub(crate) fn new(bases: &[Base]) -> Result<Self, Error> {
-        let mut table: HashMap<String, Target> = HashMap::new();
+        let mut targets =
+            Self { table: HashMap::new(), prefixes: bases.iter().map(|base| base.prefix).collect() };
         for (base, Base { prefix, source }) in bases.iter().enumerate() {
-            for name in source.names() {
-                let Some(path) = name.strip_suffix(".weight") else { continue };
-                let Some(shape) = source.info(&name).map(|info| info.shape) else { continue };
-                if !matches!(shape.len(), 2 | 4) {
-                    continue;
-                }
-                let module = format!("{prefix}{}", path.replace('.', "_"));
-                let target = Target { base, name, shape };
-                if let Some(other) = table.get(&module) {
-                    return Err(Error::Format {
-                        origin: source.origin(),
-                        expected: "names that stay apart when written as LoRA modules".into(),
-                        found: format!("{} and {}, both {module}", other.name, target.name),
-                    });
-                }
-                table.insert(module, target);
+            let names = source.names();
+            let parameter =
+                |name| str::strip_suffix(name, ".weight").or_else(|| str::strip_suffix(name, ".bias"));
+            let paths: BTreeSet<&str> = names.iter().filter_map(|name| parameter(name)).collect();
+            let own = paths.iter().map(|path| ((*path).to_owned(), (*path).to_owned()));
+            let others = ldm::paths(&paths).into_iter().chain(text_paths(&paths));
+            for (path, other) in own.chain(others) {
+                targets.insert(format!("{prefix}{}", flat(&other)), Target { base, path }, source)?;
             }
         }
-        Ok(Self { table, prefixes: bases.iter().map(|base| base.prefix).collect() })
+        Ok(targets)
     }
 
+    fn insert(&mut self, module: String, target: Target, source: &SharedSource) -> Result<(), Error> {
+        match self.table.get(&module) {
+            Some(other) if *other != target => Err(Error::Format {
+                origin: source.origin(),
+                expected: "names that stay apart when written as LoRA modules".into(),
+                found: format!("{} and {}, both {module}", other.path, target.path),
+            }),
+            _ => {
+                self.table.insert(module, target);
+                Ok(())
+            }
+        }
+    }
+
+    /// Finds the module of the base that a module of a file, in any spelling, is for.
     pub(crate) fn get(&self, module: &str) -> Option<&Target> {
-        self.table.get(module)
+        spellings(module).iter().find_map(|name| self.table.get(name))
     }
 
-    /// Whether a network was given that the module could be of.
-    pub(crate) fn has_prefix(&self, module: &str) -> bool {
-        self.prefixes.iter().any(|prefix| module.starts_with(prefix))
+    /// What the name begins with, if that is for a network that was not given.
+    pub(crate) fn absent_network(&self, module: &str) -> Option<&'static str> {
+        let (prefix, networks) =
+            NETWORKS.iter().find(|(prefix, _)| without_wrapper(module).starts_with(prefix))?;
+        (!networks.iter().any(|network| self.prefixes.contains(network))).then_some(*prefix)
     }
 
     /// The module names most like a name that is not in the table, best first.
@@ -75,10 +86,63 @@ impl Targets {
         const SHOWN: usize = 2;
         /// Below this, names have little more than their prefix in common.
         const ALIKE: f64 = 0.7;
-        let likeness = |name: &String| strsim::normalized_levenshtein(module, name);
+        let Some(module) = spellings(module).into_iter().next() else { return Vec::new() };
+        let likeness = |name: &String| strsim::normalized_levenshtein(&module, name);
         let mut near: Vec<_> = self.table.keys().map(|name| (likeness(name), name)).collect();
         near.retain(|(likeness, _)| *likeness >= ALIKE);
         near.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
         near.into_iter().take(SHOWN).map(|(_, name)| name.clone()).collect()
     }
+}
+
+/// What modules begin with in a file, and the networks that they are then for.
+const NETWORKS: [(&str, &[&str]); 11] = [
+    ("lora_unet_", &["lora_unet_"]),
+    ("lora_te_", &["lora_te_"]),
+    ("lora_te1_", &["lora_te1_"]),
+    ("lora_te2_", &["lora_te2_"]),
+    ("lora_te3_", &[]),
+    ("lycoris_", &["lora_unet_"]),
+    ("unet.", &["lora_unet_"]),
+    ("diffusion_model.", &["lora_unet_"]),
+    ("text_encoder.", &["lora_te_", "lora_te1_"]),
+    ("text_encoder_2.", &["lora_te2_"]),
+    ("text_encoder_3.", &[]),
+];
+
+/// The names under which the table may have a module. One without a network's prefix is the UNet's.
+fn spellings(module: &str) -> Vec<String> {
+    let module = without_wrapper(module);
+    let known =
+        NETWORKS.iter().find_map(|(prefix, networks)| Some((module.strip_prefix(prefix)?, *networks)));
+    let (path, networks) = known.unwrap_or((module, &["lora_unet_"]));
+    let path = flat(without_wrapper(path));
+    networks.iter().map(|network| format!("{network}{path}")).collect()
+}
+
+/// PEFT's model around the model, before or after the network's name.
+fn without_wrapper(module: &str) -> &str {
+    module.strip_prefix("base_model.model.").unwrap_or(module)
+}
+
+fn flat(path: &str) -> String {
+    path.replace('.', "_")
+}
+
+/// Text encoders are stored with and without `text_model.` in front of everything but the projection; their LoRA
+/// files, likewise.
+fn text_paths<'a>(paths: &'a BTreeSet<&str>) -> impl Iterator<Item = (String, String)> + 'a {
+    paths.iter().filter_map(|path| {
+        let other = match path.strip_prefix("text_model.") {
+            Some(bare) => bare.to_owned(),
+            None if ["embeddings.", "encoder.", "final_layer_norm"]
+                .iter()
+                .any(|part| path.starts_with(part)) =>
+            {
+                format!("text_model.{path}")
+            }
+            None => return None,
+        };
+        Some(((*path).to_owned(), other))
+    })
 }

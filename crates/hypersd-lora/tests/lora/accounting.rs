@@ -64,8 +64,10 @@ fn every_module_of_the_hyper_sd_files_finds_its_weight() {
         assert_eq!(merged.sources[0].touched(), want);
         let report = &merged.reports[0];
         assert_eq!((report.made_for, report.base), (family, family));
-        let said =
-            format!("shapes.safetensors x 1: {modules} of {modules} modules applied, rank 64, alpha 64");
+        let said = format!(
+            "shapes.safetensors: {modules} of {modules} modules applied\n  \
+             unet x 1: {modules} LoRA, rank 64, alpha 64, scale 1"
+        );
         assert_eq!(report.to_string(), said);
     }
 }
@@ -114,10 +116,9 @@ fn peft_files_of_another_family_are_named_too() {
         (format!("{attention}.lora_A.weight"), some(&[2, 2048])),
         (format!("{attention}.lora_B.weight"), some(&[640, 2])),
     ]);
-    let report = rejected(over(base("sd15.tsv"), file, 1.0));
-    assert_eq!((report.made_for, report.base), (Family::Sdxl, Family::Sd1));
-    assert_eq!(report.unmatched[0].reason, Reason::Form("PEFT naming (lora_A, lora_B)"));
-    assert_eq!(report.unmatched[0].module, attention);
+    let error = over(base("sd15.tsv"), file, 1.0).unwrap_err();
+    let Error::Shape(wrong) = &error else { panic!("{error}") };
+    assert_eq!((wrong.made_for, wrong.base), (Family::Sdxl, Family::Sd1));
 }
 
 #[test]
@@ -156,17 +157,13 @@ fn a_misspelt_module_is_shown_with_the_name_it_resembles() {
 fn a_module_of_another_form_is_refused_by_name_and_never_applied_in_part() {
     let base = || memory([("a.weight", some(&[6, 5])), ("b.weight", some(&[6, 5]))]);
     for (extra, form) in [
-        ("dora_scale", "DoRA"),
-        ("lora_mid.weight", "lora_mid"),
-        ("hada_w1_a", "LoHa"),
-        ("lokr_w1", "LoKr"),
         ("oft_blocks", "OFT"),
+        ("boft_R", "BOFT"),
         ("b1.weight", "GLoRA"),
         ("on_input", "(IA)³"),
-        ("diff", "full difference"),
-        ("diff_b", "full difference"),
-        ("lora_up.bias", "LoRA with bias"),
-        ("reshape_weight", "no LoRA form"),
+        ("reshape_weight", "reshape_weight"),
+        ("lora_embedding_A", "embedding"),
+        ("something", "no LoRA form"),
     ] {
         let file = memory([
             ("lora_unet_a.lora_down.weight".to_owned(), some(&[2, 5])),
@@ -186,16 +183,14 @@ fn a_module_of_another_form_is_refused_by_name_and_never_applied_in_part() {
 }
 
 #[test]
-fn sgm_names_are_refused_by_name() {
-    let module = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k";
+fn a_transformers_lora_is_refused_by_name() {
+    let module = "transformer.transformer_blocks.0.attn.to_q";
     let file = memory([
-        (format!("{module}.lora_down.weight"), some(&[2, 2048])),
-        (format!("{module}.lora_up.weight"), some(&[640, 2])),
-        (format!("{module}.alpha"), some(&[])),
+        (format!("{module}.lora_A.weight"), some(&[2, 5])),
+        (format!("{module}.lora_B.weight"), some(&[5, 2])),
     ]);
     let report = rejected(over(base("sdxl.tsv"), file, 1.0));
-    assert!(report.details().contains("SGM blocks"), "{}", report.details());
-    assert_eq!(report.made_for, Family::Sdxl);
+    assert!(report.details().contains("not supported: a transformer's LoRA (FLUX"), "{}", report.details());
 }
 
 #[test]

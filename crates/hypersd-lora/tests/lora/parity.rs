@@ -48,10 +48,9 @@ fn two_files_merge_as_in_diffusers() {
     let loras = [lora(file("hyper.safetensors"), 0.8), lora(file("style.safetensors"), -0.5)];
     let merged = merge(&bases, &loras, Strictness::Strict).unwrap();
     assert_merged(&merged.sources[0], &fixture(path("both_unet.safetensors")));
-    assert_eq!(
-        merged.reports[1].to_string().split(": ").last(),
-        Some("32 of 32 modules applied, rank 2, alpha 3")
-    );
+    let said = merged.reports[1].to_string();
+    let (_, said) = said.split_once(": ").unwrap();
+    assert_eq!(said, "32 of 32 modules applied\n  unet x -0.5: 32 LoRA, rank 2, alpha 3, scale -0.75");
 }
 
 #[test]
@@ -59,10 +58,11 @@ fn every_shape_and_type_follows_the_formula() {
     let merged = over(file("odd_base.safetensors"), file("odd.safetensors"), 0.7).unwrap();
     assert_merged(&merged.sources[0], &fixture(path("odd_merged.safetensors")));
     let report = &merged.reports[0];
-    let ranks: Vec<_> = report.ranks.iter().map(|(&rank, &modules)| (rank, modules)).collect();
+    let [group] = &report.groups[..] else { panic!("one network, one form: {report}") };
+    let ranks: Vec<_> = group.ranks.iter().map(|(&rank, &modules)| (rank, modules)).collect();
     assert_eq!(ranks, [(1, 1), (2, 5), (3, 2), (4, 2), (5, 1)]);
     let alphas =
         [None, Some(-2.0), Some(1.0), Some(1.5), Some(3.0), Some(4.0), Some(5.0), Some(6.0), Some(8.0)];
-    assert_eq!(report.alphas.iter().map(|(alpha, _)| *alpha).collect::<Vec<_>>(), alphas);
-    assert_eq!(report.alphas.iter().map(|(_, modules)| modules).sum::<usize>(), 11);
+    assert_eq!(group.alphas.iter().map(|(alpha, _)| *alpha).collect::<Vec<_>>(), alphas);
+    assert_eq!(group.alphas.iter().map(|(_, modules)| modules).sum::<usize>(), 11);
 }
