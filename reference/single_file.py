@@ -1,4 +1,4 @@
-"""Writes tests/fixtures/tiny-sd15-single.safetensors and tiny-sdxl-single.safetensors: the tiny folders as one file each.
+"""Writes tests/fixtures/tiny-sd15-single.safetensors and tiny-sdxl-single.safetensors: each tiny folder as one file.
 
 The names and shapes are those of the original repositories (LDM for SD1.x, SGM for SDXL), the tensors are the
 folders', in f16. A few tensors that published files carry and nobody needs are there too. Diffusers reads each file
@@ -97,7 +97,7 @@ def unet(network):
 
 
 def unet_name(key, network):
-    """Input and output blocks are numbered through all levels; a level has `stride` of them (input block 0: conv_in)."""
+    """Blocks are numbered through all levels; a level has `stride` of them, and input block 0 is conv_in."""
     stride = network.config.layers_per_block + 1
     match = re.match(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|\w+samplers)\.(\d+)\.(.*)", key)
     if not match:
@@ -144,7 +144,8 @@ def open_clip(encoder, prefix):
     for layer in range(encoder.config.num_hidden_layers):
         for kind in ("weight", "bias"):
             names = [f"text_model.encoder.layers.{layer}.self_attn.{x}_proj.{kind}" for x in "qkv"]
-            tensors[f"transformer.resblocks.{layer}.attn.in_proj_{kind}"] = torch.cat([rest.pop(name) for name in names])
+            fused = torch.cat([rest.pop(name) for name in names])
+            tensors[f"transformer.resblocks.{layer}.attn.in_proj_{kind}"] = fused
     tensors |= {renamed(key.removeprefix("text_model."), OPEN_CLIP): p for key, p in rest.items()}
     return {prefix + key: p for key, p in tensors.items()}
 
