@@ -1,4 +1,5 @@
-//! Times the kernels on shapes of Stable Diffusion 1.5: `cargo run --release -p hypersd-kernels --example speed [name]`.
+//! Times the kernels on shapes of Stable Diffusion 1.5: `cargo run --release -p hypersd-kernels
+//! --example speed [name [avx2|portable]]`.
 //!
 //! When other programs share the machine, set `RAYON_NUM_THREADS=1` and compare CPU time, with the peak of one core.
 
@@ -7,8 +8,8 @@
 use std::{env, fs, hint::black_box, time::Instant};
 
 use hypersd_kernels::{
-    Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, LinearShape, Planes, Weights,
-    attention, conv2d, geglu, group_norm, instruction_set, linear,
+    Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, InstructionSet, LinearShape, Planes,
+    Weights, attention, conv2d, geglu, group_norm, instruction_set, linear, use_instruction_set,
 };
 
 /// Prints the median wall and CPU time of a few calls, and the rate at `gflop` per call.
@@ -51,7 +52,12 @@ fn values(len: usize) -> Vec<f32> {
 }
 
 fn main() {
-    println!("{}, {} threads", instruction_set(), rayon::current_num_threads());
+    match env::args().nth(2).as_deref() {
+        Some("avx2") => assert!(use_instruction_set(InstructionSet::Avx2), "this processor has no AVX2"),
+        Some("portable") => assert!(use_instruction_set(InstructionSet::Portable)),
+        _ => {}
+    }
+    println!("{:?}, {} threads", instruction_set(), rayon::current_num_threads());
     let mut out = Vec::new();
     for (rows, inputs, outputs) in [
         (4096, 320, 320),

@@ -9,7 +9,7 @@
     reason = "a register tile walks rows and panels by pointer, without a bounds check per load"
 )]
 
-use std::ops::Range;
+use std::{hint::black_box, ops::Range};
 
 use crate::{
     output::share,
@@ -19,8 +19,9 @@ use crate::{
 /// Columns of a panel.
 pub(crate) const PANEL: usize = 16;
 
-/// The longest piece of k that is multiplied at once: a panel of it (24 KiB) stays in the first-level cache.
-const DEPTH: usize = 384;
+/// The longest piece of k that is multiplied at once: a panel of it (16 KiB), or two with wide vectors, stays in the
+/// first-level cache.
+const DEPTH: usize = 256;
 
 /// Rows of `a` that meet every panel in turn: as many as stay in the second-level cache.
 const CACHED_ROWS: usize = 128;
@@ -195,23 +196,19 @@ unsafe fn tile<S: Simd, const R: usize, const N: usize>(
     let mut sums = [[simd.splat(0.0); N]; R];
     // SAFETY: p < k, r < R, and the vectors j of a panel row lie inside the panel.
     unsafe {
-        let mut p = 0;
-        while p + 4 <= k {
-            for unrolled in 0..4 {
-                step(
-                    simd,
-                    a.add(p + unrolled),
-                    a_stride,
-                    b.add((p + unrolled) * PANEL),
-                    panel_stride,
-                    &mut sums,
-                );
-            }
-            p += 4;
+        // The compiler would compute the address of each row from that of the row before, a chain of eleven additions
+        // per step; not knowing how these four are related, it cannot.
+        let mut at = [a; 4];
+        for (i, at) in at.iter_mut().enumerate() {
+            *at = black_box(a.wrapping_add(3 * i * a_stride));
         }
-        while p < k {
-            step(simd, a.add(p), a_stride, b.add(p * PANEL), panel_stride, &mut sums);
-            p += 1;
+        let mut b = b;
+        for _ in 0..k {
+            step(simd, &at, a_stride, b, panel_stride, &mut sums);
+            for at in &mut at {
+                *at = at.wrapping_add(1);
+            }
+            b = b.wrapping_add(PANEL);
         }
         for (r, sums) in sums.iter().enumerate() {
             for (j, &sum) in sums.iter().enumerate() {
@@ -226,11 +223,11 @@ unsafe fn tile<S: Simd, const R: usize, const N: usize>(
 /// One value of k: `sums[r] += a[r] * b`.
 ///
 /// # Safety
-/// `a` is valid for reads of R values `a_stride` apart, `b` of the N vectors of a panel row.
+/// `a` points to every third of R values `a_stride` apart; they are valid for reads, and so are the N vectors at `b`.
 #[inline(always)]
 unsafe fn step<S: Simd, const R: usize, const N: usize>(
     simd: S,
-    a: *const f32,
+    a: &[*const f32; 4],
     a_stride: usize,
     b: *const f32,
     panel_stride: usize,
@@ -244,7 +241,7 @@ unsafe fn step<S: Simd, const R: usize, const N: usize>(
             *column = simd.load(b.add(lane / PANEL * panel_stride + lane % PANEL));
         }
         for (r, sums) in sums.iter_mut().enumerate() {
-            let value = simd.splat(*a.add(r * a_stride));
+            let value = simd.splat(*a[r / 3].add(r % 3 * a_stride));
             for (sum, &column) in sums.iter_mut().zip(&columns) {
                 *sum = simd.mul_add(value, column, *sum);
             }

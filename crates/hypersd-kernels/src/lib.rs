@@ -27,8 +27,8 @@
 //! - Outputs are `Vec`s that a function overwrites: it never sets them to zero first, and a `Vec` that comes back with
 //!   enough capacity is used again. A fresh large allocation can cost more time than the operation.
 //! - Weights may be stored in half precision ([`Weights`]); they are widened as they are read. Arithmetic is f32.
-//! - The instruction set is chosen when the program runs ([`instruction_set`]): AVX-512, AVX2 with FMA, NEON, or plain
-//!   Rust. Results differ between instruction sets by rounding.
+//! - The instruction set is chosen when the program runs ([`InstructionSet`]). Results differ between instruction sets by
+//!   rounding.
 //! - Work is shared among the threads of the current rayon pool. How many there are changes no bit of a result.
 //! - Working memory is kept for the next call until [`release_scratch`].
 //! - NaN and infinities go through as in the formula, except that a Winograd tile carries them to all of its pixels.
@@ -55,5 +55,5 @@ pub use linear::{LinearShape, linear};
 pub use norm::{Affine, group_norm, group_norm_in_place, layer_norm};
 pub use planes::Planes;
 pub use scratch::release_scratch;
-pub use simd::instruction_set;
+pub use simd::{InstructionSet, instruction_set, use_instruction_set};
 pub use weights::Weights;

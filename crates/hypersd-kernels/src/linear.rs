@@ -14,8 +14,8 @@ use crate::{
     simd::Simd,
 };
 
-/// Panels of weights that one task packs and multiplies: 128 columns.
-const TASK_PANELS: usize = 8;
+/// The most panels of weights that one task packs and multiplies: 256 columns.
+const TASK_PANELS: usize = 16;
 /// Rows of one task: enough to make its packing cheap.
 const TASK_ROWS: usize = 512;
 
@@ -52,7 +52,9 @@ pub fn linear(
 
     let row_tasks = rows.div_ceil(TASK_ROWS);
     let panels = outputs.div_ceil(PANEL);
-    let column_tasks = panels.div_ceil(TASK_PANELS);
+    // Few rows: narrower tasks, so that every thread has some.
+    let wanted = (2 * rayon::current_num_threads()).div_ceil(row_tasks.max(1));
+    let column_tasks = panels.div_ceil(TASK_PANELS).max(wanted.min(panels / 2));
     let write = |out: Out<'_>| {
         parallel(row_tasks * column_tasks, |task| {
             let block = Block {
@@ -126,8 +128,11 @@ struct AddRows<'a>([Option<&'a [f32]>; 2]);
 impl Map for AddRows<'_> {
     #[inline(always)]
     fn map<S: Simd>(self, simd: S, x: S::V, index: usize, count: usize) -> S::V {
-        let add = |x, row: &[f32]| simd.add(x, load(simd, &row[index..index + count]));
-        self.0.into_iter().flatten().fold(x, add)
+        let mut sum = x;
+        for row in self.0.into_iter().flatten() {
+            sum = simd.add(sum, load(simd, &row[index..index + count]));
+        }
+        sum
     }
 }
 

@@ -1,7 +1,7 @@
 //! Vectors of f32 and the choice of instruction set.
 //!
 //! A kernel is written once, as a struct of arguments with a [`Kernel::run`] generic over [`Simd`]. [`dispatch`] runs
-//! it with the widest instruction set that this processor has. Everything below `run` is `#[inline(always)]`, so that
+//! it with the best instruction set that this processor has. Everything below `run` is `#[inline(always)]`, so that
 //! it ends up inside the one function per instruction set that carries `#[target_feature]`. Hence a kernel is a leaf:
 //! it starts no threads, it runs inside them. And hence loops instead of closures around vector operations: a closure
 //! that the compiler leaves as a function of its own has no instruction set, and each operation in it becomes a call.
@@ -11,7 +11,10 @@
     reason = "vector loads and stores go through pointers, and dispatch enters target_feature functions"
 )]
 
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -94,7 +97,39 @@ pub(crate) trait Kernel {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// The instruction sets kernels are compiled for.
+/// An instruction set that the kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstructionSet {
+    /// AVX-512F on x86-64: 16 lanes.
+    Avx512,
+    /// AVX2 with FMA on x86-64: 8 lanes.
+    Avx2,
+    /// NEON on aarch64: 4 lanes.
+    Neon,
+    /// Plain Rust, anywhere.
+    Portable,
+}
+
+/// The instruction set in use: the best of this processor, unless [`use_instruction_set`] chose another.
+#[must_use]
+pub fn instruction_set() -> InstructionSet {
+    Isa::current().name()
+}
+
+/// Makes all kernels of this process use `set` from now on and returns true, or returns false if this processor has not
+/// got it. For measurements, and to have the same rounding on different machines.
+pub fn use_instruction_set(set: InstructionSet) -> bool {
+    let position = Isa::available().iter().position(|isa| isa.name() == set);
+    if let Some(position) = position {
+        CURRENT.store(position, Relaxed);
+    }
+    position.is_some()
+}
+
+/// The place in [`Isa::available`] of the one in use.
+static CURRENT: AtomicUsize = AtomicUsize::new(0);
+
+/// An instruction set with the proof that it is there.
 #[derive(Clone, Copy)]
 enum Isa {
     #[cfg(target_arch = "x86_64")]
@@ -103,49 +138,42 @@ enum Isa {
     Avx2(x86::Avx2),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::Neon),
-    #[cfg(not(target_arch = "aarch64"))]
     Portable(Portable),
 }
 
 impl Isa {
-    fn best() -> Self {
-        static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(Self::detect)
+    /// What this processor has, the best first. Miri knows few intrinsics and gets none.
+    fn available() -> &'static [Self] {
+        static AVAILABLE: OnceLock<Vec<Isa>> = OnceLock::new();
+        AVAILABLE.get_or_init(|| {
+            let mut sets = Vec::new();
+            #[cfg(all(target_arch = "x86_64", not(miri)))]
+            {
+                sets.extend(x86::Avx512::detect().map(Self::Avx512));
+                sets.extend(x86::Avx2::detect().map(Self::Avx2));
+            }
+            #[cfg(all(target_arch = "aarch64", not(miri)))]
+            sets.push(Self::Neon(neon::Neon::baseline()));
+            sets.push(Self::Portable(Portable));
+            sets
+        })
     }
 
-    #[cfg(target_arch = "x86_64")]
-    fn detect() -> Self {
-        match (x86::Avx512::detect(), x86::Avx2::detect()) {
-            _ if cfg!(miri) => Self::Portable(Portable),
-            (Some(simd), _) => Self::Avx512(simd),
-            (None, Some(simd)) => Self::Avx2(simd),
-            (None, None) => Self::Portable(Portable),
+    #[inline]
+    fn current() -> Self {
+        Self::available()[CURRENT.load(Relaxed)]
+    }
+
+    fn name(self) -> InstructionSet {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => InstructionSet::Avx512,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => InstructionSet::Avx2,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => InstructionSet::Neon,
+            Self::Portable(_) => InstructionSet::Portable,
         }
-    }
-
-    #[cfg(target_arch = "aarch64")]
-    fn detect() -> Self {
-        Self::Neon(neon::Neon::baseline())
-    }
-
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    fn detect() -> Self {
-        Self::Portable(Portable)
-    }
-}
-
-/// The name of the instruction set in use: "avx512", "avx2", "neon" or "portable".
-#[must_use]
-pub fn instruction_set() -> &'static str {
-    match Isa::best() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(_) => "avx512",
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2(_) => "avx2",
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon(_) => "neon",
-        #[cfg(not(target_arch = "aarch64"))]
-        Isa::Portable(_) => "portable",
     }
 }
 
@@ -163,17 +191,16 @@ pub(crate) fn tile_panels() -> usize {
     dispatch(Panels)
 }
 
-/// Runs `kernel` with the best instruction set of this processor.
+/// Runs `kernel` with the instruction set in use.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    match Isa::best() {
+    match Isa::current() {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512(simd) => simd.enter(kernel),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2(simd) => simd.enter(kernel),
         #[cfg(target_arch = "aarch64")]
-        Isa::Neon(simd) => kernel.run(simd), // baseline on aarch64
-        #[cfg(not(target_arch = "aarch64"))]
+        Isa::Neon(simd) => kernel.run(simd), // part of what the whole crate is compiled for
         Isa::Portable(simd) => kernel.run(simd),
     }
 }

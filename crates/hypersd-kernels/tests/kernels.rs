@@ -1,10 +1,18 @@
-//! Every kernel against a plain f64 computation, over random and awkward shapes.
+//! Every kernel against a plain f64 computation, over random and awkward shapes, with the best instruction set of this
+//! machine.
 
-mod kernels {
-    mod attention;
-    mod conv;
-    mod elementwise;
-    mod linear;
-    mod norm;
-    mod reference;
-}
+#[path = "kernels/attention.rs"]
+mod attention;
+#[path = "kernels/conv.rs"]
+mod conv;
+#[path = "kernels/elementwise.rs"]
+mod elementwise;
+#[path = "kernels/linear.rs"]
+mod linear;
+#[path = "kernels/norm.rs"]
+mod norm;
+#[path = "kernels/reference.rs"]
+mod reference;
+
+/// The kernels choose.
+fn choose_instruction_set() {}

@@ -6,6 +6,9 @@ use super::reference::{erf, largest_error, random, same_class, same_for_any_numb
 /// What an f32 evaluation leaves at |x| = 12, as in PyTorch (1.2e-6).
 const TOLERANCE: f64 = 1.5e-6;
 
+/// Of SiLU down to x = -80: without a fused multiply-add, the fraction of x log2(e) is rounded with the whole.
+const RELATIVE: f64 = 8e-6;
+
 const ALL: [Activation; 5] =
     [Activation::Identity, Activation::Relu, Activation::Silu, Activation::Gelu, Activation::QuickGelu];
 
@@ -22,6 +25,7 @@ fn expected(x: f32, activation: Activation) -> f64 {
 }
 
 fn check(values: &[f32]) {
+    crate::choose_instruction_set();
     for activation in ALL {
         let mut out = values.to_vec();
         activate_in_place(&mut out, activation);
@@ -46,6 +50,7 @@ fn every_tail() {
 
 #[test]
 fn extremes_come_out_as_in_the_composed_function() {
+    crate::choose_instruction_set();
     // One vector of each, so that no lane hides behind another.
     for x in
         [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 0.0, 1e4, -1e4]
@@ -97,7 +102,7 @@ proptest! {
         activate_in_place(&mut out, Activation::Silu);
         if x.is_finite() && x > -80.0 {
             let expected = expected(x, Activation::Silu);
-            prop_assert!((f64::from(out[0]) - expected).abs() <= 1e-6 * expected.abs().max(1e-30), "{x}: {}", out[0]);
+            prop_assert!((f64::from(out[0]) - expected).abs() <= RELATIVE * expected.abs().max(1e-30), "{x}: {}", out[0]);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Random data and the measures of error.
 
-/// Values like activations: roughly normal, deterministic by seed.
+/// Values like activations: roughly normal, deterministic by seed. Every test starts here, so this is also where the
+/// instruction set of the test program is chosen.
 pub(crate) fn random(len: usize, seed: u64) -> Vec<f32> {
+    crate::choose_instruction_set();
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
     let mut uniform = || {
         // xorshift64*, Vigna 2016

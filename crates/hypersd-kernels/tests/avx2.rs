@@ -1,0 +1,18 @@
+//! The tests of `kernels.rs` with AVX2, where it is not the best; elsewhere as there.
+
+#[path = "kernels/attention.rs"]
+mod attention;
+#[path = "kernels/conv.rs"]
+mod conv;
+#[path = "kernels/elementwise.rs"]
+mod elementwise;
+#[path = "kernels/linear.rs"]
+mod linear;
+#[path = "kernels/norm.rs"]
+mod norm;
+#[path = "kernels/reference.rs"]
+mod reference;
+
+fn choose_instruction_set() {
+    hypersd_kernels::use_instruction_set(hypersd_kernels::InstructionSet::Avx2);
+}
