@@ -58,6 +58,17 @@ def kl():
         decoded = vae.decode(latents / vae.config.scaling_factor).sample
         tensors = dict(image=image, mean=moments.mean, logvar=moments.logvar, noise=noise, sample=sample)
         save(FOLDER / f"tiny_kl_{case}.safetensors", tensors | dict(latents=latents, decoded=decoded))
+    tiled(vae)
+
+
+@torch.no_grad()
+def tiled(vae):
+    """Latents that take three rows and two columns of tiles of 64 pixels."""
+    latents = torch.randn(1, 4, 17, 11) * vae.config.scaling_factor
+    vae.enable_tiling()
+    decoded = vae.decode(latents / vae.config.scaling_factor).sample
+    vae.disable_tiling()
+    save(FOLDER / "tiny_kl_tiled.safetensors", dict(latents=latents, decoded=decoded))
 
 
 @torch.no_grad()

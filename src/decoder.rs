@@ -1,13 +1,17 @@
 //! From latents to pixels, by whichever autoencoder the model has.
 
-use burn::tensor::Tensor;
-use hypersd_core::{Component, LoadOptions, SharedSource, TensorSource, load};
+use burn::tensor::{FloatDType, Tensor};
+use hypersd_core::{Component, HostTensor, LoadOptions, SharedSource, load};
 use hypersd_models::{
     tiny_vae::{TinyVae, TinyVaeConfig},
     vae::{Vae, VaeConfig},
 };
 
-use crate::Error;
+use crate::{
+    Error,
+    notice::{Notice, Notices},
+    pipeline::host_tensor,
+};
 
 /// The configuration of an autoencoder, which says of what kind it is.
 #[derive(Debug, Clone)]
@@ -16,9 +20,19 @@ pub(crate) enum DecoderConfig {
     Tiny(TinyVaeConfig),
 }
 
-/// A loaded autoencoder.
+/// A loaded autoencoder, with what it takes to load it again in f32.
 #[derive(Debug)]
-pub(crate) enum Decoder {
+pub(crate) struct Decoder {
+    network: Network,
+    config: DecoderConfig,
+    source: SharedSource,
+    options: LoadOptions,
+    /// Decode large pictures in tiles.
+    tiled: bool,
+}
+
+#[derive(Debug)]
+enum Network {
     Kl(Vae),
     Tiny(TinyVae),
 }
@@ -46,34 +60,57 @@ impl DecoderConfig {
         }
     }
 
-    /// The configuration of a file that stands alone: TAESD is known by its names, and has one shape only.
-    pub(crate) fn guess(source: &SharedSource, own: Self) -> Self {
-        let is_tiny = source.names().iter().any(|name| name.starts_with("decoder.layers."));
-        match own {
-            _ if is_tiny => Self::Tiny(TinyVaeConfig::default()),
-            Self::Kl(config) => Self::Kl(config),
-            Self::Tiny(_) => Self::Kl(VaeConfig::sd15()),
-        }
+    /// Whether the network says of itself that f16 is not enough for it, as SDXL's does.
+    fn overflows(&self) -> bool {
+        matches!(self, Self::Kl(config) if config.force_upcast)
     }
 }
 
 impl Decoder {
+    /// With `upcast`, a network that says that it overflows in f16 is run in f32.
     pub(crate) fn load(
-        config: &DecoderConfig,
-        source: &dyn TensorSource,
+        config: DecoderConfig,
+        source: SharedSource,
         options: &LoadOptions,
+        upcast: bool,
+        tiled: bool,
     ) -> Result<Self, Error> {
+        let dtype = match options.dtype {
+            FloatDType::F16 if upcast && config.overflows() => FloatDType::F32,
+            asked => asked,
+        };
+        let options = LoadOptions { dtype, ..options.clone() };
+        let network = Network::load(&config, &source, &options)?;
+        Ok(Self { network, config, source, options, tiled })
+    }
+
+    /// Scheduler latents `[B, 4, h, w]` → pixels `[B, 3, 8h, 8w]` in \[-1, 1\], not clamped. Where half precision
+    /// overflows, in f32, with a notice.
+    pub(crate) fn decode(&self, latents: Tensor<4>, notices: &Notices) -> Result<HostTensor<'static>, Error> {
+        let pixels = host_tensor(self.network.decode(latents.clone(), self.tiled)?);
+        let finite = pixels.to_f32().iter().all(|x| x.is_finite());
+        if finite || self.options.dtype == FloatDType::F32 {
+            return Ok(pixels);
+        }
+        notices.give(Notice::DecodedInF32);
+        let options = LoadOptions { dtype: FloatDType::F32, ..self.options.clone() };
+        let network = Network::load(&self.config, &self.source, &options)?;
+        Ok(host_tensor(network.decode(latents, self.tiled)?))
+    }
+}
+
+impl Network {
+    fn load(config: &DecoderConfig, source: &SharedSource, options: &LoadOptions) -> Result<Self, Error> {
+        let device = &options.device;
         Ok(match config {
-            DecoderConfig::Kl(config) => Self::Kl(load(Vae::new(config, &options.device)?, source, options)?),
-            DecoderConfig::Tiny(config) => {
-                Self::Tiny(load(TinyVae::new(config, &options.device)?, source, options)?)
-            }
+            DecoderConfig::Kl(config) => Self::Kl(load(Vae::new(config, device)?, &**source, options)?),
+            DecoderConfig::Tiny(config) => Self::Tiny(load(TinyVae::new(config, device)?, &**source, options)?),
         })
     }
 
-    /// Scheduler latents `[B, 4, h, w]` → pixels `[B, 3, 8h, 8w]` in \[-1, 1\], not clamped.
-    pub(crate) fn decode(&self, latents: Tensor<4>) -> Result<Tensor<4>, Error> {
+    fn decode(&self, latents: Tensor<4>, tiled: bool) -> Result<Tensor<4>, Error> {
         Ok(match self {
+            Self::Kl(vae) if tiled => vae.decode_tiled(latents)?,
             Self::Kl(vae) => vae.decode(latents)?,
             Self::Tiny(vae) => vae.decode(latents)?,
         })

@@ -41,6 +41,18 @@ pub enum Error {
     /// A prompt that the tokenizer gives up on, or a network's inputs.
     #[error(transparent)]
     Model(#[from] hypersd_models::Error),
+    /// Neither a path that is there nor what the hub can be asked for.
+    #[error("{given}: no such file or folder; {instead}")]
+    NoSuchModel {
+        /// What was given.
+        given: String,
+        /// What to do instead.
+        instead: String,
+    },
+    /// The Hugging Face hub, or the way to it.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] crate::hub::Error),
     /// A model folder that hypersd cannot run, and why.
     #[error("{origin}: {found}; {instead}")]
     Unsupported {

@@ -1,11 +1,18 @@
 #![doc = include_str!("../README.md")]
 
+mod checkpoint;
 mod decoder;
 mod denoise;
+mod digest;
 mod error;
 mod family;
+mod folder;
 mod guidance;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod latents;
+mod locate;
+mod notice;
 mod open;
 mod pipeline;
 mod prompt;
@@ -21,6 +28,8 @@ pub use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
 pub use denoise::{Denoised, Denoising};
 pub use error::Error;
+pub use locate::HubReference;
+pub use notice::Notice;
 pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};
 pub use recipe::{Allowed, Published, Recipe, RecipeError, Role};

@@ -1,101 +1,117 @@
 //! From paths to a pipeline: what is opened, what replaces what, and in which order it is loaded.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_core::{Component, LoadOptions, ModelFolder, SafetensorsFile, SharedSource, Variant, load};
 use hypersd_lora::{Base, Family, Lora, LoraFile, LoraReport, Strictness, merge};
-use hypersd_models::unet::{UNet, UNetConfig};
-use hypersd_schedulers::Algorithm;
+use hypersd_models::{
+    SingleFile,
+    clip::{ClipTextConfig, Tokenizer},
+    unet::{UNet, UNetConfig},
+    vae::VaeConfig,
+};
 
 use crate::{
-    Error, Pipeline, Request,
+    Error, Notice, Pipeline, Request, checkpoint,
     decoder::{Decoder, DecoderConfig},
     family::family,
-    prompt::{TextEncoder, TextParts},
+    folder,
+    notice::Notices,
+    prompt::{PromptEncoder, TextEncoder},
     sampling::Sampling,
-    size::native_size,
 };
+
+/// A network's configuration and where its weights are.
+#[derive(Debug)]
+pub(crate) struct Part<C> {
+    pub(crate) config: C,
+    pub(crate) weights: Weights,
+}
+
+/// Where weights are.
+#[derive(Debug)]
+pub(crate) enum Weights {
+    /// In a folder, which may hold several variants of them.
+    Folder(Component),
+    /// Here.
+    Source(SharedSource),
+}
+
+/// Everything a pipeline is made of, opened but not loaded.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// One text encoder for Stable Diffusion 1.x and 2.x, two for SDXL.
+    pub(crate) text: Vec<(Tokenizer, Part<ClipTextConfig>)>,
+    pub(crate) unet: Part<UNetConfig>,
+    pub(crate) vae: Part<DecoderConfig>,
+    pub(crate) sampling: Sampling,
+    /// Height and width in pixels of a request without them.
+    pub(crate) native_size: [usize; 2],
+    /// `force_zeros_for_empty_prompt`
+    pub(crate) zero_negative: bool,
+}
 
 /// A model that is opened but not loaded: configurations are read, weights are not.
 ///
 /// Made by [`Pipeline::open`]; each method takes it and gives it back, so that calls chain.
 #[derive(Debug)]
 pub struct PipelineBuilder {
-    unet: Part<UNetConfig>,
-    vae: Part<DecoderConfig>,
-    text: TextParts,
-    sampling: Sampling,
-    native_size: [usize; 2],
+    parts: Parts,
     loras: Vec<Lora>,
     strictness: Strictness,
     variant: Variant,
     dtype: FloatDType,
-}
-
-/// A network's configuration and where its weights are.
-#[derive(Debug)]
-struct Part<C> {
-    config: C,
-    weights: Weights,
-}
-
-#[derive(Debug)]
-enum Weights {
-    Folder(Component),
-    File(PathBuf),
+    tiled_vae: bool,
+    notices: Notices,
 }
 
 impl PipelineBuilder {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let folder = ModelFolder::open(path)?;
-        if folder.component("text_encoder_2")?.is_some() {
-            return Err(Error::Unsupported {
-                origin: path.display().to_string(),
-                found: format!("{} has two text encoders", folder.class_name().unwrap_or("the model")),
-                instead: "only Stable Diffusion 1.x is supported".into(),
-            });
-        }
-        let unet = component(&folder, "unet")?;
-        let vae = component(&folder, "vae")?;
         Ok(Self {
-            native_size: native_size(&unet)?,
-            unet: Part { config: unet_config(&unet)?, weights: Weights::Folder(unet) },
-            vae: Part { config: DecoderConfig::of(&vae)?, weights: Weights::Folder(vae) },
-            text: TextParts::open(
-                folder.component("tokenizer")?.as_ref(),
-                component(&folder, "text_encoder")?,
-            )?,
-            sampling: Sampling::open(folder.component("scheduler")?.as_ref())?,
+            parts: if path.is_file() { checkpoint::open(path)? } else { folder::open(&ModelFolder::open(path)?)? },
             loras: Vec::new(),
             strictness: Strictness::Strict,
             variant: Variant::Default,
             dtype: FloatDType::F32,
+            tiled_vae: false,
+            notices: Notices::default(),
         })
     }
 
-    /// Replaces the UNet: a component folder, or a file. A file without a `config.json` beside it takes the
-    /// configuration of the model's own.
+    /// Replaces the UNet: a component folder, or a file in any dialect. A file without a `config.json` beside it says
+    /// by its shapes what it is; what they do not say is as in the model's own.
     ///
     /// # Errors
-    /// [`Error::Weights`] for what cannot be opened.
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no UNet in it.
     pub fn unet(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let own = self.unet.config.clone();
-        self.unet = Part::open(path.as_ref(), unet_config, |_| own)?;
+        let path = path.as_ref();
+        let own = &self.parts.unet.config;
+        self.parts.unet = Part::open(path, folder::unet_config, || {
+            let unet = SingleFile::open_for(path, Some(own))?.unet.ok_or_else(|| lacks(path, "UNet"))?;
+            Ok(Part { config: unet.config, weights: Weights::Source(unet.weights) })
+        })?;
         Ok(self)
     }
 
-    /// Replaces the VAE, with a KL VAE or a TAESD: a component folder, or a file. A file without a `config.json`
-    /// beside it is known for a TAESD by its names; a KL VAE takes the configuration of the model's own.
+    /// Replaces the VAE, with a KL VAE or a TAESD: a component folder, or a file in any dialect. A file without a
+    /// `config.json` beside it says by its names and shapes what it is; its scale is that of the model's family.
     ///
     /// # Errors
-    /// [`Error::Weights`] for what cannot be opened.
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no VAE in it.
     pub fn vae(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let own = self.vae.config.clone();
-        self.vae = Part::open(path.as_ref(), DecoderConfig::of, |source| DecoderConfig::guess(source, own))?;
+        let path = path.as_ref();
+        let family = if self.parts.text.len() > 1 { VaeConfig::sdxl() } else { VaeConfig::sd15() };
+        self.parts.vae = Part::open(path, DecoderConfig::of, || {
+            let file = SingleFile::open(path)?;
+            if let Some(tiny) = file.tiny_vae {
+                return Ok(Part { config: DecoderConfig::Tiny(tiny.config), weights: Weights::Source(tiny.weights) });
+            }
+            let vae = file.vae.ok_or_else(|| lacks(path, "VAE"))?;
+            let VaeConfig { scaling_factor, sample_size, .. } = family;
+            let config = DecoderConfig::Kl(VaeConfig { scaling_factor, sample_size, ..vae.config });
+            Ok(Part { config, weights: Weights::Source(vae.weights) })
+        })?;
         Ok(self)
     }
 
@@ -127,17 +143,23 @@ impl PipelineBuilder {
         Self { dtype, ..self }
     }
 
-    /// The scheduler that a request without one gets, and the class that the model's configuration names: they
-    /// differ where hypersd does not have the model's own.
+    /// Decodes pictures larger than the VAE was trained on in overlapping tiles: less memory, and small differences
+    /// where tiles meet (diffusers' `enable_vae_tiling`). A TAESD needs little memory and is not tiled.
     #[must_use]
-    pub fn scheduler(&self) -> (Algorithm, Option<&str>) {
-        (self.sampling.default_algorithm(), self.sampling.class_name())
+    pub fn tiled_vae(self) -> Self {
+        Self { tiled_vae: true, ..self }
+    }
+
+    /// Hears of what is no error but should be known: see [`Notice`]. It may be called from the thread that draws.
+    #[must_use]
+    pub fn on_notice(self, sink: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        Self { notices: Notices::new(sink), ..self }
     }
 
     /// The family that the model's UNet belongs to, by its configuration.
     #[must_use]
     pub fn family(&self) -> Family {
-        family(&self.unet.config)
+        family(&self.parts.unet.config)
     }
 
     /// Checks a request against the model's configuration, before the weights are loaded.
@@ -146,7 +168,7 @@ impl PipelineBuilder {
     /// What [`Pipeline::denoise`] would refuse.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
         request.check()?;
-        self.sampling.schedule(request).map(drop)
+        self.parts.sampling.schedule(request).map(drop)
     }
 
     /// Loads everything, with the LoRAs merged, onto a device.
@@ -155,28 +177,38 @@ impl PipelineBuilder {
     /// [`Error::Weights`] where files and configuration do not fit each other, naming every tensor that does not;
     /// [`Error::Lora`] for a LoRA that does not fit the model.
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
-        let text_source = self.text.weights(&self.variant)?;
-        let (unet_source, lora_reports) = self.merged()?;
-        let vae_source = self.vae.weights.open(&self.variant)?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
+        // Everything is opened before anything large is read.
+        let (unet_source, lora_reports) = self.merged()?;
+        let vae_source = self.parts.vae.weights.open(&self.variant)?;
+        let Parts { text, unet, vae, sampling, native_size, zero_negative } = self.parts;
+        let mut text_sources = Vec::new();
+        for (_, part) in &text {
+            text_sources.push(part.weights.open(&self.variant)?);
+        }
 
-        let text = TextEncoder::load(self.text, &text_source, &options)?;
-        let unet = load(UNet::new(&self.unet.config, device)?, &*unet_source, &options)?;
-        let decoder = Decoder::load(&self.vae.config, &*vae_source, &options)?;
+        let upcast_vae = text.len() > 1; // as diffusers' SDXL pipelines do
+        let mut encoders = Vec::new();
+        for ((tokenizer, part), source) in text.into_iter().zip(text_sources) {
+            encoders.push(TextEncoder::load(tokenizer, &part.config, source, &options)?);
+        }
+        let mut encoders = encoders.into_iter();
+        let first = encoders.next().expect("a model has a text encoder");
         Ok(Pipeline {
-            text,
-            unet,
-            decoder,
-            sampling: self.sampling,
-            native_size: self.native_size,
+            text: PromptEncoder { first, second: encoders.next(), zero_negative },
+            unet: load(UNet::new(&unet.config, device)?, &*unet_source, &options)?,
+            decoder: Decoder::load(vae.config, vae_source, &options, upcast_vae, self.tiled_vae)?,
+            sampling,
+            native_size,
             lora_reports,
+            notices: self.notices,
             device: device.clone(),
         })
     }
 
     /// The UNet's weights with the LoRAs over them.
     fn merged(&self) -> Result<(SharedSource, Vec<LoraReport>), Error> {
-        let unet = Base { prefix: "lora_unet_", source: self.unet.weights.open(&self.variant)? };
+        let unet = Base { prefix: "lora_unet_", source: self.parts.unet.weights.open(&self.variant)? };
         let mut merged = merge(&[unet], &self.loras, self.strictness)?;
         let unet = merged.sources.remove(0);
         Ok((unet, merged.reports))
@@ -184,47 +216,47 @@ impl PipelineBuilder {
 }
 
 impl<C> Part<C> {
-    /// A folder's configuration is `read`; a file without one beside it has it `guessed` from its tensors.
+    /// A folder's configuration is `read`, as is that beside a file; a file that stands alone is `recognised`.
     fn open(
         path: &Path,
         read: impl Fn(&Component) -> Result<C, Error>,
-        guess: impl FnOnce(&SharedSource) -> C,
+        recognised: impl FnOnce() -> Result<Self, Error>,
     ) -> Result<Self, Error> {
         if path.is_dir() {
             let component = Component::open(path)?;
             return Ok(Self { config: read(&component)?, weights: Weights::Folder(component) });
         }
-        let weights = Weights::File(path.to_path_buf());
-        let source = weights.open(&Variant::Default)?;
-        let config = match path.parent() {
-            Some(folder) if folder.join("config.json").is_file() => read(&Component::open(folder)?)?,
-            _ => guess(&source),
-        };
-        Ok(Self { config, weights })
+        match path.parent().filter(|folder| folder.join("config.json").is_file()) {
+            Some(folder) => Ok(Self {
+                config: read(&Component::open(folder)?)?,
+                weights: Weights::Source(Arc::new(SafetensorsFile::open(path)?)),
+            }),
+            None => recognised(),
+        }
+    }
+}
+
+fn lacks(path: &Path, network: &str) -> Error {
+    Error::Unsupported {
+        origin: path.display().to_string(),
+        found: format!("no {network} is in the file"),
+        instead: format!("give a file with a {network}"),
+    }
+}
+
+/// Folders hold diffusers' names, except that VAEs saved before 2023 call their attention otherwise.
+fn canonical(source: SharedSource) -> Result<SharedSource, Error> {
+    match source.info("decoder.mid_block.attentions.0.proj_attn.weight") {
+        Some(_) => Ok(SingleFile::read(source.clone(), None)?.vae.map_or(source, |vae| vae.weights)),
+        None => Ok(source),
     }
 }
 
 impl Weights {
     fn open(&self, variant: &Variant) -> Result<SharedSource, Error> {
         Ok(match self {
-            Self::Folder(component) => component.weights(variant)?,
-            Self::File(path) => Arc::new(SafetensorsFile::open(path)?),
+            Self::Folder(component) => canonical(component.weights(variant)?)?,
+            Self::Source(source) => source.clone(),
         })
     }
-}
-
-/// A UNet's configuration, checked.
-fn unet_config(component: &Component) -> Result<UNetConfig, Error> {
-    let config: UNetConfig = component.config()?;
-    config.validate().map_err(Error::config(component.path().display()))?;
-    Ok(config)
-}
-
-/// A component that every model must have.
-fn component(folder: &ModelFolder, name: &'static str) -> Result<Component, Error> {
-    folder.component(name)?.ok_or_else(|| Error::Unsupported {
-        origin: folder.path().display().to_string(),
-        found: format!("model_index.json lists no {name}"),
-        instead: "use a complete Stable Diffusion folder".into(),
-    })
 }

@@ -12,7 +12,8 @@ use crate::{
     decoder::Decoder,
     denoise::{Denoising, NoiseSource},
     guidance::Guided,
-    prompt::TextEncoder,
+    notice::{Notice, Notices},
+    prompt::PromptEncoder,
     request::VAE_SCALE,
     sampling::Sampling,
 };
@@ -20,13 +21,14 @@ use crate::{
 /// A loaded Stable Diffusion model on one device.
 #[derive(Debug)]
 pub struct Pipeline {
-    pub(crate) text: TextEncoder,
+    pub(crate) text: PromptEncoder,
     pub(crate) unet: UNet,
     pub(crate) decoder: Decoder,
     pub(crate) sampling: Sampling,
     /// Height and width in pixels that a request without them gets.
     pub(crate) native_size: [usize; 2],
     pub(crate) lora_reports: Vec<LoraReport>,
+    pub(crate) notices: Notices,
     pub(crate) device: Device,
 }
 
@@ -67,34 +69,31 @@ impl Pipeline {
     pub fn denoise(&self, request: &Request) -> Result<Denoising<'_>, Error> {
         request.check()?;
         let schedule = self.sampling.schedule(request)?;
-        let guided = self.guided(request)?;
+        if request.scheduler.is_none() && !self.sampling.has_own_algorithm() {
+            let class = self.sampling.class_name().map(String::from);
+            self.notices.give(Notice::SchedulerReplaced { class, used: self.sampling.default_algorithm() });
+        }
         let [native_height, native_width] = self.native_size;
-        let h = request.height.unwrap_or(native_height) / VAE_SCALE;
-        let w = request.width.unwrap_or(native_width) / VAE_SCALE;
+        let size = [request.height.unwrap_or(native_height), request.width.unwrap_or(native_width)];
+        let guided = self.guided(request, size)?;
+        let [h, w] = size.map(|side| side / VAE_SCALE);
         let shape = [request.batch, self.unet.config().in_channels, h, w];
         let noise = NoiseSource::new(Noise::new(request.rng, request.seed), shape, self.device.clone());
         Ok(Denoising::new(&self.unet, guided, schedule, noise))
     }
 
     /// Turns final latents `[B, 4, h, w]` (or a preview's [`x0`](crate::Denoised::x0)) into pictures of
-    /// 8w x 8h pixels, one after the other to save memory.
+    /// 8w x 8h pixels, one after the other to save memory. Where the VAE overflows in half precision the picture is
+    /// decoded again in f32, with a [`Notice`].
     ///
     /// # Errors
-    /// [`Error::Weights`] if the decoder's output has values that are not finite: an overflow in f16.
+    /// [`Error::Weights`] if the decoder's output has values that are not finite even so.
     pub fn decode(&self, latents: Tensor<4>) -> Result<Vec<Image>, Error> {
         let mut images = Vec::with_capacity(latents.dims()[0]);
         for x in latents.split(1, 0) {
-            images.extend(Image::from_tensor(&host_tensor(self.decoder.decode(x)?))?);
+            images.extend(Image::from_tensor(&self.decoder.decode(x, &self.notices)?)?);
         }
         Ok(images)
-    }
-
-    /// What of a prompt lies beyond the 77 tokens that the text encoder reads, and has no effect.
-    ///
-    /// # Errors
-    /// [`Error::Model`] if the prompt cannot be tokenized.
-    pub fn truncated(&self, prompt: &str) -> Result<Option<String>, Error> {
-        Ok(self.text.tokenize(prompt)?.truncated)
     }
 
     /// What became of each LoRA file, in the order they were added.
@@ -103,13 +102,14 @@ impl Pipeline {
         &self.lora_reports
     }
 
-    fn guided(&self, request: &Request) -> Result<Guided, Error> {
-        let positive = self.text.encode(&request.prompt, request.batch)?;
-        if !Guided::wanted(request.guidance) {
+    fn guided(&self, request: &Request, size: [usize; 2]) -> Result<Guided, Error> {
+        let Request { prompt, negative, batch, guidance, .. } = request;
+        let positive = self.text.positive(prompt, *batch, size, &self.notices)?;
+        if !Guided::wanted(*guidance) {
             return Ok(Guided::none(positive));
         }
-        let negative = self.text.encode(request.negative.as_deref().unwrap_or_default(), request.batch)?;
-        Ok(Guided::scaled(negative.cat(positive), request.guidance))
+        let negative = self.text.negative(negative.as_deref(), *batch, size, &self.notices)?;
+        Ok(Guided::scaled(negative.cat(positive), *guidance))
     }
 }
 
@@ -122,7 +122,7 @@ pub fn save_latents(path: impl AsRef<Path>, latents: Tensor<4>) -> Result<(), Er
 }
 
 /// Reads a tensor back, in f32.
-fn host_tensor<const D: usize>(x: Tensor<D>) -> HostTensor<'static> {
+pub(crate) fn host_tensor<const D: usize>(x: Tensor<D>) -> HostTensor<'static> {
     let shape = x.dims();
     let data = x.cast(FloatDType::F32).into_data().try_into_vec_as().expect("a tensor that was cast to f32");
     HostTensor::from_f32(shape, data)

@@ -1,23 +1,18 @@
 //! From text to what a UNet is told about it.
 
 use burn::tensor::Tensor;
-use hypersd_core::{Component, LoadOptions, Renamed, SharedSource, TensorSource, Variant, load};
+use hypersd_core::{LoadOptions, Renamed, TensorSource, load};
 use hypersd_models::{
     clip::{
-        ClipTextConfig, ClipTextModel, Encoded, IGNORED_TENSORS, Tokenizer, TokenizerFiles, canonical_names,
+        ClipTextConfig, ClipTextModel, IGNORED_TENSORS, TextStates, Tokenizer, canonical_names,
     },
     unet::Conditioning,
 };
 
-use crate::Error;
-
-/// A tokenizer and a text encoder that are opened but not loaded.
-#[derive(Debug)]
-pub(crate) struct TextParts {
-    tokenizer: Tokenizer,
-    config: ClipTextConfig,
-    component: Component,
-}
+use crate::{
+    Error,
+    notice::{Notice, Notices},
+};
 
 /// A tokenizer and the encoder that reads its ids.
 #[derive(Debug)]
@@ -26,64 +21,86 @@ pub(crate) struct TextEncoder {
     model: ClipTextModel,
 }
 
-impl TextParts {
-    /// A model without a `tokenizer` folder gets CLIP's own.
-    pub(crate) fn open(tokenizer: Option<&Component>, encoder: Component) -> Result<Self, Error> {
-        let tokenizer = match tokenizer {
-            Some(component) => read_tokenizer(component)?,
-            None => Tokenizer::clip_l()?,
-        };
-        let config: ClipTextConfig = encoder.config()?;
-        config.validate().map_err(Error::config(encoder.path().display()))?;
-        Ok(Self { tokenizer, config, component: encoder })
-    }
-
-    /// The encoder's weights under canonical names.
-    pub(crate) fn weights(&self, variant: &Variant) -> Result<Renamed<SharedSource>, Error> {
-        let source = self.component.weights(variant)?;
-        let renames = canonical_names(source.names());
-        Ok(Renamed::new(source, renames)?)
-    }
-}
-
 impl TextEncoder {
     pub(crate) fn load(
-        parts: TextParts,
-        source: &dyn TensorSource,
+        tokenizer: Tokenizer,
+        config: &ClipTextConfig,
+        source: impl TensorSource,
         options: &LoadOptions,
     ) -> Result<Self, Error> {
+        let renames = canonical_names(source.names());
+        let source = Renamed::new(source, renames)?;
         let options = LoadOptions { ignore: IGNORED_TENSORS, ..options.clone() };
-        let model = load(ClipTextModel::new(&parts.config, &options.device)?, source, &options)?;
-        Ok(Self { tokenizer: parts.tokenizer, model })
+        let model = load(ClipTextModel::new(config, &options.device)?, &source, &options)?;
+        Ok(Self { tokenizer, model })
     }
 
-    /// The ids of a prompt, and what of it did not fit.
-    pub(crate) fn tokenize(&self, prompt: &str) -> Result<Encoded, Error> {
-        Ok(self.tokenizer.encode(prompt)?)
-    }
-
-    /// SD1.x: the last hidden state after the final norm, repeated for a batch of `batch` pictures,
-    /// `[batch, 77, width]`.
-    pub(crate) fn encode(&self, prompt: &str, batch: usize) -> Result<Conditioning, Error> {
-        let ids = self.tokenize(prompt)?.ids;
-        let context: Tensor<3> = self.model.forward(&[ids])?.last_hidden_state;
-        Ok(Conditioning { context: context.repeat_dim(0, batch), pooled: None, time_ids: None })
+    fn encode(&self, prompt: &str, notices: &Notices) -> Result<TextStates, Error> {
+        let encoded = self.tokenizer.encode(prompt)?;
+        if let Some(rest) = encoded.truncated {
+            notices.give(Notice::PromptTruncated { rest });
+        }
+        Ok(self.model.forward(&[encoded.ids])?)
     }
 }
 
-fn read_tokenizer(component: &Component) -> Result<Tokenizer, Error> {
-    let text = |name| component.text(name);
-    let tokenizer = text("tokenizer.json")?;
-    let vocab = text("vocab.json")?;
-    let merges = text("merges.txt")?;
-    let tokenizer_config = text("tokenizer_config.json")?;
-    let special_tokens_map = text("special_tokens_map.json")?;
-    let files = TokenizerFiles {
-        tokenizer: tokenizer.as_deref(),
-        vocab: vocab.as_deref(),
-        merges: merges.as_deref(),
-        tokenizer_config: tokenizer_config.as_deref(),
-        special_tokens_map: special_tokens_map.as_deref(),
-    };
-    Tokenizer::from_files(&files).map_err(Error::config(component.path().display()))
+/// The text encoders of a model: one for Stable Diffusion 1.x and 2.x, two for SDXL.
+#[derive(Debug)]
+pub(crate) struct PromptEncoder {
+    pub(crate) first: TextEncoder,
+    pub(crate) second: Option<TextEncoder>,
+    /// Whether a negative prompt that is not given is zeros rather than the empty prompt
+    /// (`force_zeros_for_empty_prompt`).
+    pub(crate) zero_negative: bool,
+}
+
+impl PromptEncoder {
+    /// The condition for `batch` pictures of one prompt. `size` is height and width in pixels, which SDXL is told.
+    pub(crate) fn positive(
+        &self,
+        prompt: &str,
+        batch: usize,
+        size: [usize; 2],
+        notices: &Notices,
+    ) -> Result<Conditioning, Error> {
+        let first = self.first.encode(prompt, notices)?;
+        let Some(second) = &self.second else {
+            let context = first.last_hidden_state.repeat_dim(0, batch);
+            return Ok(Conditioning { context, pooled: None, time_ids: None });
+        };
+        // The longer part of a long prompt is cut off alike for both: one notice is enough.
+        let second = second.encode(prompt, &Notices::default())?;
+        let penultimate = |states: &TextStates| states.hidden_states[states.hidden_states.len() - 2].clone();
+        let context = Tensor::cat(vec![penultimate(&first), penultimate(&second)], 2);
+        Ok(Conditioning {
+            context: context.repeat_dim(0, batch),
+            pooled: second.pooled.map(|pooled| pooled.repeat_dim(0, batch)),
+            time_ids: Some(vec![time_ids(size); batch]),
+        })
+    }
+
+    /// The condition that guidance leads away from.
+    pub(crate) fn negative(
+        &self,
+        prompt: Option<&str>,
+        batch: usize,
+        size: [usize; 2],
+        notices: &Notices,
+    ) -> Result<Conditioning, Error> {
+        let negative = self.positive(prompt.unwrap_or_default(), batch, size, notices)?;
+        if prompt.is_some() || !self.zero_negative || self.second.is_none() {
+            return Ok(negative);
+        }
+        Ok(Conditioning {
+            context: negative.context.zeros_like(),
+            pooled: negative.pooled.map(|pooled| pooled.zeros_like()),
+            ..negative
+        })
+    }
+}
+
+/// Original height and width, top and left of the crop, target height and width: a picture that was neither scaled
+/// nor cropped.
+fn time_ids([height, width]: [usize; 2]) -> [f32; 6] {
+    [height as f32, width as f32, 0.0, 0.0, height as f32, width as f32]
 }

@@ -1,7 +1,10 @@
 //! From a request and the model's scheduler configuration to a schedule.
 
+use std::path::Path;
+
 use hypersd_core::Component;
-use hypersd_schedulers::{Algorithm, Schedule, Scheduler, SchedulerConfig};
+use hypersd_models::{Family, Prediction, SingleFile};
+use hypersd_schedulers::{Algorithm, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing};
 
 use crate::{Error, Request};
 
@@ -30,9 +33,27 @@ impl Sampling {
         Ok(Self { config, origin })
     }
 
+    /// A model in one file has no configuration: what all Stable Diffusion models share, with what the file says of
+    /// its training. SDXL is sampled by Euler's method unless the caller says otherwise.
+    pub(crate) fn of_file(file: &SingleFile, path: &Path) -> Self {
+        let config = SchedulerConfig {
+            class_name: (file.family == Some(Family::Sdxl)).then(|| Algorithm::Euler.class_name().to_string()),
+            prediction_type: (file.prediction == Some(Prediction::Velocity)).then_some(PredictionType::VPrediction),
+            rescale_betas_zero_snr: file.zero_snr.then_some(true),
+            timestep_spacing: Some(Spacing::Leading),
+            ..SchedulerConfig::stable_diffusion()
+        };
+        Self { config, origin: path.display().to_string() }
+    }
+
     /// The class that the model's configuration was saved from.
     pub(crate) fn class_name(&self) -> Option<&str> {
         self.config.class_name.as_deref()
+    }
+
+    /// Whether the model's own algorithm is one of ours.
+    pub(crate) fn has_own_algorithm(&self) -> bool {
+        Algorithm::of(&self.config).is_ok()
     }
 
     /// The model's own algorithm where it is one of ours, else DDIM.

@@ -84,3 +84,10 @@ impl<S: TensorSource + ?Sized> TensorSource for &S {
         (**self).release(name);
     }
 }
+
+/// A source is shown by its origin: what holds one can derive `Debug`.
+impl std::fmt::Debug for dyn TensorSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.origin())
+    }
+}

@@ -5,6 +5,7 @@ mod decoder;
 mod encoder;
 mod mid;
 mod model;
+mod tiling;
 
 pub use config::VaeConfig;
 pub use model::{Moments, Vae};

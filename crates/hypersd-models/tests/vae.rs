@@ -57,6 +57,19 @@ fn vae_is_diffusers() {
 }
 
 #[test]
+fn tiles_are_blended_as_diffusers_blends_them() {
+    let vae = vae();
+    let case = fixture("vae/tiny_kl_tiled.safetensors");
+    let decoded = vae.decode_tiled(case["latents"].tensor()).unwrap();
+    assert_close("decoded", decoded, &case["decoded"], tolerance(F32));
+
+    // What fits into one tile is not cut.
+    let case = fixture("vae/tiny_kl_even.safetensors");
+    let decoded = vae.decode_tiled(case["latents"].tensor()).unwrap();
+    assert_close("decoded whole", decoded, &case["decoded"], tolerance(F32));
+}
+
+#[test]
 fn tiny_vae_is_diffusers() {
     let vae = tiny_vae();
     for case in ["even", "odd"] {

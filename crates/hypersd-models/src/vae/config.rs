@@ -37,6 +37,8 @@ pub struct VaeConfig {
     pub latents_mean: Option<Vec<f32>>,
     /// Standard deviation of each channel of the latents.
     pub latents_std: Option<Vec<f32>>,
+    /// Side in pixels of the pictures that the network was trained on: the size of a tile.
+    pub sample_size: usize,
     /// Whether the network overflows in f16 and must run in f32 or bf16, as SDXL's does.
     pub force_upcast: bool,
     /// Whether a 1x1 convolution follows the encoder.
@@ -63,6 +65,7 @@ impl Default for VaeConfig {
             shift_factor: None,
             latents_mean: None,
             latents_std: None,
+            sample_size: 512,
             force_upcast: true,
             use_quant_conv: true,
             use_post_quant_conv: true,
@@ -84,7 +87,7 @@ impl VaeConfig {
     /// SDXL base 1.0, as in `vae/config.json` of stabilityai/stable-diffusion-xl-base-1.0.
     #[must_use]
     pub fn sdxl() -> Self {
-        Self { scaling_factor: 0.13025, ..Self::default() }
+        Self { scaling_factor: 0.13025, sample_size: 1024, ..Self::default() }
     }
 
     /// How many times smaller than the image the latents are: 8.

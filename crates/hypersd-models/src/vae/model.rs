@@ -10,7 +10,7 @@ use crate::{
     error::{Error, check_shape},
     layers::conv1x1,
     ops,
-    vae::{config::VaeConfig, decoder::Decoder, encoder::Encoder},
+    vae::{config::VaeConfig, decoder::Decoder, encoder::Encoder, tiling::Tiling},
 };
 
 /// diffusers' `AutoencoderKL`. Field names are diffusers' names, so that parameter paths are its keys.
@@ -108,13 +108,39 @@ impl Vae {
     /// # Errors
     /// [`Error::Shape`] for other channels than the configuration's.
     pub fn decode(&self, latents: Tensor<4>) -> Result<Tensor<4>, Error> {
-        check_shape("latents", latents.dims(), [None, Some(self.config.latent_channels), None, None])?;
-        let x = self.unscale(latents).cast(self.dtype());
+        self.check_latents(&latents)?;
+        Ok(self.decode_unscaled(self.unscale(latents)))
+    }
+
+    /// [`decode`](Self::decode) in overlapping tiles of `sample_size` pixels, for pictures that are larger: memory
+    /// stays that of one tile. The result differs where tiles meet, because none sees the whole picture.
+    ///
+    /// # Shapes
+    /// - latents `[B, 4, h, w]` → `[B, 3, 8h, 8w]`
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_tiled(&self, latents: Tensor<4>) -> Result<Tensor<4>, Error> {
+        self.check_latents(&latents)?;
+        let [_, _, h, w] = latents.dims();
+        let tiling = Tiling::new(self.config.sample_size, self.config.factor());
+        if h <= tiling.latents && w <= tiling.latents {
+            return self.decode(latents);
+        }
+        Ok(tiling.decode(self.unscale(latents), |tile| self.decode_unscaled(tile)))
+    }
+
+    fn check_latents(&self, latents: &Tensor<4>) -> Result<(), Error> {
+        check_shape("latents", latents.dims(), [None, Some(self.config.latent_channels), None, None])
+    }
+
+    fn decode_unscaled(&self, latents: Tensor<4>) -> Tensor<4> {
+        let x = latents.cast(self.dtype());
         let x = match &self.post_quant_conv {
             Some(conv) => ops::conv2d(x, conv),
             None => x,
         };
-        Ok(self.decoder.forward(x))
+        self.decoder.forward(x)
     }
 
     /// Brings latents of the encoder to the scale that the UNet works in, of about unit variance.

@@ -1,0 +1,99 @@
+//! A model in diffusers' folder layout: which components it has, and what their configurations say.
+
+use hypersd_core::{Component, ModelFolder};
+use hypersd_models::{
+    clip::{ClipTextConfig, Tokenizer, TokenizerFiles},
+    unet::UNetConfig,
+};
+use serde::Deserialize;
+
+use crate::{
+    Error,
+    decoder::DecoderConfig,
+    open::{Part, Parts, Weights},
+    sampling::Sampling,
+    size::native_size,
+};
+
+/// The settings beside the components in `model_index.json`.
+#[derive(Debug, Deserialize)]
+struct Settings {
+    /// SDXL's pipelines take it for true where it is absent; the others do not know it.
+    force_zeros_for_empty_prompt: Option<bool>,
+}
+
+/// Reads all configurations of a folder.
+pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
+    if let (None, Some(_)) = (folder.component("text_encoder")?, folder.component("text_encoder_2")?) {
+        return Err(Error::Unsupported {
+            origin: folder.path().display().to_string(),
+            found: "the SDXL refiner (its only text encoder is the second)".into(),
+            instead: "use the SDXL base model".into(),
+        });
+    }
+    let mut text = vec![text_encoder(folder, "text_encoder", "tokenizer", Tokenizer::clip_l)?];
+    if folder.component("text_encoder_2")?.is_some() {
+        text.push(text_encoder(folder, "text_encoder_2", "tokenizer_2", Tokenizer::open_clip)?);
+    }
+    let unet = required(folder, "unet")?;
+    let vae = required(folder, "vae")?;
+    let settings: Settings = folder.config()?;
+    Ok(Parts {
+        zero_negative: text.len() > 1 && settings.force_zeros_for_empty_prompt.unwrap_or(true),
+        text,
+        native_size: native_size(&unet)?,
+        unet: Part { config: unet_config(&unet)?, weights: Weights::Folder(unet) },
+        vae: Part { config: DecoderConfig::of(&vae)?, weights: Weights::Folder(vae) },
+        sampling: Sampling::open(folder.component("scheduler")?.as_ref())?,
+    })
+}
+
+/// A UNet's configuration, checked.
+pub(crate) fn unet_config(component: &Component) -> Result<UNetConfig, Error> {
+    let config: UNetConfig = component.config()?;
+    config.validate().map_err(Error::config(component.path().display()))?;
+    Ok(config)
+}
+
+/// A text encoder with its tokenizer; a model without a tokenizer's folder gets `own`.
+fn text_encoder(
+    folder: &ModelFolder,
+    encoder: &'static str,
+    tokenizer: &'static str,
+    own: fn() -> Result<Tokenizer, hypersd_models::Error>,
+) -> Result<(Tokenizer, Part<ClipTextConfig>), Error> {
+    let encoder = required(folder, encoder)?;
+    let config: ClipTextConfig = encoder.config()?;
+    config.validate().map_err(Error::config(encoder.path().display()))?;
+    let tokenizer = match folder.component(tokenizer)? {
+        Some(component) => read_tokenizer(&component)?,
+        None => own()?,
+    };
+    Ok((tokenizer, Part { config, weights: Weights::Folder(encoder) }))
+}
+
+fn read_tokenizer(component: &Component) -> Result<Tokenizer, Error> {
+    let text = |name| component.text(name);
+    let tokenizer = text("tokenizer.json")?;
+    let vocab = text("vocab.json")?;
+    let merges = text("merges.txt")?;
+    let tokenizer_config = text("tokenizer_config.json")?;
+    let special_tokens_map = text("special_tokens_map.json")?;
+    let files = TokenizerFiles {
+        tokenizer: tokenizer.as_deref(),
+        vocab: vocab.as_deref(),
+        merges: merges.as_deref(),
+        tokenizer_config: tokenizer_config.as_deref(),
+        special_tokens_map: special_tokens_map.as_deref(),
+    };
+    Tokenizer::from_files(&files).map_err(Error::config(component.path().display()))
+}
+
+/// A component that every model must have.
+fn required(folder: &ModelFolder, name: &'static str) -> Result<Component, Error> {
+    folder.component(name)?.ok_or_else(|| Error::Unsupported {
+        origin: folder.path().display().to_string(),
+        found: format!("model_index.json lists no {name}"),
+        instead: "use a complete Stable Diffusion folder".into(),
+    })
+}

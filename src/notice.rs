@@ -1,0 +1,69 @@
+//! What a user wants to know that is no error.
+
+use std::{fmt, sync::Arc};
+
+use hypersd_schedulers::Algorithm;
+
+/// Something that was done otherwise than asked, or that has no effect; see
+/// [`PipelineBuilder::on_notice`](crate::PipelineBuilder::on_notice).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The request names no scheduler, and hypersd does not have the one that the model's configuration names.
+    SchedulerReplaced {
+        /// The class in the configuration, if it has one.
+        class: Option<String>,
+        /// What is used.
+        used: Algorithm,
+    },
+    /// A prompt is longer than a text encoder reads.
+    PromptTruncated {
+        /// The end that has no effect.
+        rest: String,
+    },
+    /// The decoder overflowed in half precision, and the picture was decoded again in f32.
+    DecodedInF32,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SchedulerReplaced { class, used } => {
+                let class = class.as_deref().unwrap_or("no scheduler");
+                write!(f, "the model's configuration names {class}; using {used}")
+            }
+            Self::PromptTruncated { rest } => {
+                write!(f, "the prompt is longer than the text encoder reads; without effect: {rest:?}")
+            }
+            Self::DecodedInF32 => f.write_str(
+                "the VAE overflowed in half precision; decoded again in f32 (a VAE made for f16 avoids it)",
+            ),
+        }
+    }
+}
+
+/// Where notices go; nowhere, unless the caller asks for them.
+#[derive(Clone)]
+pub(crate) struct Notices(Arc<dyn Fn(Notice) + Send + Sync>);
+
+impl Notices {
+    pub(crate) fn new(sink: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sink))
+    }
+
+    pub(crate) fn give(&self, notice: Notice) {
+        (self.0)(notice);
+    }
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self::new(drop)
+    }
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notices")
+    }
+}
