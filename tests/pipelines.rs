@@ -1,7 +1,7 @@
 //! Whole pipelines against diffusers: same folder, same LoRA, same seed, from the prompt to the pixels.
 //!
-//! `reference/pipelines.py` ran every case of `cases.json` through diffusers and recorded the initial noise, the final
-//! latents and the pixels; some cases also the context and the latents after each step.
+//! `reference/pipelines.py` and `pipelines_sdxl.py` ran every case of `cases.json` through diffusers and recorded the
+//! initial noise, the final latents and the pixels; for some cases also the latents after each step.
 
 use std::{
     collections::BTreeMap,
@@ -21,13 +21,31 @@ const LATENTS: f64 = 2e-4;
 const LEVELS: u8 = 2;
 const BEYOND: f64 = 0.005;
 
+/// A family's fixtures.
+struct Suite {
+    /// Folder of the cases.
+    cases: &'static str,
+    model: &'static str,
+    lora: &'static str,
+    /// How many modules the LoRA has.
+    modules: usize,
+}
+
+const SD15: Suite =
+    Suite { cases: "pipelines", model: "tiny-sd15", lora: "tiny-sd15-lora.safetensors", modules: 278 };
+const SDXL: Suite =
+    Suite { cases: "pipelines-sdxl", model: "tiny-sdxl", lora: "tiny-sdxl-lora.safetensors", modules: 257 };
+
 #[derive(Debug, Deserialize)]
 struct Case {
     name: String,
     prompt: String,
     negative: Option<String>,
     lora: Option<f32>,
-    vae: String,
+    #[serde(default)]
+    vae: Option<String>,
+    #[serde(default)]
+    unet: Option<String>,
     scheduler: String,
     spacing: Option<String>,
     karras: bool,
@@ -66,30 +84,58 @@ impl Case {
     }
 
     /// Cases with the same key share a loaded pipeline.
-    fn key(&self) -> (String, Option<String>) {
-        (self.vae.clone(), self.lora.map(|weight| weight.to_string()))
+    fn key(&self) -> String {
+        format!("{:?} {:?} {:?}", self.vae, self.unet, self.lora)
     }
 
-    fn load(&self) -> Pipeline {
-        let mut builder =
-            Pipeline::open(fixtures().join("tiny-sd15")).expect("the tiny model").dtype(dtype());
-        if let Some(weight) = self.lora {
-            builder = builder.lora(fixtures().join("tiny-sd15-lora.safetensors"), weight).expect("the LoRA");
+    fn load(&self, suite: &Suite, model: &str) -> Pipeline {
+        let mut builder = Pipeline::open(fixtures().join(model)).expect("the tiny model").dtype(dtype());
+        if let Some(unet) = &self.unet {
+            builder = builder.unet(fixtures().join(unet)).expect("the other UNet");
         }
-        if self.vae == "taesd" {
+        if let Some(weight) = self.lora {
+            builder = builder.lora(fixtures().join(suite.lora), weight).expect("the LoRA");
+        }
+        if self.vae.as_deref() == Some("taesd") {
             builder = builder.vae(fixtures().join("tiny-taesd")).expect("the TAESD");
         }
         builder.load(&device()).expect("the pipeline")
     }
 }
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+impl Suite {
+    fn cases(&self) -> Vec<Case> {
+        let path = fixtures().join(self.cases).join("cases.json");
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        serde_json::from_str(&text).expect("cases.json")
+    }
+
+    fn case(&self, name: &str) -> Case {
+        self.cases().into_iter().find(|case| case.name == name).expect("the case")
+    }
+
+    /// Runs every case on the weights of `model`, a folder or a single file.
+    fn run(&self, model: &str) {
+        let mut pipelines = BTreeMap::new();
+        for case in self.cases() {
+            let pipeline = pipelines.entry(case.key()).or_insert_with(|| case.load(self, model));
+            let want = fixture(fixtures().join(self.cases).join(format!("{}.safetensors", case.name)));
+
+            let noise = Noise::new(Rng::TorchCpu, case.seed).normal(&want["noise"].shape);
+            assert_eq!(*noise.to_f32(), want["noise"].data, "{}: the noise, bit for bit", case.name);
+
+            let x = denoise(&case, pipeline, &want);
+            let images = pipeline.decode(x.clone()).expect("pixels");
+            assert_close(&case.name, x, &want["latents"], tolerance(LATENTS));
+
+            let pixels: Vec<u8> = images.iter().flat_map(|image| image.rgb8().to_vec()).collect();
+            assert_pixels(&case.name, &pixels, &want["pixels"]);
+        }
+    }
 }
 
-fn cases() -> Vec<Case> {
-    let text = std::fs::read_to_string(fixtures().join("pipelines/cases.json")).expect("cases.json");
-    serde_json::from_str(&text).expect("cases.json")
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
 /// Row `index` of the first dimension.
@@ -99,22 +145,13 @@ fn row(array: &Array, index: usize) -> Array {
 }
 
 #[test]
-fn latents_and_pixels_are_those_of_diffusers() {
-    let mut pipelines = BTreeMap::new();
-    for case in cases() {
-        let pipeline = pipelines.entry(case.key()).or_insert_with(|| case.load());
-        let want = fixture(fixtures().join(format!("pipelines/{}.safetensors", case.name)));
+fn sd15_is_diffusers() {
+    SD15.run("tiny-sd15");
+}
 
-        let noise = Noise::new(Rng::TorchCpu, case.seed).normal(&want["noise"].shape);
-        assert_eq!(*noise.to_f32(), want["noise"].data, "{}: the noise, bit for bit", case.name);
-
-        let x = denoise(&case, pipeline, &want);
-        let images = pipeline.decode(x.clone()).expect("pixels");
-        assert_close(&case.name, x, &want["latents"], tolerance(LATENTS));
-
-        let pixels: Vec<u8> = images.iter().flat_map(|image| image.rgb8().to_vec()).collect();
-        assert_pixels(&case.name, &pixels, &want["pixels"]);
-    }
+#[test]
+fn sdxl_is_diffusers() {
+    SDXL.run("tiny-sdxl");
 }
 
 /// The final latents; where the case has them, those after every step are compared on the way.
@@ -145,24 +182,25 @@ fn assert_pixels(name: &str, got: &[u8], want: &Array) {
 
 #[test]
 fn every_lora_module_is_applied() {
-    let case = cases().into_iter().find(|case| case.lora.is_some()).expect("a case with a LoRA");
-    let pipeline = case.load();
-    let [report] = pipeline.lora_reports() else { panic!("one report for one file") };
-    assert_eq!((report.applied, report.modules), (278, 278));
+    for suite in [SD15, SDXL] {
+        let pipeline = suite.case("tcd-1-eta-1.0").load(&suite, suite.model);
+        let [report] = pipeline.lora_reports() else { panic!("one report for one file") };
+        assert_eq!((report.applied, report.modules), (suite.modules, suite.modules));
+    }
 }
 
 #[test]
 fn the_same_request_gives_the_same_bytes() {
-    let case = cases().into_iter().find(|case| case.name == "tcd-4-eta-1.0").expect("the case");
-    let pipeline = case.load();
+    let case = SD15.case("tcd-4-eta-1.0");
+    let pipeline = case.load(&SD15, SD15.model);
     let draw = || pipeline.generate(&case.request()).expect("a picture");
     assert_eq!(draw(), draw());
 }
 
 #[test]
 fn a_preview_decodes_and_the_iterator_knows_its_length() {
-    let case = cases().into_iter().find(|case| case.name == "ddim-4").expect("the case");
-    let pipeline = case.load();
+    let case = SD15.case("ddim-4");
+    let pipeline = case.load(&SD15, SD15.model);
     let mut steps = pipeline.denoise(&case.request()).expect("a request");
     assert_eq!(steps.len(), 4);
     let first = steps.next().expect("four steps").expect("a step");

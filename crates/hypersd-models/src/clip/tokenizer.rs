@@ -70,7 +70,15 @@ impl Tokenizer {
     /// # Errors
     /// None for the table as published.
     pub fn clip_l() -> Result<Self, Error> {
-        Self::new(Vocabulary::clip()?, &SpecialTokens::clip("<|endoftext|>"))
+        Self::clip_l_of(Vocabulary::CLIP)
+    }
+
+    /// [`clip_l`](Self::clip_l) for an encoder of `vocab_size` embeddings: a smaller one knows the first merges only.
+    ///
+    /// # Errors
+    /// None for the table as published.
+    pub fn clip_l_of(vocab_size: usize) -> Result<Self, Error> {
+        Self::new(Vocabulary::clip(vocab_size)?, &SpecialTokens::clip("<|endoftext|>"))
     }
 
     /// The tokenizer of the OpenCLIP encoders (SD 2.x, SDXL's second) from the embedded table: pads with `!`, 0.
@@ -78,7 +86,16 @@ impl Tokenizer {
     /// # Errors
     /// None for the table as published.
     pub fn open_clip() -> Result<Self, Error> {
-        Self::new(Vocabulary::clip()?, &SpecialTokens::clip("!"))
+        Self::open_clip_of(Vocabulary::CLIP)
+    }
+
+    /// [`open_clip`](Self::open_clip) for an encoder of `vocab_size` embeddings: a smaller one knows the first merges
+    /// only.
+    ///
+    /// # Errors
+    /// None for the table as published.
+    pub fn open_clip_of(vocab_size: usize) -> Result<Self, Error> {
+        Self::new(Vocabulary::clip(vocab_size)?, &SpecialTokens::clip("!"))
     }
 
     /// The tokenizer of a folder. Without a table in the folder the embedded one is used, with what the other
@@ -91,7 +108,7 @@ impl Tokenizer {
         let (vocabulary, listed) = match (files.tokenizer, files.vocab, files.merges) {
             (Some(text), _, _) => Vocabulary::from_tokenizer_json(text)?,
             (None, Some(vocab), Some(merges)) => (Vocabulary::from_pair(vocab, merges)?, Vec::new()),
-            (None, None, None) => (Vocabulary::clip()?, Vec::new()),
+            (None, None, None) => (Vocabulary::clip(Vocabulary::CLIP)?, Vec::new()),
             (None, Some(_), None) => return Err(alone("merges.txt", "vocab.json")),
             (None, None, Some(_)) => return Err(alone("vocab.json", "merges.txt")),
         };

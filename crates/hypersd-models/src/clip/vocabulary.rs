@@ -21,10 +21,15 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    /// CLIP's own 49,408 tokens, which follow from the merges: the 256 byte symbols, the same at the end of a
-    /// word, one token per merge, then begin and end of text.
-    pub(super) fn clip() -> Result<Self, Error> {
-        let merges = parse_merges(CLIP_MERGES)?;
+    /// The size of CLIP's own vocabulary.
+    pub(super) const CLIP: usize = 49_408;
+
+    /// CLIP's own tokens, which follow from the merges: the 256 byte symbols, the same at the end of a word, one
+    /// token per merge, then begin and end of text. For an encoder with fewer embeddings, as many merges as it has
+    /// room for.
+    pub(super) fn clip(size: usize) -> Result<Self, Error> {
+        let mut merges = parse_merges(CLIP_MERGES)?;
+        merges.truncate(size.saturating_sub(2 * 256 + 2));
         let bytes = byte_symbols();
         let tokens = bytes
             .iter()
@@ -121,7 +126,7 @@ mod tests {
 
     #[test]
     fn clips_own_vocabulary_has_the_published_ids() {
-        let vocabulary = Vocabulary::clip().unwrap();
+        let vocabulary = Vocabulary::clip(Vocabulary::CLIP).unwrap();
         assert_eq!(vocabulary.ids.len(), 49408);
         assert_eq!(vocabulary.merges.len(), 48894);
         // openai/CLIP and vocab.json of stable-diffusion-v1-5.
