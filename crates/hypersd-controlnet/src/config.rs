@@ -1,8 +1,7 @@
 //! What makes a ControlNet SD1.5's or SDXL's.
 
-mod infer;
-
-use hypersd_models::unet::{PerLevel, UNetConfig};
+use hypersd_core::TensorSource;
+use hypersd_models::{Part, unet::UNetConfig};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -101,11 +100,34 @@ impl ControlNetConfig {
         Self { unet: UNetConfig::sd15(), ..Self::default() }
     }
 
-    /// For SDXL, as in `config.json` of diffusers/controlnet-canny-sdxl-1.0. The mid and small ones are found by
-    /// [`infer`](Self::infer) or read from their files.
+    /// For SDXL, as in `config.json` of diffusers/controlnet-canny-sdxl-1.0. The mid and small ones are smaller: read
+    /// theirs.
     #[must_use]
     pub fn sdxl() -> Self {
         Self { unet: UNetConfig::sdxl(), ..Self::default() }
+    }
+
+    /// For a ControlNet whose file has no configuration, as [`SingleFile`](hypersd_models::SingleFile) found it: the
+    /// hint's encoder is read off the shapes. RGB and no pooling are assumed, which no shape tells.
+    ///
+    /// # Errors
+    /// [`hypersd_core::Error::Format`] for an encoder without a first convolution or with weights that have no axes,
+    /// and what [`validate`](Self::validate) refuses.
+    pub fn from_part(part: &Part<UNetConfig>) -> Result<Self, Error> {
+        let block = |i: usize| format!("controlnet_cond_embedding.blocks.{i}.weight");
+        let blocks = (0..).map(block).take_while(|name| part.weights.info(name).is_some());
+        let halving = blocks.skip(1).step_by(2); // between them are those that keep the size
+        let first = "controlnet_cond_embedding.conv_in.weight".to_string();
+        let channels = std::iter::once(first.clone()).chain(halving);
+        let channels = channels.map(|name| extent(&*part.weights, &name, 0));
+        let config = Self {
+            unet: part.config.clone(),
+            conditioning_channels: extent(&*part.weights, &first, 1)?,
+            conditioning_embedding_out_channels: channels.collect::<Result<_, _>>()?,
+            ..Self::default()
+        };
+        config.validate()?;
+        Ok(config)
     }
 
     /// Checks that the network can be built. [`ControlNet::new`](crate::ControlNet::new) calls this.
@@ -157,10 +179,13 @@ fn as_controlnet(error: hypersd_models::Error) -> hypersd_models::Error {
     }
 }
 
-/// A number that all levels have, or each its own.
-fn per_level(numbers: Vec<usize>) -> PerLevel {
-    match numbers.as_slice() {
-        [first, rest @ ..] if rest.iter().all(|n| n == first) => PerLevel::All(*first),
-        _ => PerLevel::Each(numbers),
-    }
+/// One extent of a tensor, which may not be there or have fewer.
+fn extent(weights: &dyn TensorSource, name: &str, axis: usize) -> Result<usize, hypersd_core::Error> {
+    let shape = weights.info(name).map(|info| info.shape);
+    let found = shape.as_ref().and_then(|shape| shape.get(axis)).copied();
+    found.ok_or_else(|| hypersd_core::Error::Format {
+        origin: format!("{}, tensor {name:?}", weights.origin()),
+        expected: "a convolution's weight, as in every ControlNet".into(),
+        found: shape.map_or_else(|| "none".into(), |shape| format!("the shape {shape:?}")),
+    })
 }

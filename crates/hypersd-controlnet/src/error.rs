@@ -7,8 +7,7 @@ pub enum Error {
     /// A configuration that no ControlNet can be built from, or an input that does not fit the network.
     #[error(transparent)]
     Network(#[from] hypersd_models::Error),
-    /// Files, images and arguments; a network that is called ControlNet and is another is
-    /// [`Unsupported`](hypersd_core::Error::Unsupported).
+    /// Files, images and arguments.
     #[error(transparent)]
     Core(#[from] hypersd_core::Error),
     /// The ControlNet was made for another UNet than the one it shall guide.

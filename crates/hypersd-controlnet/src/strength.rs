@@ -66,3 +66,53 @@ pub fn after_zeros(residuals: Residuals) -> Residuals {
     let after_zeros = |x: Tensor<4>| Tensor::cat(vec![x.zeros_like(), x], 0);
     Residuals { down: residuals.down.into_iter().map(after_zeros).collect(), mid: after_zeros(residuals.mid) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Strength;
+
+    /// The steps of `steps` that are guided.
+    fn guided(start: f64, end: f64, steps: usize) -> Vec<usize> {
+        let strength = Strength { start, end, ..Strength::default() };
+        strength.validate().unwrap();
+        (0..steps).filter(|&step| strength.guides(step, steps)).collect()
+    }
+
+    #[test]
+    fn a_step_is_guided_if_it_lies_within() {
+        // diffusers: 1 - (i/N < start or (i+1)/N > end)
+        assert_eq!(guided(0.0, 1.0, 3), [0, 1, 2]);
+        assert_eq!(guided(0.25, 0.75, 4), [1, 2]);
+        assert_eq!(guided(0.3, 0.75, 4), [2]);
+        assert_eq!(guided(0.0, 0.74, 4), [0, 1]);
+        assert_eq!(guided(0.5, 1.0, 1), [0; 0]);
+        assert_eq!(guided(0.0, 0.5, 0), [0; 0]);
+        let off = Strength { scale: 0.0, ..Strength::default() };
+        assert!(!off.guides(0, 1), "nothing to add");
+    }
+
+    #[test]
+    fn guess_mode_weakens_large_images_most() {
+        let strength = Strength { scale: 2.0, guess_mode: true, ..Strength::default() };
+        // 2 · 10^(-1, -1/2, 0)
+        assert_eq!(strength.factors(2), [0.2, 0.632_455_53, 2.0]);
+        assert_eq!(Strength { guess_mode: false, ..strength }.factors(2), [2.0; 3]);
+    }
+
+    #[test]
+    fn numbers_that_mean_nothing_are_refused() {
+        let refusal = |strength: Strength| strength.validate().unwrap_err().to_string();
+        let whole = Strength::default();
+        for scale in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert!(
+                refusal(Strength { scale, ..whole }).starts_with("control scale: expected a finite number")
+            );
+        }
+        for (start, end) in
+            [(0.5, 0.5), (0.6, 0.5), (-0.1, 1.0), (0.0, 1.1), (f64::NAN, 1.0), (0.0, f64::NAN)]
+        {
+            let refusal = refusal(Strength { start, end, ..whole });
+            assert!(refusal.contains(&format!("0 ≤ start < end ≤ 1, found {start} to {end}")), "{refusal}");
+        }
+    }
+}

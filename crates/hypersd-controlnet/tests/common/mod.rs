@@ -1,0 +1,16 @@
+//! What the integration tests share.
+
+use std::{fs, path::PathBuf};
+
+use hypersd_controlnet::ControlNetConfig;
+
+/// The path of a committed fixture.
+pub(crate) fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A configuration that diffusers has written.
+pub(crate) fn config(name: &str) -> ControlNetConfig {
+    let text = fs::read_to_string(path(&format!("{name}.json"))).expect("a committed fixture");
+    serde_json::from_str(&text).expect("a valid configuration")
+}

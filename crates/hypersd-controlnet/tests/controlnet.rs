@@ -1,0 +1,277 @@
+//! Whole ControlNets against diffusers, on tiny networks with random weights (`reference/controlnet.py`), and what
+//! they refuse.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{FloatDType, Tensor};
+use common::{config, path};
+use hypersd_controlnet::{
+    ChannelOrder, ControlNet, ControlNetConfig, Hint, Strength, after_zeros, control_size,
+};
+use hypersd_core::{Image, LoadOptions, SafetensorsFile, load};
+use hypersd_models::unet::{Conditioning, PerLevel, Residuals, UNet, UNetConfig};
+use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
+
+/// Both sides add in f32 in another order, through some twenty layers; 1e-6 is seen.
+const F32: f64 = 2e-5;
+
+type Case = BTreeMap<String, Array>;
+
+fn network(name: &str) -> ControlNet {
+    changed(name, |_| ())
+}
+
+/// The network with the weights of a fixture, after a change to its configuration.
+fn changed(name: &str, change: fn(&mut ControlNetConfig)) -> ControlNet {
+    let mut config = config(name);
+    change(&mut config);
+    let weights = SafetensorsFile::open(path(&format!("{name}.safetensors"))).expect("a committed fixture");
+    let options = LoadOptions { device: device(), dtype: dtype(), ignore: &[] };
+    let network = ControlNet::new(&config, &device()).unwrap();
+    load(network, &weights, &options).expect("the fixture fits the network")
+}
+
+fn cases(name: &str) -> Case {
+    fixture(path(&format!("{name}_cases.safetensors")))
+}
+
+fn conditioning(case: &Case) -> Conditioning {
+    let rows = |ids: &Array| ids.data.as_chunks::<6>().0.to_vec();
+    Conditioning {
+        context: case["context"].tensor(),
+        pooled: case.get("pooled").map(Array::tensor),
+        time_ids: case.get("time_ids").map(rows),
+    }
+}
+
+/// The control images, bytes in the fixture.
+fn pixels(case: &Case) -> Tensor<4> {
+    let image = &case["image"];
+    let data = image.data.iter().map(|x| x / 255.0).collect();
+    Array { shape: image.shape.clone(), data }.tensor()
+}
+
+fn residuals(network: &ControlNet, case: &Case, strength: Strength) -> Residuals {
+    let hint = network.hint_from_pixels(pixels(case)).unwrap();
+    network.forward(case["x"].tensor(), &case["t"].data, &conditioning(case), &hint, &strength).unwrap()
+}
+
+fn assert_residuals(residuals: Residuals, case: &Case, name: &str) {
+    let wanted = (0..).map_while(|i| case.get(&format!("{name}.down.{i}"))).count();
+    assert_eq!(residuals.down.len(), wanted, "{name}");
+    for (i, got) in residuals.down.into_iter().enumerate() {
+        // diffusers leaves pooled residuals at one pixel and lets the sum repeat them.
+        let want = &case[&format!("{name}.down.{i}")];
+        assert_close(&format!("{name} {i}"), as_wide(got, want), want, tolerance(F32));
+    }
+    let want = &case[&format!("{name}.mid")];
+    assert_close(&format!("{name} mid"), as_wide(residuals.mid, want), want, tolerance(F32));
+}
+
+/// The first pixel, if the reference has only one.
+fn as_wide(x: Tensor<4>, want: &Array) -> Tensor<4> {
+    if want.shape[2..] == [1, 1] { x.narrow(2, 0, 1).narrow(3, 0, 1) } else { x }
+}
+
+const FULL: Strength = Strength { scale: 1.0, start: 0.0, end: 1.0, guess_mode: false };
+
+#[test]
+fn sd15_is_diffusers() {
+    let (network, case) = (network("tiny_sd15"), cases("tiny_sd15"));
+    assert_residuals(residuals(&network, &case, FULL), &case, "plain");
+    assert_residuals(residuals(&network, &case, Strength { scale: 0.5, ..FULL }), &case, "half");
+    let guess = Strength { scale: 0.5, guess_mode: true, ..FULL };
+    assert_residuals(residuals(&network, &case, guess), &case, "guess");
+}
+
+#[test]
+fn sdxl_is_diffusers() {
+    let (network, case) = (network("tiny_sdxl"), cases("tiny_sdxl"));
+    assert_residuals(residuals(&network, &case, FULL), &case, "plain");
+    let guess = Strength { scale: 0.5, guess_mode: true, ..FULL };
+    assert_residuals(residuals(&network, &case, guess), &case, "guess");
+}
+
+#[test]
+fn attention_sites_without_blocks_still_project() {
+    for name in ["tiny_sdxl_mid", "tiny_sdxl_small"] {
+        let case = cases(name);
+        assert_residuals(residuals(&network(name), &case, FULL), &case, "plain");
+    }
+}
+
+#[test]
+fn a_network_for_bgr_turns_the_image() {
+    let network = changed("tiny_sd15", |c| c.controlnet_conditioning_channel_order = ChannelOrder::Bgr);
+    let case = cases("tiny_sd15");
+    assert_residuals(residuals(&network, &case, FULL), &case, "bgr");
+}
+
+#[test]
+fn pooled_residuals_are_flat_and_as_large_as_the_skips() {
+    let network = changed("tiny_sd15", |c| c.global_pool_conditions = true);
+    let case = cases("tiny_sd15");
+    // Pooling overrides guess mode's factors.
+    let residuals = residuals(&network, &case, Strength { scale: 0.75, guess_mode: true, ..FULL });
+    for (i, x) in residuals.down.iter().enumerate() {
+        let dims = x.dims();
+        assert_eq!(dims, plain_dims(&case, i), "residual {i}");
+        let last = x.clone().narrow(2, dims[2] - 1, 1).narrow(3, dims[3] - 1, 1);
+        assert_close("last pixel", last, &case[&format!("pooled.down.{i}")], tolerance(F32));
+    }
+    assert_residuals(residuals, &case, "pooled");
+}
+
+fn plain_dims(case: &Case, i: usize) -> [usize; 4] {
+    case[&format!("plain.down.{i}")].shape.as_slice().try_into().expect("four axes")
+}
+
+#[test]
+fn a_picture_is_resized_as_the_pipelines_do() {
+    let (network, case) = (network("tiny_sd15"), fixture(path("picture.safetensors")));
+    let bytes = case["pixels"].data.iter().map(|&x| x as u8).collect();
+    let [height, width, _] = case["pixels"].shape[..] else { panic!("[H, W, 3]") };
+    let picture = Image::from_rgb8(width, height, bytes).unwrap();
+    let hint = network.hint(&picture, [56, 40]).unwrap();
+    let residuals =
+        network.forward(case["x"].tensor(), &case["t"].data, &conditioning(&case), &hint, &FULL).unwrap();
+    assert_residuals(residuals, &case, "plain");
+}
+
+fn floats<const D: usize>(x: Tensor<D>) -> Vec<f32> {
+    x.cast(FloatDType::F32).into_data().try_into_vec_as().expect("f32 data")
+}
+
+fn zeros<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    Tensor::<D>::zeros(shape, &device()).cast(dtype())
+}
+
+#[test]
+fn the_hint_counts_and_one_serves_a_batch() {
+    let (network, case) = (network("tiny_sd15"), cases("tiny_sd15"));
+    let image = pixels(&case);
+    let forward = |hint: &Hint| {
+        network.forward(case["x"].tensor(), &case["t"].data, &conditioning(&case), hint, &FULL).unwrap()
+    };
+    let array = |x: Tensor<4>| Array { shape: x.dims().to_vec(), data: floats(x) };
+
+    // One image for both pictures is that image twice.
+    let first = image.clone().narrow(0, 0, 1);
+    let one = forward(&network.hint_from_pixels(first.clone()).unwrap());
+    let twice = forward(&network.hint_from_pixels(Tensor::cat(vec![first.clone(), first], 0)).unwrap());
+    assert_close("one for two", one.mid, &array(twice.mid), tolerance(F32));
+
+    // A black image gives something else by far, in every residual.
+    let black = forward(&network.hint_from_pixels(image.zeros_like()).unwrap());
+    for (i, x) in black.down.into_iter().chain([black.mid]).enumerate() {
+        let want = case.get(&format!("plain.down.{i}")).unwrap_or(&case["plain.mid"]);
+        let error = hypersd_testing::relative_l2(&floats(x), &want.data);
+        assert!(error > 0.01, "residual {i} differs by {error:.1e} only");
+    }
+}
+
+#[test]
+fn after_zeros_only_the_second_half_is_guided() {
+    let (network, case) = (network("tiny_sd15"), cases("tiny_sd15"));
+    let alone = residuals(&network, &case, FULL);
+    let both = after_zeros(alone.clone());
+    for (alone, both) in
+        alone.down.into_iter().chain([alone.mid]).zip(both.down.into_iter().chain([both.mid]))
+    {
+        let half = floats(alone);
+        let (zeros, rest) = (vec![0.0; half.len()], floats(both));
+        assert_eq!(rest, [zeros, half].concat());
+    }
+}
+
+#[test]
+fn control_images_that_do_not_fit_are_refused() {
+    let network = network("tiny_sd15");
+    let refusal = |shape: [usize; 4]| network.hint_from_pixels(zeros(shape)).unwrap_err().to_string();
+    for shape in
+        [[1, 3, 20, 16], [1, 3, 16, 4], [1, 1, 16, 16], [1, 4, 16, 16], [0, 3, 16, 16], [1, 3, 0, 16]]
+    {
+        assert_eq!(
+            refusal(shape),
+            format!(
+                "control image: expected shape [any, 3, a multiple of 8, a multiple of 8], found {shape:?}"
+            )
+        );
+    }
+    let image = Image::from_rgb8(9, 17, vec![0; 9 * 17 * 3]).unwrap();
+    assert_eq!(control_size(&image).unwrap(), [8, 16]);
+    assert!(network.hint(&image, [12, 16]).unwrap_err().to_string().contains("found [1, 3, 16, 12]"));
+    assert!(network.hint(&image, [0, 16]).unwrap_err().to_string().starts_with("image size: expected"));
+    let sliver = Image::from_rgb8(7, 64, vec![0; 7 * 64 * 3]).unwrap();
+    assert_eq!(
+        control_size(&sliver).unwrap_err().to_string(),
+        "control image: expected sides of at least 8, found 7x64"
+    );
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_refused() {
+    let network = network("tiny_sdxl");
+    let full = Conditioning {
+        context: zeros([2, 7, 40]),
+        pooled: Some(zeros([2, 20])),
+        time_ids: Some(vec![[64.0; 6]; 2]),
+    };
+    let hint = network.hint_from_pixels(zeros([2, 3, 40, 56])).unwrap();
+    let refusal = |x: [usize; 4], conditioning: &Conditioning, hint: &Hint, strength: Strength| {
+        network.forward(zeros(x), &[1.0], conditioning, hint, &strength).unwrap_err().to_string()
+    };
+    let x = [2, 4, 5, 7];
+    assert!(network.forward(zeros(x), &[1.0], &full, &hint, &FULL).is_ok());
+    assert_eq!(
+        refusal([2, 9, 5, 7], &full, &hint, FULL),
+        "x: expected shape [any, 4, any, any], found [2, 9, 5, 7]"
+    );
+    assert_eq!(
+        refusal([2, 4, 5, 8], &full, &hint, FULL),
+        "hint: expected shape [1 or a divisor of 2, 16, 5, 8], found [2, 16, 5, 7]"
+    );
+    let three = network.hint_from_pixels(zeros([3, 3, 40, 56])).unwrap();
+    assert_eq!(
+        refusal(x, &full, &three, FULL),
+        "hint: expected shape [1 or a divisor of 2, 16, 5, 7], found [3, 16, 5, 7]"
+    );
+    let sd15 = Conditioning { context: zeros([2, 7, 24]), ..full.clone() };
+    assert_eq!(refusal(x, &sd15, &hint, FULL), "context: expected shape [2, any, 40], found [2, 7, 24]");
+    let bare = Conditioning { pooled: None, ..full.clone() };
+    assert!(refusal(x, &bare, &hint, FULL).starts_with("pooled is missing"));
+    assert_eq!(
+        refusal(x, &full, &hint, Strength { scale: f32::NAN, ..FULL }),
+        "control scale: expected a finite number, found NaN"
+    );
+}
+
+#[test]
+fn a_controlnet_of_another_family_is_refused() {
+    let unet = |config: &str, change: fn(&mut UNetConfig)| {
+        let mut config = common::config(config).unet;
+        change(&mut config);
+        UNet::new(&config, &device()).unwrap()
+    };
+    let sd15 = ControlNet::new(&config("sd15"), &device()).unwrap();
+    sd15.check_fits(&unet("sd15", |_| ())).unwrap();
+    assert_eq!(
+        sd15.check_fits(&unet("sdxl_full", |_| ())).unwrap_err().to_string(),
+        "the ControlNet does not fit the UNet: its context width is 768 (SD1.5), the UNet's 2048 (SDXL); take a \
+         ControlNet that was trained for this model's family"
+    );
+    for name in ["sdxl_full", "sdxl_mid", "sdxl_small"] {
+        let sdxl = ControlNet::new(&config(name), &device()).unwrap();
+        sdxl.check_fits(&unet("sdxl_full", |_| ())).unwrap();
+        let refused = |unet: &UNet| sdxl.check_fits(unet).unwrap_err().to_string();
+        assert!(
+            refused(&unet("sd15", |_| ())).contains("context width is 2048 (SDXL), the UNet's 768 (SD1.5)")
+        );
+        let refiner = unet("sdxl_full", |c| c.projection_class_embeddings_input_dim = Some(2560));
+        assert!(refused(&refiner).contains("width of added conditions is Some(2816), the UNet's Some(2560)"));
+        let longer = unet("sdxl_full", |c| c.layers_per_block = PerLevel::All(3));
+        assert!(refused(&longer).contains("list of channels is [320, 320, 320, 320, 640,"));
+    }
+}
