@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "the algorithms fill an output that is not initialised")]
 
+use std::ops::Range;
+
 use crate::{
     Activation, Planes, Weights,
     elementwise::{Map, load, map},
@@ -152,18 +154,24 @@ impl Conv<'_> {
         (image * self.shape.outputs + channel) * self.area()
     }
 
-    /// Applies the epilogue to `len` sums from `pixel` on.
+    /// What the epilogue adds to every pixel of an output plane.
+    fn summand(&self, image: usize, channel: usize) -> f32 {
+        let Epilogue { bias, shift, .. } = self.epilogue;
+        bias.map_or(0.0, |bias| bias[channel])
+            + shift.map_or(0.0, |shift| shift[image * self.shape.outputs + channel])
+    }
+
+    /// Adds `summand` and the residual to the sums of some pixels of the plane that starts at `plane`, and applies the
+    /// activation.
     ///
     /// # Safety
     /// The sums are written, and nobody else uses them meanwhile.
-    unsafe fn finish(&self, out: Out<'_>, (image, channel): (usize, usize), pixel: usize, len: usize) {
-        let Epilogue { bias, shift, residual, activation } = self.epilogue;
-        if bias.is_none() && shift.is_none() && residual.is_none() && activation == Activation::Identity {
+    unsafe fn finish(&self, out: Out<'_>, plane: usize, pixels: Range<usize>, summand: f32) {
+        let Epilogue { residual, activation, .. } = self.epilogue;
+        if summand == 0.0 && residual.is_none() && activation == Activation::Identity {
             return;
         }
-        let at = self.plane(image, channel) + pixel;
-        let summand = bias.map_or(0.0, |bias| bias[channel])
-            + shift.map_or(0.0, |shift| shift[image * self.shape.outputs + channel]);
+        let (at, len) = (plane + pixels.start, pixels.len());
         let f = Finish { summand, residual: residual.map(|r| &r[at..at + len]), activation };
         let to = out.at(at, len);
         // SAFETY: the caller's promise.

@@ -89,8 +89,9 @@ impl Block {
             unsafe { product.run() };
         }
         for channel in outputs.clone() {
+            let (plane, summand) = (conv.plane(image, channel), conv.summand(image, channel));
             // SAFETY: the products have written these pixels, and they are this task's.
-            unsafe { conv.finish(out, (image, channel), pixels.start, pixels.len()) };
+            unsafe { conv.finish(out, plane, pixels.clone(), summand) };
         }
     }
 

@@ -1,4 +1,4 @@
-//! From M to pixels: `Aᵀ m A` of every tile, then the epilogue.
+//! From M to pixels: `Aᵀ m A` of every tile, and the epilogue.
 
 #![expect(unsafe_code, reason = "transforms and transposes through pointers")]
 
@@ -28,11 +28,15 @@ pub(super) unsafe fn transform(
     let (image, line) = grid.image_and_line(row);
     let lines = TILE.min(conv.height - line);
     let channels = PANEL.min(conv.shape.outputs - channel);
+    let mut summands = [0.0; PANEL];
+    for (c, summand) in summands[..channels].iter_mut().enumerate() {
+        *summand = conv.summand(image, channel + c);
+    }
     let mut strip = Scratch::take(TILE * COLUMNS * PANEL);
     for first in (0..grid.columns).step_by(SEGMENT) {
         let tiles = SEGMENT.min(grid.columns - first);
         let m = &m[first * layout.row..];
-        dispatch(Transform { m, layout, tiles, strip: &mut strip });
+        dispatch(Transform { m, layout, tiles, summands, strip: &mut strip });
         let column = first * TILE;
         let pixels = (tiles * TILE).min(conv.width - column);
         for (r, strip) in strip.chunks_exact(COLUMNS * PANEL).take(lines).enumerate() {
@@ -41,8 +45,9 @@ pub(super) unsafe fn transform(
             let to = out.at(start, (channels - 1) * conv.area() + pixels);
             dispatch(Scatter { strip, channels, pixels, to, stride: conv.area() });
             for c in 0..channels {
+                let plane = conv.plane(image, channel + c);
                 // SAFETY: the caller's promise, and they were just written.
-                unsafe { conv.finish(out, (image, channel + c), pixel, pixels) };
+                unsafe { conv.finish(out, plane, pixel..pixel + pixels, 0.0) };
             }
         }
     }
@@ -53,6 +58,8 @@ struct Transform<'a> {
     m: &'a [f32],
     layout: Layout,
     tiles: usize,
+    /// Added to every pixel of each channel.
+    summands: [f32; PANEL],
     strip: &'a mut [f32],
 }
 
@@ -61,13 +68,14 @@ impl Kernel for Transform<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { m, layout, tiles, strip } = self;
+        let Self { m, layout, tiles, summands, strip } = self;
         let needed = (PLACES - 1) * layout.place + (tiles - 1) * layout.row + PANEL;
         assert!(m.len() >= needed && strip.len() >= TILE * COLUMNS * PANEL, "kernel bug: too few sums");
         for tile in 0..tiles {
             for lane in (0..PANEL).step_by(S::LANES) {
                 // SAFETY: both lengths were checked.
                 unsafe {
+                    let summand = simd.load(summands.as_ptr().add(lane));
                     let m = m.as_ptr().add(tile * layout.row + lane);
                     let mut half = [[simd.splat(0.0); 6]; TILE];
                     for c in 0..6 {
@@ -79,7 +87,7 @@ impl Kernel for Transform<'_> {
                     for (r, half) in half.into_iter().enumerate() {
                         let to = strip.as_mut_ptr().add((r * COLUMNS + tile * TILE) * PANEL + lane);
                         for (i, value) in points::output(simd, half).into_iter().enumerate() {
-                            simd.store(to.add(i * PANEL), value);
+                            simd.store(to.add(i * PANEL), simd.add(value, summand));
                         }
                     }
                 }
