@@ -161,8 +161,8 @@ impl SingleFile {
                 self.controlnet = Some(Part { config, weights });
             }
             Network::Vae => {
-                let scale = self.family.unwrap_or(Family::Sd1).vae_scale();
-                self.vae = Some(Part { config: infer::vae(&*weights, scale)?, weights });
+                let family = self.family.unwrap_or(Family::Sd1).vae();
+                self.vae = Some(Part { config: infer::vae(&*weights, family)?, weights });
             }
             Network::TinyVae => {
                 self.tiny_vae = Some(Part { config: infer::tiny_vae(&*weights)?, weights });

@@ -52,8 +52,8 @@ fn parameters_are_the_keys_of_the_published_files() {
             .lines()
             .filter(|line| !line.starts_with('#'))
             .map(|line| {
-                let (key, shape) = line.split_once('\t').unwrap();
-                (key.to_string(), shape.split('x').map(|extent| extent.parse().unwrap()).collect())
+                let columns: Vec<&str> = line.split('\t').collect();
+                (columns[0].to_string(), columns[1].split('x').map(|extent| extent.parse().unwrap()).collect())
             })
             .collect();
         let model = ClipTextModel::new(&config, &device()).unwrap();

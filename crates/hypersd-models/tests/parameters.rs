@@ -11,12 +11,17 @@ use hypersd_models::{
 };
 use hypersd_testing::device;
 
-/// Compares with a list of `name TAB 320x4x3x3`.
+/// Compares with a list of `name TAB 320x4x3x3 TAB ...`.
 fn assert_parameters(module: &impl Module, list: &str, count: usize) {
     let path = format!("{}/tests/fixtures/keys/{list}.tsv", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(path).expect("a committed fixture");
-    let published: BTreeMap<&str, &str> =
-        text.lines().map(|line| line.split_once('\t').expect("name and shape")).collect();
+    let rows = text.lines().filter(|line| !line.starts_with('#'));
+    let published: BTreeMap<&str, &str> = rows
+        .map(|line| {
+            let mut columns = line.split('\t');
+            (columns.next().expect("a name"), columns.next().expect("a shape"))
+        })
+        .collect();
     assert_eq!(published.len(), count, "rows of {list}");
 
     let own: Vec<(String, String)> = parameters(module)

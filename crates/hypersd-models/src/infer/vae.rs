@@ -5,8 +5,8 @@ use hypersd_core::TensorSource;
 use super::Shapes;
 use crate::{Error, vae::VaeConfig};
 
-/// The configuration of a VAE, but for its scale, which no shape says.
-pub(crate) fn vae(source: &dyn TensorSource, scaling_factor: f64) -> Result<VaeConfig, Error> {
+/// The configuration of a VAE: `family`'s, in the shapes of the source.
+pub(crate) fn vae(source: &dyn TensorSource, family: VaeConfig) -> Result<VaeConfig, Error> {
     let shapes = Shapes(source);
     let resnet =
         |level: usize, layer: usize| format!("encoder.down_blocks.{level}.resnets.{layer}.conv1.weight");
@@ -21,11 +21,10 @@ pub(crate) fn vae(source: &dyn TensorSource, scaling_factor: f64) -> Result<VaeC
         down_block_types: vec!["DownEncoderBlock2D".into(); levels],
         up_block_types: vec!["UpDecoderBlock2D".into(); levels],
         layers_per_block: shapes.count(|layer| resnet(0, layer)),
-        scaling_factor,
         use_quant_conv: shapes.has("quant_conv.weight"),
         use_post_quant_conv: shapes.has("post_quant_conv.weight"),
         mid_block_add_attention: shapes.has("decoder.mid_block.attentions.0.to_q.weight"),
-        ..VaeConfig::default()
+        ..family
     };
     config.validate()?;
     Ok(config)

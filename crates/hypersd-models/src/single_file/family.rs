@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hypersd_core::name_matches;
 
-use crate::Error;
+use crate::{Error, vae::VaeConfig};
 
 /// A family of models that one network of each kind can be configured for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,11 +19,11 @@ pub enum Family {
 }
 
 impl Family {
-    /// What latents are multiplied by after encoding.
-    pub(crate) fn vae_scale(self) -> f64 {
+    /// The published VAE, whose scale no shape says.
+    pub(super) fn vae(self) -> VaeConfig {
         match self {
-            Self::Sd1 | Self::Sd2 => 0.18215,
-            Self::Sdxl => 0.13025,
+            Self::Sd1 | Self::Sd2 => VaeConfig::sd15(),
+            Self::Sdxl => VaeConfig::sdxl(),
         }
     }
 }
