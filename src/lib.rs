@@ -16,13 +16,14 @@ mod notice;
 mod open;
 mod pipeline;
 mod prompt;
+mod provenance;
 mod recipe;
 mod request;
 mod sampling;
 mod size;
 
 pub use burn::tensor::{Device, FloatDType, Tensor};
-pub use hypersd_core::{Image, Rng};
+pub use hypersd_core::{Image, Rng, TextChunk};
 pub use hypersd_lora::{Family, LoraReport};
 pub use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
@@ -32,5 +33,6 @@ pub use locate::HubReference;
 pub use notice::Notice;
 pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};
+pub use provenance::{Hashing, Provenance, WeightFile, WeightPart};
 pub use recipe::{Allowed, Published, Recipe, RecipeError, Role};
 pub use request::Request;

@@ -17,8 +17,10 @@ use crate::{
     decoder::{Decoder, DecoderConfig},
     family::family,
     folder,
+    locate::locate,
     notice::Notices,
     prompt::{PromptEncoder, TextEncoder},
+    provenance::{Hashing, WeightFiles},
     sampling::Sampling,
 };
 
@@ -58,6 +60,7 @@ pub(crate) struct Parts {
 #[derive(Debug)]
 pub struct PipelineBuilder {
     parts: Parts,
+    files: WeightFiles,
     loras: Vec<Lora>,
     strictness: Strictness,
     variant: Variant,
@@ -68,8 +71,12 @@ pub struct PipelineBuilder {
 
 impl PipelineBuilder {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let path = locate(path)?;
+        let parts =
+            if path.is_file() { checkpoint::open(&path)? } else { folder::open(&ModelFolder::open(&path)?)? };
         Ok(Self {
-            parts: if path.is_file() { checkpoint::open(path)? } else { folder::open(&ModelFolder::open(path)?)? },
+            parts,
+            files: WeightFiles::of_model(path),
             loras: Vec::new(),
             strictness: Strictness::Strict,
             variant: Variant::Default,
@@ -85,12 +92,13 @@ impl PipelineBuilder {
     /// # Errors
     /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no UNet in it.
     pub fn unet(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
+        let path = &locate(path.as_ref())?;
         let own = &self.parts.unet.config;
         self.parts.unet = Part::open(path, folder::unet_config, || {
             let unet = SingleFile::open_for(path, Some(own))?.unet.ok_or_else(|| lacks(path, "UNet"))?;
             Ok(Part { config: unet.config, weights: Weights::Source(unet.weights) })
         })?;
+        self.files.unet = Some(path.clone());
         Ok(self)
     }
 
@@ -100,7 +108,7 @@ impl PipelineBuilder {
     /// # Errors
     /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no VAE in it.
     pub fn vae(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
+        let path = &locate(path.as_ref())?;
         let family = if self.parts.text.len() > 1 { VaeConfig::sdxl() } else { VaeConfig::sd15() };
         self.parts.vae = Part::open(path, DecoderConfig::of, || {
             let file = SingleFile::open(path)?;
@@ -112,6 +120,7 @@ impl PipelineBuilder {
             let config = DecoderConfig::Kl(VaeConfig { scaling_factor, sample_size, ..vae.config });
             Ok(Part { config, weights: Weights::Source(vae.weights) })
         })?;
+        self.files.vae = Some(path.clone());
         Ok(self)
     }
 
@@ -120,7 +129,9 @@ impl PipelineBuilder {
     /// # Errors
     /// [`Error::Lora`] for a file that is no LoRA that hypersd reads.
     pub fn lora(mut self, path: impl AsRef<Path>, weight: f32) -> Result<Self, Error> {
-        self.loras.push(Lora { file: Arc::new(LoraFile::open(path.as_ref())?), weight });
+        let path = locate(path.as_ref())?;
+        self.loras.push(Lora { file: Arc::new(LoraFile::open(&path)?), weight });
+        self.files.loras.push((path, weight));
         Ok(self)
     }
 
@@ -160,6 +171,14 @@ impl PipelineBuilder {
     #[must_use]
     pub fn family(&self) -> Family {
         family(&self.parts.unet.config)
+    }
+
+    /// Starts to hash the weight files, on threads of their own, for [`Pipeline::provenance`].
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where a file of the model cannot be found.
+    pub fn hash_weights(&self) -> Result<Hashing, Error> {
+        self.files.hash(&self.variant)
     }
 
     /// Checks a request against the model's configuration, before the weights are loaded.

@@ -1,0 +1,197 @@
+//! Which files the weights came from, and what they are called the world over: by their SHA-256.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+};
+
+use hypersd_core::{Component, Error as Core, ModelFolder, Variant};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, digest::sha256};
+
+/// Digits of a file's SHA-256 that AUTOMATIC1111's web UI and Civitai (AutoV2) know it by.
+const FILE_DIGITS: usize = 10;
+/// Digits of the SHA-256 of a safetensors file's tensors, that a LoRA is known by (AutoV3): its header, where
+/// training tools keep notes, does not count.
+const TENSOR_DIGITS: usize = 12;
+
+/// What a weight file is a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WeightPart {
+    /// A whole model in one file.
+    Model,
+    /// A text encoder.
+    TextEncoder,
+    /// The UNet.
+    #[serde(rename = "unet")]
+    UNet,
+    /// The VAE.
+    Vae,
+    /// A LoRA.
+    Lora,
+}
+
+/// A file that weights came from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WeightFile {
+    /// What it was loaded as.
+    pub part: WeightPart,
+    /// What the user knows it by: its name without the extension, or the model's.
+    pub name: String,
+    /// The first 10 digits of the file's SHA-256.
+    pub sha256: String,
+    /// For a LoRA, the first 12 digits of the SHA-256 of what follows its header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tensors_sha256: Option<String>,
+    /// For a LoRA, the weight it was merged with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f32>,
+}
+
+impl WeightFile {
+    /// What the web UI calls a LoRA's hash.
+    pub(super) fn lora_hash(&self) -> &str {
+        self.tensors_sha256.as_ref().unwrap_or(&self.sha256)
+    }
+}
+
+/// The files that a pipeline was opened from.
+#[derive(Debug, Clone)]
+pub(crate) struct WeightFiles {
+    /// What the user called the model.
+    name: String,
+    /// Its folder or its file.
+    model: PathBuf,
+    pub(crate) unet: Option<PathBuf>,
+    pub(crate) vae: Option<PathBuf>,
+    pub(crate) loras: Vec<(PathBuf, f32)>,
+}
+
+impl WeightFiles {
+    /// A model in a folder or a file.
+    pub(crate) fn of_model(model: PathBuf) -> Self {
+        Self { name: name(&model), model, unet: None, vae: None, loras: Vec::new() }
+    }
+
+    /// Starts to hash them all.
+    pub(crate) fn hash(&self, variant: &Variant) -> Result<Hashing, Error> {
+        let mut hashing = Hashing { files: Vec::new() };
+        if self.model.is_file() {
+            hashing.start(WeightPart::Model, &self.name, &self.model, None)?;
+        } else {
+            self.hash_folder(variant, &mut hashing)?;
+        }
+        for (part, path) in [(WeightPart::UNet, &self.unet), (WeightPart::Vae, &self.vae)] {
+            let Some(path) = path else { continue };
+            for file in files(path, variant)? {
+                hashing.start(part, &name(path), &file, None)?;
+            }
+        }
+        for (path, weight) in &self.loras {
+            hashing.start(WeightPart::Lora, &name(path), path, Some(*weight))?;
+        }
+        Ok(hashing)
+    }
+
+    fn hash_folder(&self, variant: &Variant, hashing: &mut Hashing) -> Result<(), Error> {
+        let folder = ModelFolder::open(&self.model)?;
+        for (part, component, replaced) in [
+            (WeightPart::UNet, "unet", self.unet.is_some()),
+            (WeightPart::Vae, "vae", self.vae.is_some()),
+            (WeightPart::TextEncoder, "text_encoder", false),
+            (WeightPart::TextEncoder, "text_encoder_2", false),
+        ] {
+            let component = if replaced { None } else { folder.component(component)? };
+            for path in component.map(|part| part.weight_paths(variant)).transpose()?.unwrap_or_default() {
+                hashing.start(part, &self.name, &path, None)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A component's weight files, or the file itself.
+fn files(path: &Path, variant: &Variant) -> Result<Vec<PathBuf>, Error> {
+    match path.is_dir() {
+        true => Ok(Component::open(path)?.weight_paths(variant)?),
+        false => Ok(vec![path.to_path_buf()]),
+    }
+}
+
+/// The repository's name for a folder in the hub's cache, else a path's last part, without an extension where it is a
+/// file's.
+fn name(path: &Path) -> String {
+    let last = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    let cached = || {
+        let snapshots = path.is_dir().then(|| path.parent())??;
+        let folder =
+            snapshots.parent().filter(|_| snapshots.ends_with("snapshots"))?.file_name()?.to_str()?;
+        Some(folder.strip_prefix("models--")?.replace("--", "/"))
+    };
+    cached()
+        .or_else(|| Some(last?.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| path.display().to_string())
+}
+
+/// Files being hashed, each on a thread of its own: gigabytes take seconds, and loading and drawing need not wait.
+#[derive(Debug)]
+pub struct Hashing {
+    files: Vec<(PathBuf, WeightFile, JoinHandle<io::Result<Hashes>>)>,
+}
+
+/// Of a file: all of it, and for a LoRA what follows its header.
+type Hashes = (String, Option<String>);
+
+impl Hashing {
+    /// Waits for the hashes: the model's, those of what replaces parts of it, the LoRAs' in their order.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] for a file that can no longer be read.
+    ///
+    /// # Panics
+    /// If a hashing thread panicked, which would be a fault of hypersd.
+    pub fn finish(self) -> Result<Vec<WeightFile>, Error> {
+        let hashed = |(path, file, thread): (PathBuf, WeightFile, JoinHandle<_>)| {
+            let hashes: io::Result<Hashes> = thread.join().expect("hashing does not panic");
+            let (sha256, tensors_sha256) = hashes.map_err(|source| Core::Io { path, source })?;
+            Ok(WeightFile { sha256, tensors_sha256, ..file })
+        };
+        self.files.into_iter().map(hashed).collect()
+    }
+
+    fn start(&mut self, part: WeightPart, name: &str, path: &Path, weight: Option<f32>) -> Result<(), Error> {
+        let file =
+            WeightFile { part, name: name.into(), sha256: String::new(), tensors_sha256: None, weight };
+        let io = |source| Core::Io { path: path.to_path_buf(), source };
+        let owned = path.to_path_buf();
+        let thread =
+            thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, part)).map_err(io)?;
+        self.files.push((path.to_path_buf(), file, thread));
+        Ok(())
+    }
+}
+
+fn hashes(path: &Path, part: WeightPart) -> io::Result<Hashes> {
+    let tensors = match part {
+        WeightPart::Lora => Some(shortened(sha256(path, header_end(path)?)?, TENSOR_DIGITS)),
+        _ => None,
+    };
+    Ok((shortened(sha256(path, 0)?, FILE_DIGITS), tensors))
+}
+
+/// Where the tensors of a safetensors file start: its first 8 bytes say how long its header is.
+fn header_end(path: &Path) -> io::Result<u64> {
+    let mut length = [0; 8];
+    File::open(path)?.read_exact(&mut length)?;
+    Ok(u64::from_le_bytes(length).saturating_add(8))
+}
+
+fn shortened(mut digits: String, length: usize) -> String {
+    digits.truncate(length);
+    digits
+}

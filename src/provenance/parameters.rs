@@ -1,0 +1,97 @@
+//! The text that AUTOMATIC1111's web UI writes into pictures, and that it and others read settings from.
+//!
+//! Its shape is fixed by `create_infotext` in `modules/processing.py` and read by `parse_generation_parameters` in
+//! `modules/infotext_utils.py` (version 1.10): the prompt; `Negative prompt: ` and the negative prompt; one line of
+//! `key: value` pairs, where a value with a comma, a colon or a line break is a JSON string.
+
+use std::fmt::Display;
+
+use super::{Provenance, WeightPart};
+use crate::Algorithm;
+
+impl Provenance {
+    /// The settings as AUTOMATIC1111's web UI writes them.
+    #[must_use]
+    pub fn parameters(&self) -> String {
+        let negative = match self.negative.as_deref() {
+            None | Some("") => String::new(),
+            Some(negative) => format!("\nNegative prompt: {negative}"),
+        };
+        let pairs = self.pairs();
+        let line: Vec<String> =
+            pairs.iter().map(|(key, value)| format!("{key}: {}", quoted(value))).collect();
+        format!("{}{negative}\n{}", self.prompt, line.join(", ")).trim().to_string()
+    }
+
+    fn pairs(&self) -> Vec<(&'static str, String)> {
+        let mut pairs = Vec::new();
+        let mut add = |key, value: &dyn Display| pairs.push((key, value.to_string()));
+        add("Steps", &self.timesteps.len());
+        add("Sampler", &sampler(&self.scheduler));
+        if self.karras {
+            add("Schedule type", &"Karras");
+        }
+        add("CFG scale", &self.guidance);
+        add("Seed", &self.seed);
+        add("Size", &format_args!("{}x{}", self.width, self.height));
+        let part = |part| self.weights.iter().find(|file| file.part == part);
+        // The UNet's file stands for a model in a folder, and for a model whose UNet was replaced.
+        if let Some(model) = part(WeightPart::UNet).or(part(WeightPart::Model)) {
+            add("Model hash", &model.sha256);
+            add("Model", &model.name);
+        }
+        if let Some(vae) = part(WeightPart::Vae) {
+            add("VAE hash", &vae.sha256);
+            add("VAE", &vae.name);
+        }
+        if self.batch > 1 {
+            add("Batch size", &self.batch);
+            add("Batch pos", &self.index);
+        }
+        if self.eta != 0.0 {
+            add("Eta", &self.eta);
+        }
+        if self.rng == "torch-cpu" {
+            add("RNG", &"CPU"); // absent, it is the GPU's
+        }
+        let loras = || self.weights.iter().filter(|file| file.part == WeightPart::Lora);
+        if loras().next().is_some() {
+            add("Lora hashes", &list(loras().map(|lora| format!("{}: {}", lora.name, lora.lora_hash()))));
+            add(
+                "Lora weights",
+                &list(loras().map(|lora| format!("{}: {}", lora.name, lora.weight.unwrap_or(1.0)))),
+            );
+        }
+        if let Some(recipe) = &self.recipe {
+            add("Recipe", recipe);
+        }
+        add("Timesteps", &list(self.timesteps.iter().map(f32::to_string)));
+        add("Version", &self.version);
+        pairs
+    }
+}
+
+/// What the web UI calls a scheduler.
+fn sampler(scheduler: &str) -> &str {
+    match scheduler.parse() {
+        Ok(Algorithm::Ddim) => "DDIM",
+        Ok(Algorithm::Tcd) => "TCD",
+        Ok(Algorithm::Lcm) => "LCM",
+        Ok(Algorithm::Euler) => "Euler",
+        Ok(Algorithm::EulerAncestral) => "Euler a",
+        Ok(Algorithm::Dpmpp2m) => "DPM++ 2M",
+        _ => scheduler,
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+/// A value that would end early, or run into the next line, is a JSON string.
+fn quoted(value: &str) -> String {
+    match value.contains([',', ':', '\n']) {
+        true => serde_json::Value::from(value).to_string(),
+        false => value.to_string(),
+    }
+}

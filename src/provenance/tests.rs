@@ -1,0 +1,110 @@
+use hypersd_core::Image;
+
+use super::*;
+
+fn file(part: WeightPart, name: &str, sha256: &str) -> WeightFile {
+    WeightFile { part, name: name.into(), sha256: sha256.into(), tensors_sha256: None, weight: None }
+}
+
+fn provenance() -> Provenance {
+    Provenance {
+        version: "hypersd 0.1.0".into(),
+        prompt: "a photo of a cat,\nvery fluffy".into(),
+        negative: Some("blurry, dog".into()),
+        seed: u64::MAX,
+        rng: "torch-cpu".into(),
+        width: 512,
+        height: 768,
+        batch: 2,
+        index: 1,
+        scheduler: "tcd".into(),
+        karras: false,
+        timesteps: vec![999.0, 759.5],
+        eta: 1.0,
+        guidance: 0.0,
+        recipe: Some("hyper-sd15-unified".into()),
+        weights: vec![
+            file(WeightPart::UNet, "sd15", "0123456789"),
+            file(WeightPart::Vae, "vae: \"best\"", "abcdef0123"),
+            file(WeightPart::TextEncoder, "sd15", "9876543210"),
+            WeightFile {
+                tensors_sha256: Some("00112233aabb".into()),
+                weight: Some(0.5),
+                ..file(WeightPart::Lora, "one", "ffffffffff")
+            },
+            WeightFile {
+                tensors_sha256: Some("44556677ccdd".into()),
+                weight: Some(1.0),
+                ..file(WeightPart::Lora, "two", "eeeeeeeeee")
+            },
+        ],
+    }
+}
+
+/// Read back by the web UI's `parse_generation_parameters`: see docs/provenance.md.
+#[test]
+fn parameters_are_what_the_web_ui_writes() {
+    let line = concat!(
+        "Steps: 2, Sampler: TCD, CFG scale: 0, Seed: 18446744073709551615, Size: 512x768, ",
+        "Model hash: 0123456789, Model: sd15, VAE hash: abcdef0123, VAE: \"vae: \\\"best\\\"\", ",
+        "Batch size: 2, Batch pos: 1, Eta: 1, RNG: CPU, Lora hashes: \"one: 00112233aabb, two: 44556677ccdd\", ",
+        "Lora weights: \"one: 0.5, two: 1\", Recipe: hyper-sd15-unified, Timesteps: \"999, 759.5\", ",
+        "Version: hypersd 0.1.0"
+    );
+    let want = format!("a photo of a cat,\nvery fluffy\nNegative prompt: blurry, dog\n{line}");
+    assert_eq!(provenance().parameters(), want);
+}
+
+#[test]
+fn what_is_not_there_is_not_written() {
+    let plain = Provenance {
+        prompt: "cat".into(),
+        negative: Some(String::new()),
+        seed: 7,
+        rng: "torch-cuda".into(),
+        batch: 1,
+        index: 0,
+        scheduler: "dpmpp-2m".into(),
+        karras: true,
+        timesteps: vec![999.0],
+        eta: 0.0,
+        guidance: 7.5,
+        recipe: None,
+        weights: Vec::new(),
+        ..provenance()
+    };
+    let want = "cat\nSteps: 1, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 512x768, \
+                Timesteps: 999, Version: hypersd 0.1.0";
+    assert_eq!(plain.parameters(), want);
+    let unnamed = Provenance { prompt: String::new(), ..plain };
+    assert!(unnamed.parameters().starts_with("Steps: 1"), "as the web UI strips it");
+}
+
+#[test]
+fn a_replaced_unet_stands_for_its_model() {
+    let weights =
+        vec![file(WeightPart::Model, "sdxl", "0000000000"), file(WeightPart::UNet, "one-step", "1111111111")];
+    let parameters = Provenance { weights, ..provenance() }.parameters();
+    assert!(parameters.contains("Model hash: 1111111111, Model: one-step, "), "{parameters}");
+}
+
+#[test]
+fn a_picture_gives_back_what_it_was_made_of() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("x.png");
+    let image = Image::from_rgb8(8, 8, vec![1; 192]).expect("an image");
+    for prompt in
+        ["", "a cat", "猫 😀 — \"quoted\" \\ back", "Negative prompt: trap\nSteps: 3", "nul \0 in it"]
+    {
+        let provenance = Provenance { prompt: prompt.into(), timesteps: vec![999.0, 0.1], ..provenance() };
+        image.save_with(&path, &provenance.text_chunks()).expect("written");
+        assert_eq!(Provenance::read(&path).expect("read"), Some(provenance), "{prompt:?}");
+        assert_eq!(Image::open(&path).expect("an image"), image);
+    }
+
+    image.save(&path).expect("written");
+    assert_eq!(Provenance::read(&path).expect("read"), None);
+    let text = [TextChunk { keyword: "hypersd".into(), text: "{\"prompt\": 3}".into() }];
+    image.save_with(&path, &text).expect("written");
+    assert!(matches!(Provenance::read(&path), Err(Error::Config { .. })));
+}
