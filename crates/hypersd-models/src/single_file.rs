@@ -125,7 +125,7 @@ impl SingleFile {
         }
         let unet = sections.iter().find(|(section, _)| section.network.is_unet()).map(|(_, weights)| weights);
         let family = sections.iter().find_map(|(section, _)| section.family);
-        let family = family.or_else(|| unet.map(|unet| family_of(unet)));
+        let family = family.or_else(|| unet.map(family_of));
         let mut file = Self {
             family,
             prediction: unet.and_then(|_| prediction(family, velocity)),

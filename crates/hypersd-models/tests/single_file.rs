@@ -254,6 +254,8 @@ fn families_that_are_none_of_these() {
         ("model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", "Stable Diffusion 3"),
         ("lora_unet_mid_block_resnets_0_conv1.lora_down.weight", "a LoRA"),
         ("unet.conv_in.lora_A.weight", "a LoRA"),
+        ("text_model.embeddings.token_embedding.weight", "a text encoder alone"),
+        ("embeddings.token_embedding.weight", "a text encoder alone"),
         ("emb_params", "textual inversion"),
         ("difference", "difference to its base"),
     ] {

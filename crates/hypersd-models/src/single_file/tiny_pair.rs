@@ -1,6 +1,6 @@
 //! The original TAESD: an encoder and a decoder in a file each.
 
-use std::{path::Path, sync::Arc};
+use std::{io::ErrorKind, path::Path, sync::Arc};
 
 use hypersd_core::{Error as Core, Joined, SafetensorsFile, SharedSource, TensorSource};
 
@@ -62,10 +62,12 @@ pub(super) fn complete(path: &Path, file: SharedSource) -> Result<SharedSource, 
         return Err(lacks(instead).into());
     }
     let beside = path.with_file_name(name.replace(half.name(), half.other().name()));
-    if !beside.is_file() {
-        return Err(lacks(format!("put {} beside it", beside.display())).into());
-    }
-    let other: SharedSource = Arc::new(SafetensorsFile::open(&beside)?);
+    let other: SharedSource = match SafetensorsFile::open(&beside) {
+        Err(Core::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            return Err(lacks(format!("put {} beside it", beside.display())).into());
+        }
+        other => Arc::new(other?),
+    };
     if Half::of(&*other) != Some(half.other()) {
         let (origin, expected) =
             (beside.display().to_string(), format!("the {} of a TAESD", half.other().name()));
