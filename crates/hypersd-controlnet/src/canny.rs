@@ -60,8 +60,8 @@ impl Canny {
     pub fn edges(&self, image: &Image) -> Result<Image, Error> {
         let (width, height) = (image.width(), image.height());
         let edges = self.map::<3>(image.rgb8(), width, height)?;
-        let rgb8 = edges.into_iter().flat_map(|edge| [edge; 3]).collect();
-        Ok(Image::from_rgb8(width, height, rgb8)?)
+        let rgb8: Vec<[u8; 3]> = edges.into_iter().map(|edge| [edge; 3]).collect();
+        Ok(Image::from_rgb8(width, height, rgb8.into_flattened())?)
     }
 
     /// The edges of a gray picture: 255 where there is one, else 0.
@@ -122,6 +122,12 @@ fn chunk<T>(row: &[T], i: usize) -> &[T; LANES] {
 #[inline(always)]
 fn chunk_mut<T>(row: &mut [T], i: usize) -> &mut [T; LANES] {
     row[i..].first_chunk_mut().expect("rows are padded to whole chunks")
+}
+
+/// The chunks that begin at `i`, `i + 1` and `i + 2`: neighbours on the left, the pixels, neighbours on the right.
+#[inline(always)]
+fn neighbours<T>(row: &[T], i: usize) -> [&[T; LANES]; 3] {
+    [chunk(row, i), chunk(row, i + 1), chunk(row, i + 2)]
 }
 
 #[cfg(test)]

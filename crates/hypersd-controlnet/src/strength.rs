@@ -95,7 +95,7 @@ mod tests {
     fn guess_mode_weakens_large_images_most() {
         let strength = Strength { scale: 2.0, guess_mode: true, ..Strength::default() };
         // 2 · 10^(-1, -1/2, 0)
-        assert_eq!(strength.factors(2), [0.2, 0.632_455_53, 2.0]);
+        assert_eq!(strength.factors(2), [0.2, 0.632_455_5, 2.0]);
         assert_eq!(Strength { guess_mode: false, ..strength }.factors(2), [2.0; 3]);
     }
 

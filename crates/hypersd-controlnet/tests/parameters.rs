@@ -132,3 +132,22 @@ fn a_hints_encoder_that_is_not_there_is_an_error() {
     assert_eq!(list(Some(vec![16, 4, 3, 3])), format!("{config}channels is 4, expected 3"));
     assert!(list(Some(vec![0, 3, 3, 3])).starts_with(&format!("{config}embedding_out_channels is [0, 32,")));
 }
+
+/// Networks that are called ControlNet and are others, by a name that only they have.
+#[test]
+fn other_networks_are_refused_by_their_names() {
+    let sd15: BTreeMap<_, _> =
+        rows("sd15_controlnet").into_iter().map(|(name, shape, _)| (name, shape)).collect();
+    for (name, network) in [
+        ("task_embedding", "ControlNet Union"),
+        ("down_blocks.0.base_to_ctrl.0.weight", "ControlNet-XS"),
+        ("lora_controlnet", "Control-LoRA"),
+        ("lllite_unet_input_blocks_4_1.conditioning1.0.weight", "ControlNet-LLLite"),
+        ("difference", "the difference to its base"),
+    ] {
+        let mut names = sd15.clone();
+        names.insert(name.into(), vec![1]);
+        let error = SingleFile::read(Arc::new(Listed(names)), None).unwrap_err().to_string();
+        assert!(error.contains(network) && error.contains("take a"), "{name}: {error}");
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::array::from_fn;
 
-use super::{LANES, chunk, chunk_mut, magnitude::Magnitude};
+use super::{LANES, chunk, chunk_mut, magnitude::Magnitude, neighbours};
 
 /// Derivatives and magnitudes of the last rows, and what the next one needs.
 pub(super) struct Gradients<'a, const C: usize, M> {
@@ -101,7 +101,7 @@ impl<const C: usize, M> Gradients<'_, C, M> {
 fn filter_columns(lines: [&[u8]; 3], sums: &mut [i16], differences: &mut [i16]) {
     let inner = sums.len() - 2;
     for i in (0..inner).step_by(LANES) {
-        let [above, row, below] = lines.map(|line| chunk(line, i));
+        let (above, row, below) = (chunk(lines[0], i), chunk(lines[1], i), chunk(lines[2], i));
         let (sums, differences) = (chunk_mut(sums, i), chunk_mut(differences, i));
         for k in 0..LANES {
             sums[k] = i16::from(above[k]) + 2 * i16::from(row[k]) + i16::from(below[k]);
@@ -125,8 +125,8 @@ fn filter_rows<M: Magnitude>(
     first: bool,
 ) {
     for i in (0..dx.len()).step_by(LANES) {
-        let (left, right) = (chunk(sums, i), chunk(sums, i + 2));
-        let [before, at, after] = [0, 1, 2].map(|j| chunk(differences, i + j));
+        let [left, _, right] = neighbours(sums, i);
+        let [before, at, after] = neighbours(differences, i);
         let (dx, dy, magnitude) = (chunk_mut(dx, i), chunk_mut(dy, i), chunk_mut(magnitudes, i + 1));
         for k in 0..LANES {
             let (x, y) = (right[k] - left[k], before[k] + 2 * at[k] + after[k]);

@@ -48,9 +48,8 @@ impl Map {
         if strong == 0 {
             return 0;
         }
-        let rows = [i - self.stride, i, i + self.stride];
-        let near = rows.map(|i| self.word(i - 1) | self.word(i) | self.word(i + 1));
-        strong & (near[0] | near[1] | near[2])
+        let three = |i: usize| self.word(i - 1) | self.word(i) | self.word(i + 1);
+        strong & (three(i - self.stride) | three(i) | three(i + self.stride))
     }
 
     /// Takes strong pixels off the stack, and makes strong and pushes what is weak around them, until none is left.

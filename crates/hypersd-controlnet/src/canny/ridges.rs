@@ -1,6 +1,6 @@
 //! Thinning: an edge is where the magnitude is a maximum across the edge, that is, along the gradient.
 
-use super::{LANES, chunk, chunk_mut, gradient::Surroundings, magnitude::Magnitude};
+use super::{LANES, chunk, chunk_mut, gradient::Surroundings, magnitude::Magnitude, neighbours};
 
 /// No edge.
 pub(super) const NOTHING: u8 = 0;
@@ -21,7 +21,8 @@ pub(super) fn classify<M: Magnitude>(around: &Surroundings<'_, M>, low: M, high:
 /// is taken. Diagonally it is above both.
 #[inline(always)]
 fn classify_chunk<M: Magnitude>(around: &Surroundings<'_, M>, i: usize, low: M, high: M) -> [u8; LANES] {
-    let [up, row, down] = around.magnitudes.map(|row| [0, 1, 2].map(|j| chunk(row, i + j)));
+    let [up, row, down] = around.magnitudes;
+    let (up, row, down) = (neighbours(up, i), neighbours(row, i), neighbours(down, i));
     let (dx, dy) = (chunk(around.dx, i), chunk(around.dy, i));
     let mut classes = [NOTHING; LANES];
     for k in 0..LANES {
