@@ -116,16 +116,15 @@ impl Config {
     }
 }
 
-/// The value whose pattern is the path or the end of it after a dot. Where several fit, PEFT takes the first it was
-/// given; the longest, taken here, says most about the module.
+/// The value whose pattern is the path or the end of it after a dot. Where several fit, PEFT takes the first; it and
+/// diffusers write them sorted, as the map here is.
 fn matching<T: Copy>(patterns: Option<&BTreeMap<String, T>>, path: &str) -> Option<T> {
     let fits = |pattern: &str| {
         let whole = pattern.starts_with('^');
         let head = path.strip_suffix(literal(pattern));
         head.is_some_and(|head| head.is_empty() || (!whole && head.ends_with('.')))
     };
-    let fitting = patterns?.iter().filter(|(pattern, _)| fits(pattern));
-    fitting.max_by_key(|(pattern, _)| pattern.len()).map(|(_, value)| *value)
+    patterns?.iter().find(|(pattern, _)| fits(pattern)).map(|(_, value)| *value)
 }
 
 /// A pattern without the anchors that diffusers puts around a whole name.

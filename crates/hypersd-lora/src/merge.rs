@@ -91,6 +91,9 @@ struct Layering<'a> {
     family: Family,
 }
 
+/// A form, the tensor of the base that it changes, and that tensor's shape.
+type Change<'a> = (&'a Form, String, Vec<usize>);
+
 /// Why a module that has its place in the base cannot go there.
 enum Misfit<'a> {
     /// The base's tensor, its shape, and the form that has another.
@@ -163,11 +166,7 @@ impl Layering<'_> {
     }
 
     /// Each form of a module with the tensor of the base that it changes: all of them, or none.
-    fn fitting<'m>(
-        &self,
-        module: &'m Module,
-        target: &Target,
-    ) -> Result<Vec<(&'m Form, String, Vec<usize>)>, Misfit<'m>> {
+    fn fitting<'m>(&self, module: &'m Module, target: &Target) -> Result<Vec<Change<'m>>, Misfit<'m>> {
         let forms = [(&module.weight, "weight"), (&module.bias, "bias")];
         let forms = forms.into_iter().filter_map(|(form, of)| Some((form.as_ref()?, of)));
         forms

@@ -2,26 +2,33 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hypersd_core::SharedSource;
-use hypersd_lora::{Error, Family, LoraReport, Reason, Strictness, merge};
+use hypersd_core::{SharedSource, TensorSource};
+use hypersd_lora::{Base, Error, Family, Lora, LoraFile, LoraReport, Reason, Strictness, Weights, merge};
 
 use crate::{Shapes, file, lora, memory, over, path, some, unet};
 
-/// Name, shape and LoRA name of every linear and convolution of a real UNet.
-fn keys(fixture: &str) -> Vec<(String, Vec<usize>, String)> {
+/// A linear or convolution of a real UNet.
+struct Layer {
+    name: String,
+    shape: Vec<usize>,
+    /// Its module's name in kohya's files, over diffusers' blocks and over Stability's.
+    modules: [String; 2],
+}
+
+fn keys(fixture: &str) -> Vec<Layer> {
     let text = std::fs::read_to_string(path(fixture)).unwrap();
     let row = |line: &str| {
         let mut fields = line.split('\t');
         let mut field = || fields.next().unwrap().to_owned();
         let (name, shape) = (field(), field().split('x').map(|extent| extent.parse().unwrap()).collect());
-        (name, shape, field())
+        Layer { name, shape, modules: [field(), field()] }
     };
     text.lines().map(row).collect()
 }
 
 fn base(fixture: &str) -> SharedSource {
     let mut shapes: BTreeMap<_, _> =
-        keys(fixture).into_iter().map(|(name, shape, _)| (name, shape)).collect();
+        keys(fixture).into_iter().map(|layer| (layer.name, layer.shape)).collect();
     shapes.insert("conv_norm_out.weight".into(), vec![320]);
     shapes.insert("conv_in.bias".into(), vec![320]);
     Arc::new(Shapes(shapes))
@@ -29,18 +36,26 @@ fn base(fixture: &str) -> SharedSource {
 
 /// The published Hyper-SD files: rank 64, one alpha each, and these layers of the UNet.
 fn hyper_sd(fixture: &str) -> Shapes {
+    spelled(fixture, |layer| &layer.modules[0]).0
+}
+
+/// Such a file with its modules spelled as told, and the weights that they are for.
+fn spelled(fixture: &str, module: impl Fn(&Layer) -> &str) -> (Shapes, Vec<String>) {
     let left_out = ["conv_in", "conv_out", "time_embedding", "add_embedding"];
-    let mut shapes = BTreeMap::new();
-    for (name, shape, module) in keys(fixture) {
-        if left_out.iter().any(|layer| name.starts_with(layer)) {
+    let (mut shapes, mut weights) = (BTreeMap::new(), Vec::new());
+    for layer in keys(fixture) {
+        if left_out.iter().any(|part| layer.name.starts_with(part)) {
             continue;
         }
+        let (module, shape) = (module(&layer), &layer.shape);
         let up = if shape.len() == 4 { vec![shape[0], 64, 1, 1] } else { vec![shape[0], 64] };
         shapes.insert(format!("{module}.lora_down.weight"), [&[64], &shape[1..]].concat());
         shapes.insert(format!("{module}.lora_up.weight"), up);
         shapes.insert(format!("{module}.alpha"), vec![]);
+        weights.push(layer.name);
     }
-    Shapes(shapes)
+    weights.sort();
+    (Shapes(shapes), weights)
 }
 
 fn rejected(result: Result<hypersd_lora::Merge, Error>) -> Box<LoraReport> {
@@ -53,13 +68,8 @@ fn rejected(result: Result<hypersd_lora::Merge, Error>) -> Box<LoraReport> {
 #[test]
 fn every_module_of_the_hyper_sd_files_finds_its_weight() {
     for (fixture, modules, family) in [("sd15.tsv", 278, Family::Sd1), ("sdxl.tsv", 788, Family::Sdxl)] {
-        let names: BTreeMap<_, _> =
-            keys(fixture).into_iter().map(|(name, _, module)| (module, name)).collect();
-        let file = hyper_sd(fixture);
+        let (file, want) = spelled(fixture, |layer| &layer.modules[0]);
         assert_eq!(file.0.len(), 3 * modules);
-        let mut want: Vec<_> =
-            file.0.keys().filter_map(|key| key.strip_suffix(".alpha")).map(|m| &names[m]).collect();
-        want.sort();
         let merged = over(base(fixture), Arc::new(file), 1.0).unwrap();
         assert_eq!(merged.sources[0].touched(), want);
         let report = &merged.reports[0];
@@ -69,6 +79,76 @@ fn every_module_of_the_hyper_sd_files_finds_its_weight() {
              unet x 1: {modules} LoRA, rank 64, alpha 64, scale 1"
         );
         assert_eq!(report.to_string(), said);
+    }
+}
+
+#[test]
+fn names_over_stabilitys_blocks_find_the_same_weights_and_mix_with_the_others() {
+    for (fixture, family) in [("sd15.tsv", Family::Sd1), ("sdxl.tsv", Family::Sdxl)] {
+        for every in [1, 2, 5] {
+            let mixed = |layer: &Layer| layer.name.len().is_multiple_of(every);
+            let (file, want) = spelled(fixture, |layer| &layer.modules[usize::from(mixed(layer))]);
+            let merged = over(base(fixture), Arc::new(file), 1.0).unwrap();
+            assert_eq!(merged.sources[0].touched(), want);
+            assert_eq!(merged.reports[0].made_for, family);
+        }
+    }
+}
+
+#[test]
+fn every_layer_is_found_under_both_names() {
+    for fixture in ["sd15.tsv", "sdxl.tsv"] {
+        for Layer { name, shape, modules } in keys(fixture) {
+            for module in modules {
+                let file = Shapes([(format!("{module}.diff"), shape.clone())].into());
+                let merged = over(base(fixture), Arc::new(file), 1.0).unwrap();
+                assert_eq!(merged.sources[0].touched(), [name.as_str()]);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_weight_under_two_names_is_refused() {
+    let [diffusers, stability] = ["lora_unet_conv_in", "lora_unet_input_blocks_0_0"];
+    let shape = keys("sd15.tsv").into_iter().find(|layer| layer.name == "conv_in.weight").unwrap().shape;
+    let file = Shapes([diffusers, stability].map(|module| (format!("{module}.diff"), shape.clone())).into());
+    let error = over(base("sd15.tsv"), Arc::new(file), 1.0).unwrap_err();
+    assert!(matches!(error, Error::Module { .. }), "{error}");
+    assert!(error.to_string().contains(diffusers) && error.to_string().contains(stability), "{error}");
+}
+
+#[test]
+fn a_module_whose_bias_has_no_place_is_not_applied_at_all() {
+    let base = || memory([("a.weight", some(&[6, 5])), ("b.weight", some(&[6, 5])), ("b.bias", some(&[6]))]);
+    let file = memory(["a", "b"].into_iter().flat_map(|module| {
+        [("diff", vec![6, 5]), ("diff_b", vec![6])]
+            .map(|(piece, shape)| (format!("lora_unet_{module}.{piece}"), some(&shape)))
+    }));
+    let report = rejected(over(base(), file.clone(), 1.0));
+    assert_eq!((report.applied, report.modules), (1, 2));
+    assert_eq!(report.unmatched[0].reason, Reason::NoParameter("a.bias".into()));
+    let merged = merge(&[unet(base())], &[lora(file, 1.0)], Strictness::Lenient).unwrap();
+    assert_eq!(merged.sources[0].touched(), ["b.bias", "b.weight"]);
+}
+
+#[test]
+fn each_network_has_its_own_weight() {
+    let weights = Weights { unet: 0.5, text_encoder: 2.0, text_encoder_2: 0.0 };
+    let bases = ["lora_unet_", "lora_te1_", "lora_te2_"]
+        .map(|prefix| Base { prefix, source: memory([("a.weight", some(&[6, 5]))]) });
+    let names = ["unet.a", "text_encoder.a", "text_encoder_2.a"];
+    let file = memory(names.map(|module| (format!("{module}.diff"), some(&[6, 5]))));
+    let file = Lora { file: Arc::new(LoraFile::from_source(file).unwrap()), weight: weights };
+    let merged = merge(&bases, &[file], Strictness::Strict).unwrap();
+    let value = |i: usize| merged.sources[i].tensor("a.weight").unwrap().to_f32()[0];
+    assert_eq!([value(0), value(1), value(2)], [0.25 + 0.5 * 0.25, 0.25 + 2.0 * 0.25, 0.25]);
+    assert!(merged.sources[2].touched().is_empty());
+    let said = merged.reports[0].to_string();
+    let want =
+        "unet x 0.5: 1 full difference; text encoder 1 x 2: 1 full difference; text encoder 2 x 0: 1 full";
+    for part in want.split("; ") {
+        assert!(said.contains(part), "{said}");
     }
 }
 

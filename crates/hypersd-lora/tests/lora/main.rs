@@ -1,6 +1,7 @@
 //! LoRA files over a base, from the outside.
 
 mod accounting;
+mod forms;
 mod hostile;
 mod parity;
 mod properties;
