@@ -2,7 +2,7 @@
 
 use hypersd_core::TensorSource;
 use hypersd_models::{Part, unet::UNetConfig};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::error::Error;
@@ -23,9 +23,10 @@ pub enum ChannelOrder {
 /// Depth 0 in `unet.transformer_layers_per_block` is meant: an attention site without transformer blocks still
 /// normalises and projects. The smaller SDXL ControlNets have such.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(from = "File")]
+#[serde(default)]
 pub struct ControlNetConfig {
     /// The UNet whose first half this is. Its up blocks mirror the down blocks and are not built.
+    #[serde(flatten, deserialize_with = "half")]
     pub unet: UNetConfig,
     /// Channels of the control image: 3.
     pub conditioning_channels: usize,
@@ -35,49 +36,6 @@ pub struct ControlNetConfig {
     pub controlnet_conditioning_channel_order: ChannelOrder,
     /// Whether residuals are averaged over the picture, so that they carry its style and not its layout ("shuffle").
     pub global_pool_conditions: bool,
-}
-
-/// The file as it is written: one flat list.
-#[derive(Deserialize)]
-#[serde(default)]
-struct File {
-    #[serde(flatten)]
-    unet: UNetConfig,
-    conditioning_channels: usize,
-    conditioning_embedding_out_channels: Vec<usize>,
-    controlnet_conditioning_channel_order: ChannelOrder,
-    global_pool_conditions: bool,
-}
-
-impl Default for File {
-    fn default() -> Self {
-        let ControlNetConfig {
-            unet,
-            conditioning_channels,
-            conditioning_embedding_out_channels,
-            controlnet_conditioning_channel_order,
-            global_pool_conditions,
-        } = ControlNetConfig::default();
-        Self {
-            unet,
-            conditioning_channels,
-            conditioning_embedding_out_channels,
-            controlnet_conditioning_channel_order,
-            global_pool_conditions,
-        }
-    }
-}
-
-impl From<File> for ControlNetConfig {
-    fn from(file: File) -> Self {
-        Self {
-            unet: with_up_blocks(file.unet),
-            conditioning_channels: file.conditioning_channels,
-            conditioning_embedding_out_channels: file.conditioning_embedding_out_channels,
-            controlnet_conditioning_channel_order: file.controlnet_conditioning_channel_order,
-            global_pool_conditions: file.global_pool_conditions,
-        }
-    }
 }
 
 impl Default for ControlNetConfig {
@@ -160,13 +118,15 @@ impl ControlNetConfig {
     }
 }
 
-/// Gives a file without up blocks, as a ControlNet's is, those that mirror its down blocks.
-fn with_up_blocks(unet: UNetConfig) -> UNetConfig {
+/// A UNet's fields in a file without up blocks, as a ControlNet's is; it gets those that mirror its down blocks.
+fn half<'de, D: Deserializer<'de>>(file: D) -> Result<UNetConfig, D::Error> {
+    let unet = UNetConfig::deserialize(file)?;
     let mirrored = |down: &String| match down.as_str() {
         "CrossAttnDownBlock2D" => "CrossAttnUpBlock2D".to_string(),
         _ => "UpBlock2D".to_string(),
     };
-    UNetConfig { up_block_types: unet.down_block_types.iter().rev().map(mirrored).collect(), ..unet }
+    let up_block_types = unet.down_block_types.iter().rev().map(mirrored).collect();
+    Ok(UNetConfig { up_block_types, ..unet })
 }
 
 /// The same refusal, of a ControlNet.
