@@ -1,88 +1,17 @@
 //! The `generate` example as its users drive it: right options, wrong options, bad files.
-//!
-//! `cargo test` builds the examples, so the program is there.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+#[path = "common/generate.rs"]
+mod common;
 
+use std::fs;
+
+use common::{Run, USAGE, fixtures, lora, model, refused, refused_with_model};
+use hypersd::{Image, Provenance, TextChunk};
 use hypersd_testing::{fixture, relative_l2};
 use tempfile::TempDir;
 
-/// A command line that cannot be right.
-const USAGE: i32 = 2;
-/// Everything else.
+/// The exit status of everything but a wrong command line.
 const FAILURE: i32 = 1;
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
-fn model() -> String {
-    fixtures().join("tiny-sd15").display().to_string()
-}
-
-fn lora() -> String {
-    fixtures().join("tiny-sd15-lora.safetensors").display().to_string()
-}
-
-/// Runs the program in a folder of its own.
-struct Run {
-    folder: TempDir,
-}
-
-impl Run {
-    fn new() -> Self {
-        Self { folder: TempDir::new().expect("a temporary folder") }
-    }
-
-    fn generate(&self, arguments: &[&str]) -> Output {
-        let test = std::env::current_exe().expect("this test"); // target/<profile>/deps/generate-…
-        let target = test.ancestors().nth(2).expect("target/<profile>");
-        let program = target.join("examples").join(format!("generate{}", std::env::consts::EXE_SUFFIX));
-        Command::new(&program)
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .output()
-            .unwrap_or_else(|e| panic!("{}: {e}", program.display()))
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn written(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.folder.path()).expect("the folder");
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-/// Asserts that a run fails with a status, one message that holds all of `words`, and no file written.
-fn refused(arguments: &[&str], status: i32, words: &[&str]) {
-    let run = Run::new();
-    let output = run.generate(arguments);
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {message}");
-    for word in words {
-        assert!(message.contains(word), "{arguments:?}: no {word:?} in {message:?}");
-    }
-    assert!(!message.contains("panicked"), "{arguments:?}: {message}");
-    assert_eq!(run.written(), [] as [&str; 0], "{arguments:?}: nothing is left behind");
-    assert!(output.stdout.is_empty(), "{arguments:?}: standard output stays empty");
-}
-
-/// As [`refused`], with the tiny model before the arguments.
-fn refused_with_model(arguments: &[&str], status: i32, words: &[&str]) {
-    let model = model();
-    let arguments: Vec<&str> = ["--model", &model].into_iter().chain(arguments.iter().copied()).collect();
-    refused(&arguments, status, words);
-}
 
 #[test]
 fn one_step_with_the_lora_is_the_picture_of_diffusers() {
@@ -116,7 +45,7 @@ fn one_step_with_the_lora_is_the_picture_of_diffusers() {
     let error = relative_l2(&got["latents"].data, &want["latents"].data);
     assert!(error <= 2e-4, "latents: relative L2 error {error:.3e}");
 
-    let image = hypersd::Image::open(run.path("cat.png")).expect("the picture");
+    let image = Image::open(run.path("cat.png")).expect("the picture");
     let pairs = image.rgb8().iter().zip(&want["pixels"].data);
     let beyond = pairs.filter(|&(&got, &want)| got.abs_diff(want as u8) > 2).count();
     assert!(beyond * 200 <= image.rgb8().len(), "{beyond} of {} bytes", image.rgb8().len());
@@ -143,7 +72,7 @@ fn a_batch_is_numbered_and_a_weight_is_read() {
     ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(run.written(), ["out-0.png", "out-1.png"]);
-    let image = hypersd::Image::open(run.path("out-1.png")).expect("the second picture");
+    let image = Image::open(run.path("out-1.png")).expect("the second picture");
     assert_eq!((image.width(), image.height()), (96, 64));
 }
 
@@ -218,4 +147,49 @@ fn a_lora_with_numbers_that_are_not_finite_is_refused() {
         FAILURE,
         &["nan.safetensors"],
     );
+}
+
+#[test]
+fn pictures_say_what_they_were_made_of_unless_told_not_to() {
+    let run = Run::new();
+    let arguments = |output| {
+        let lora = format!("{}=0.5", lora());
+        let words =
+            "--model MODEL --scheduler tcd --eta 1 --steps 2 --seed 7 --width 64 --height 64 --batch 2";
+        let mut arguments: Vec<String> =
+            words.split(' ').map(|word| word.replace("MODEL", &model())).collect();
+        arguments.extend(["--lora", &lora, "--output", output, "a cat, 猫"].map(String::from));
+        arguments
+    };
+    let generate = |arguments: Vec<String>| {
+        let output = run.generate(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    generate(arguments("with.png"));
+    let mut without = arguments("without.png");
+    without.push("--no-metadata".into());
+    generate(without);
+
+    for index in 0..2 {
+        let path = run.path(&format!("with-{index}.png"));
+        let made = Provenance::read(&path).expect("a picture").expect("what it was made of");
+        assert_eq!((made.prompt.as_str(), made.seed, made.index, made.batch), ("a cat, 猫", 7, index, 2));
+        assert_eq!((made.width, made.height, made.timesteps.len()), (64, 64, 2));
+        assert_eq!(made.weights.len(), 4);
+        let chunks = TextChunk::read(&path).expect("text");
+        let parameters = chunks.iter().find(|chunk| chunk.keyword == "parameters").expect("parameters");
+        assert_eq!(parameters.text, made.parameters());
+
+        let plain = run.path(&format!("without-{index}.png"));
+        assert_eq!(TextChunk::read(&plain).expect("a picture"), []);
+        assert_eq!(Image::open(&plain).expect("a picture"), Image::open(&path).expect("a picture"));
+    }
+}
+
+#[cfg(not(feature = "hub"))]
+#[test]
+fn without_the_hub_its_names_say_which_feature_is_missing() {
+    let output = Run::new().generate(&["--model", "someone/model", "a cat"]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && message.contains("feature `hub`"), "{message}");
 }

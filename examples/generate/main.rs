@@ -6,10 +6,12 @@
 //! ```
 //!
 //! Exit status: 0 on success, 2 for a command line that cannot be right, 1 for everything else.
-#![expect(clippy::print_stderr, reason = "a program talks to its user")]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program talks to its user")]
 
 mod device;
+mod hub;
 mod options;
+mod recipes;
 
 use std::{
     error::Error,
@@ -19,7 +21,7 @@ use std::{
 };
 
 use clap::Parser;
-use hypersd::{Pipeline, PipelineBuilder, Request, save_latents};
+use hypersd::{Pipeline, Provenance, save_latents};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::options::Options;
@@ -29,6 +31,10 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.list_recipes {
+        print!("{}", recipes::table());
+        return ExitCode::SUCCESS;
+    }
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -43,32 +49,39 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let request = options.request();
     request.check()?;
+    recipes::check(options, &request)?;
     let (device, dtype) = device::choose(options.device, options.dtype)?;
     for path in options.outputs() {
         require_parent(&path)?;
     }
 
-    let mut builder = Pipeline::open(&options.model)?.dtype(dtype);
+    let progress = Progress::new();
+    let bar = progress.0.clone();
+    let note = move |notice| bar.suspend(|| eprintln!("note: {notice}"));
+    let locate = |given: &Path| hub::locate(given, options.variant.as_deref(), &progress.0);
+    let mut builder = Pipeline::open(locate(&options.model)?)?.dtype(dtype).on_notice(note);
+    if let Some(variant) = &options.variant {
+        builder = builder.variant(variant);
+    }
     if let Some(path) = &options.unet {
-        builder = builder.unet(path)?;
+        builder = builder.unet(locate(path)?)?;
     }
     if let Some(path) = &options.vae {
-        builder = builder.vae(path)?;
+        builder = builder.vae(locate(path)?)?;
     }
     for lora in &options.loras {
-        builder = builder.lora(&lora.path, lora.weight)?;
+        builder = builder.lora(locate(&lora.path)?, lora.weight)?;
     }
+    recipes::check_family(options, builder.family())?;
     builder.check(&request)?;
-    notice_scheduler(&builder, &request);
+    recipes::notice(options, &request);
 
-    let progress = Progress::new();
     progress.say("loading");
+    // On threads of its own: by the time the picture is drawn it is done.
+    let hashing = if options.no_metadata { None } else { Some(builder.hash_weights()?) };
     let pipeline = builder.load(&device)?;
     for report in pipeline.lora_reports() {
         progress.notice(&report.to_string());
-    }
-    if let Some(rest) = pipeline.truncated(&request.prompt)? {
-        eprintln!("note: the prompt is longer than the text encoder reads; without effect: {rest:?}");
     }
 
     let mut latents = None;
@@ -82,8 +95,18 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let images = pipeline.decode(latents.clone())?;
     progress.finish();
 
+    let provenance = match hashing {
+        Some(hashing) => Some(Provenance {
+            recipe: options.recipe.map(|recipe| recipe.name.to_string()),
+            weights: hashing.finish()?,
+            ..pipeline.provenance(&request)?
+        }),
+        None => None,
+    };
     for (index, image) in images.iter().enumerate() {
-        image.save(options.output(index))?;
+        let of_this = provenance.clone().map(|provenance| Provenance { index, ..provenance });
+        let text = of_this.map_or_else(Vec::new, |provenance| provenance.text_chunks());
+        image.save_with(options.output(index), &text)?;
     }
     if let Some(path) = &options.latents_out {
         save_latents(path, latents)?;
@@ -101,17 +124,6 @@ fn require_parent(path: &Path) -> Result<(), String> {
         )),
         _ if path.is_dir() => Err(format!("{}: expected a file to write, found a folder", path.display())),
         _ => Ok(()),
-    }
-}
-
-/// Says which scheduler is used where the model asks for one that hypersd does not have.
-fn notice_scheduler(builder: &PipelineBuilder, request: &Request) {
-    let (algorithm, class_name) = builder.scheduler();
-    let asked = class_name.unwrap_or("no scheduler");
-    if request.scheduler.is_none() && asked != algorithm.class_name() {
-        eprintln!(
-            "note: the model's configuration names {asked}; using {algorithm} (choose with --scheduler)"
-        );
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use hypersd::{Algorithm, Request, Rng, Spacing, Steps};
+use hypersd::{Algorithm, Recipe, Request, Rng, Spacing, Steps};
 
 /// Draws a picture from a prompt.
 #[derive(Debug, Parser)]
@@ -16,37 +16,52 @@ pub(crate) struct Options {
     #[arg(default_value = "a photo of a cat")]
     pub(crate) prompt: String,
 
-    /// A model in diffusers' folder layout
-    #[arg(long, value_name = "DIR")]
+    /// A model: a folder in diffusers' layout, a file, or owner/name on the Hugging Face hub
+    #[arg(long, value_name = "DIR|FILE|ID", required = false, required_unless_present = "list_recipes")]
+    #[arg(default_value_if("list_recipes", "true", "."))]
     pub(crate) model: PathBuf,
     /// Replaces the UNet
-    #[arg(long, value_name = "DIR|FILE")]
+    #[arg(long, value_name = "DIR|FILE|ID")]
     pub(crate) unet: Option<PathBuf>,
     /// Replaces the VAE (a KL VAE or a TAESD)
-    #[arg(long, value_name = "DIR|FILE")]
+    #[arg(long, value_name = "DIR|FILE|ID")]
     pub(crate) vae: Option<PathBuf>,
+    /// Which weights to read where a folder has them more than once, fp16 for instance [default: the plain ones]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) variant: Option<String>,
     /// A LoRA to merge, with its weight; repeatable, merged in the order given
     #[arg(long = "lora", value_name = "FILE[=WEIGHT]")]
     pub(crate) loras: Vec<Lora>,
 
-    /// The scheduler [default: the model's own, else ddim]
+    /// Sets scheduler, spacing, steps, eta and guidance to what a distilled file was made for; the options below
+    /// change what the recipe allows (see --list-recipes)
+    #[arg(long, value_name = "NAME", hide_possible_values = true)]
+    pub(crate) recipe: Option<Recipe>,
+    /// Prints the table of recipes, and does nothing else
+    #[arg(long)]
+    pub(crate) list_recipes: bool,
+    /// Draws with settings that the recipe refuses
+    #[arg(long, requires = "recipe")]
+    pub(crate) force_settings: bool,
+
+    /// The scheduler [default: the recipe's, else the model's own, else ddim]
     #[arg(long, value_name = "ddim|tcd|lcm|euler|euler-a|dpmpp-2m")]
     scheduler: Option<Algorithm>,
-    /// How timesteps are spaced [default: as the model's configuration says]
+    /// How timesteps are spaced [default: the recipe's, else as the model's configuration says]
     #[arg(long, value_name = "leading|trailing|linspace")]
     spacing: Option<Spacing>,
-    /// Inference steps [default: 4]
+    /// Inference steps [default: the recipe's, else 4]
     #[arg(long, value_name = "N", conflicts_with = "timesteps", allow_negative_numbers = true)]
     steps: Option<usize>,
     /// Explicit timesteps, instead of --steps
     #[arg(long, value_name = "T,T,…", value_delimiter = ',')]
     timesteps: Option<Vec<usize>>,
-    /// Stochasticity, for the schedulers that have one [default: the scheduler's]
+    /// Stochasticity, for the schedulers that have one [default: the recipe's, else the scheduler's]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     eta: Option<f64>,
-    /// Classifier-free guidance scale; at or below 1 there is no unconditional pass
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
-    guidance: f64,
+    /// Classifier-free guidance scale; at or below 1 there is no unconditional pass [default: the recipe's, else 0]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    guidance: Option<f64>,
     /// Negative prompt
     #[arg(long, value_name = "TEXT")]
     negative: Option<String>,
@@ -77,32 +92,40 @@ pub(crate) struct Options {
     /// Where the picture goes; with a batch, -0, -1, … goes before the extension
     #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = png)]
     output: PathBuf,
+    /// Leaves out of the picture's file what it was made of (see docs/provenance.md)
+    #[arg(long)]
+    pub(crate) no_metadata: bool,
     /// Writes the final latents as safetensors: one f32 tensor `latents` [B, 4, H/8, W/8]
     #[arg(long, value_name = "FILE")]
     pub(crate) latents_out: Option<PathBuf>,
 }
 
 impl Options {
-    /// The request that the options describe.
+    /// The request that the options describe: the recipe's where they are silent, else the default.
     pub(crate) fn request(&self) -> Request {
-        let steps = match &self.timesteps {
-            Some(timesteps) => Steps::Timesteps(timesteps.clone()),
-            None => Steps::Count(self.steps.unwrap_or(4)),
+        let base = match self.recipe {
+            Some(recipe) => recipe.request(&self.prompt),
+            None => Request { prompt: self.prompt.clone(), ..Request::default() },
+        };
+        let steps = match (&self.timesteps, self.steps, &base.steps) {
+            (Some(timesteps), ..) => Steps::Timesteps(timesteps.clone()),
+            (None, Some(steps), Steps::Timesteps(own)) if own.len() == steps => base.steps.clone(),
+            (None, Some(steps), _) => Steps::Count(steps),
+            (None, None, own) => own.clone(),
         };
         Request {
-            prompt: self.prompt.clone(),
             negative: self.negative.clone(),
             seed: self.seed,
             rng: self.rng.into(),
             width: self.width,
             height: self.height,
             batch: self.batch,
-            scheduler: self.scheduler,
-            spacing: self.spacing,
-            karras: None,
+            scheduler: self.scheduler.or(base.scheduler),
+            spacing: self.spacing.or(base.spacing),
             steps,
-            eta: self.eta,
-            guidance: self.guidance,
+            eta: self.eta.or(base.eta),
+            guidance: self.guidance.unwrap_or(base.guidance),
+            ..base
         }
     }
 

@@ -1,0 +1,111 @@
+//! `--recipe` and `--list-recipes`: the table, and what to say about files that a recipe is known for.
+
+use std::path::Path;
+
+use hypersd::{Error, Family, Recipe, Request, Role};
+
+use crate::options::Options;
+
+/// Checks what can be checked of a recipe before a model is opened, and says what is odd.
+///
+/// With `--recipe`, its contradictions are errors, or notes under `--force-settings`. Without, a file that a recipe
+/// is known for is only spoken of: settings never change silently.
+pub(crate) fn check(options: &Options, request: &Request) -> Result<(), Error> {
+    let Some(recipe) = options.recipe else { return Ok(()) };
+    if options.force_settings {
+        for contradiction in recipe.contradictions(request) {
+            eprintln!("note: {contradiction} (--force-settings)");
+        }
+        return Ok(());
+    }
+    recipe.check(request)?;
+    weight_files(options).try_for_each(|path| recipe.check_file(path))?;
+    if !has_weights(options, &recipe) {
+        let names: Vec<_> = recipe.files.iter().map(|file| format!("{} {}", file.role, file.name)).collect();
+        eprintln!(
+            "note: the recipe {recipe} loads nothing by itself, and neither --lora nor --unet is given ({})",
+            names.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// Checks the recipe against the model's family.
+pub(crate) fn check_family(options: &Options, family: Family) -> Result<(), Error> {
+    match options.recipe {
+        Some(recipe) if !options.force_settings => recipe.check_family(family),
+        _ => Ok(()),
+    }
+}
+
+/// Without a recipe: names the recipe of each file that is known for one, where the settings contradict it.
+pub(crate) fn notice(options: &Options, request: &Request) {
+    if options.recipe.is_some() {
+        return;
+    }
+    for path in weight_files(options) {
+        let Some(recipe) = Recipe::of_file(path) else { continue };
+        for contradiction in recipe.contradictions(request) {
+            eprintln!("note: {}: {contradiction} (all at once: --recipe {recipe})", path.display());
+        }
+    }
+}
+
+/// The files that may be distilled. A folder has its own configuration, so that only a model's file counts.
+fn weight_files(options: &Options) -> impl Iterator<Item = &Path> {
+    let model = Some(options.model.as_path()).filter(|path| path.is_file());
+    model
+        .into_iter()
+        .chain(options.unet.as_deref())
+        .chain(options.loras.iter().map(|lora| lora.path.as_path()))
+}
+
+/// Whether something is given that the recipe's weights may be in.
+fn has_weights(options: &Options, recipe: &Recipe) -> bool {
+    recipe.files.iter().any(|file| match file.role {
+        Role::Lora => !options.loras.is_empty(),
+        Role::UNet => options.unet.is_some(),
+        Role::Model => true,
+    })
+}
+
+/// The table, aligned.
+pub(crate) fn table() -> String {
+    const HEAD: [&str; 7] = ["recipe", "model", "scheduler", "steps", "eta", "guidance", "file"];
+    let rows: Vec<[String; 7]> =
+        std::iter::once(HEAD.map(String::from)).chain(Recipe::ALL.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
+        text += cells.collect::<String>().trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+fn row(recipe: &Recipe) -> [String; 7] {
+    let scheduler = match recipe.spacing {
+        Some(spacing) => format!("{} {spacing}", recipe.scheduler),
+        None => recipe.scheduler.to_string(),
+    };
+    let steps = match recipe.timesteps {
+        Some(timesteps) => format!("{} at t = {}", recipe.steps, joined(timesteps)),
+        None => recipe.steps.to_string(),
+    };
+    let eta = recipe.eta.map_or_else(|| "-".into(), |eta| eta.to_string());
+    [
+        recipe.name.into(),
+        recipe.family.to_string(),
+        scheduler,
+        steps,
+        eta,
+        recipe.guidance.to_string(),
+        recipe.files[0].name.into(),
+    ]
+}
+
+fn joined(timesteps: &[usize]) -> String {
+    timesteps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
