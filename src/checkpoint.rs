@@ -18,7 +18,7 @@ use crate::{
 pub(crate) fn open(path: &Path) -> Result<Parts, Error> {
     let file = SingleFile::open(path)?;
     let sampling = Sampling::of_file(&file, path);
-    let SingleFile { family, unet, vae, text_encoder, text_encoder_2, .. } = file;
+    let SingleFile { family, prediction, unet, vae, text_encoder, text_encoder_2, .. } = file;
     let (Some(family), Some(unet), Some(vae), Some(text_encoder)) = (family, unet, vae, text_encoder) else {
         return Err(Error::Unsupported {
             origin: path.display().to_string(),
@@ -26,6 +26,13 @@ pub(crate) fn open(path: &Path) -> Result<Parts, Error> {
             instead: "give it as the UNet or the VAE of a whole one".into(),
         });
     };
+    if prediction.is_none() {
+        return Err(Error::Unsupported {
+            origin: path.display().to_string(),
+            found: format!("{family}, whose file does not say whether it predicts noise or velocity"),
+            instead: "use the model's diffusers folder, which says it".into(),
+        });
+    }
     let first = match family {
         Family::Sd2 => Tokenizer::open_clip_of(text_encoder.config.vocab_size), // pads with `!`
         _ => Tokenizer::clip_l_of(text_encoder.config.vocab_size),

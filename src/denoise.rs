@@ -5,7 +5,7 @@ use hypersd_core::Noise;
 use hypersd_models::unet::UNet;
 use hypersd_schedulers::{Advanced, Schedule, Step};
 
-use crate::{Error, guidance::Guided, latents::Latents};
+use crate::{Error, control::Controls, guidance::Guided, latents::Latents};
 
 /// Latents after one step.
 #[derive(Debug, Clone)]
@@ -25,10 +25,12 @@ pub struct Denoised {
     pub x0: Tensor<4>,
 }
 
-/// Denoising in progress. Each [`next`](Iterator::next) runs the UNet once.
+/// Denoising in progress. Each [`next`](Iterator::next) runs the UNet once, and every ControlNet
+/// that acts in the step.
 pub struct Denoising<'a> {
     unet: &'a UNet,
     guided: Guided,
+    controls: Controls<'a>,
     schedule: Schedule,
     noise: NoiseSource,
     x: Latents,
@@ -38,15 +40,23 @@ pub struct Denoising<'a> {
 
 impl<'a> Denoising<'a> {
     /// Draws the initial latents and is ready for the first step.
-    pub(crate) fn new(unet: &'a UNet, guided: Guided, schedule: Schedule, mut noise: NoiseSource) -> Self {
+    pub(crate) fn new(
+        unet: &'a UNet,
+        guided: Guided,
+        controls: Controls<'a>,
+        schedule: Schedule,
+        mut noise: NoiseSource,
+    ) -> Self {
         let x = noise.draw();
         let x = Latents(x.0.mul_scalar(schedule.init_noise_sigma));
-        Self { unet, guided, schedule, noise, x, previous_x0: None, index: 0 }
+        Self { unet, guided, controls, schedule, noise, x, previous_x0: None, index: 0 }
     }
 
     fn advance(&mut self, step: &Step) -> Result<Denoised, Error> {
         let input = self.x.0.clone().mul_scalar(step.input_scale());
-        let output = Latents(self.guided.predict(self.unet, input, step.t)?);
+        let position = (self.index, self.schedule.steps.len());
+        let residuals = self.controls.residuals(position, &self.guided, &input, step.t)?;
+        let output = Latents(self.guided.predict(self.unet, input, step.t, residuals.as_ref())?);
         let noise = step.noisy().then(|| self.noise.draw());
         let Advanced { x, x0 } = step.advance(&self.x, &output, noise.as_ref(), self.previous_x0.as_ref())?;
         let denoised = Denoised {

@@ -38,6 +38,9 @@ pub enum Error {
     /// A LoRA file.
     #[error(transparent)]
     Lora(#[from] hypersd_lora::Error),
+    /// A ControlNet's files, or one that does not fit the model.
+    #[error(transparent)]
+    Control(#[from] hypersd_controlnet::Error),
     /// A prompt that the tokenizer gives up on, or a network's inputs.
     #[error(transparent)]
     Model(#[from] hypersd_models::Error),

@@ -1,15 +1,16 @@
 //! Classifier-free guidance: a batch of two, or none at all.
 
 use burn::tensor::{FloatDType, Tensor};
-use hypersd_models::unet::{Conditioning, UNet};
+use hypersd_models::unet::{Conditioning, Residuals, UNet};
 
 use crate::Error;
 
-/// The UNet's condition together with the guidance scale that reads it.
+/// The UNet's condition, and the guidance scale that reads it.
 pub(crate) struct Guided {
-    /// The prompt's condition for the whole batch; with guidance the negative prompt's stands before it.
-    condition: Conditioning,
-    scale: Option<f32>,
+    /// The prompt's condition for the whole batch.
+    positive: Conditioning,
+    /// With guidance: the negative prompt's condition with the prompt's after it, and the scale.
+    scaled: Option<(Conditioning, f32)>,
 }
 
 impl Guided {
@@ -20,23 +21,48 @@ impl Guided {
     }
 
     /// One pass with the prompt's condition only.
-    pub(crate) fn none(condition: Conditioning) -> Self {
-        Self { condition, scale: None }
+    pub(crate) fn none(positive: Conditioning) -> Self {
+        Self { positive, scaled: None }
     }
 
     /// One pass over a doubled batch: the negative prompt's half first, the prompt's second.
-    pub(crate) fn scaled(negative_then_positive: Conditioning, scale: f64) -> Self {
-        Self { condition: negative_then_positive, scale: Some(scale as f32) }
+    pub(crate) fn scaled(negative: Conditioning, positive: Conditioning, scale: f64) -> Self {
+        let both = negative.cat(positive.clone());
+        Self { positive, scaled: Some((both, scale as f32)) }
+    }
+
+    /// Whether the batch is doubled.
+    pub(crate) fn doubles(&self) -> bool {
+        self.scaled.is_some()
+    }
+
+    /// The prompt's condition alone.
+    pub(crate) fn positive(&self) -> &Conditioning {
+        &self.positive
+    }
+
+    /// The condition of the batch that [`input`](Self::input) makes.
+    pub(crate) fn condition(&self) -> &Conditioning {
+        self.scaled.as_ref().map_or(&self.positive, |(both, _)| both)
+    }
+
+    /// The batch that a network is given for `x` `[B, 4, h, w]`: `x`, or twice `x`.
+    pub(crate) fn input(&self, x: Tensor<4>) -> Tensor<4> {
+        if self.doubles() { x.repeat_dim(0, 2) } else { x }
     }
 
     /// The UNet's output for `x` `[B, 4, h, w]` at timestep `t`: `u + scale · (c − u)`, in f32.
-    pub(crate) fn predict(&self, unet: &UNet, x: Tensor<4>, t: f32) -> Result<Tensor<4>, Error> {
-        let Some(scale) = self.scale else {
-            return Ok(unet.forward(x, &[t], &self.condition, None)?.cast(FloatDType::F32));
-        };
-        let out = unet.forward(Tensor::cat(vec![x.clone(), x], 0), &[t], &self.condition, None)?;
-        let [u, c] = halves(out.cast(FloatDType::F32));
-        Ok(u.clone() + (c - u).mul_scalar(scale))
+    pub(crate) fn predict(
+        &self,
+        unet: &UNet,
+        x: Tensor<4>,
+        t: f32,
+        residuals: Option<&Residuals>,
+    ) -> Result<Tensor<4>, Error> {
+        let out = unet.forward(self.input(x), &[t], self.condition(), residuals)?.cast(FloatDType::F32);
+        let Some((_, scale)) = &self.scaled else { return Ok(out) };
+        let [u, c] = halves(out);
+        Ok(u.clone() + (c - u).mul_scalar(*scale))
     }
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod checkpoint;
+mod control;
 mod decoder;
 mod denoise;
 mod digest;
@@ -23,10 +24,12 @@ mod sampling;
 mod size;
 
 pub use burn::tensor::{Device, FloatDType, Tensor};
+pub use hypersd_controlnet::{Canny, Strength};
 pub use hypersd_core::{Image, Rng, TextChunk};
 pub use hypersd_lora::{Family, LoraReport};
 pub use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
+pub use control::Control;
 pub use denoise::{Denoised, Denoising};
 pub use error::Error;
 pub use locate::HubReference;

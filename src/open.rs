@@ -3,11 +3,14 @@
 use std::{path::Path, sync::Arc};
 
 use burn::tensor::{Device, FloatDType};
-use hypersd_core::{Component, LoadOptions, ModelFolder, SafetensorsFile, SharedSource, Variant, load};
-use hypersd_lora::{Base, Family, Lora, LoraFile, LoraReport, Strictness, merge};
+use hypersd_controlnet::{ControlNet, ControlNetConfig};
+use hypersd_core::{
+    Component, LoadOptions, ModelFolder, Renamed, SafetensorsFile, SharedSource, Variant, load,
+};
+use hypersd_lora::{Base, Family, Lora, LoraFile, Strictness, merge};
 use hypersd_models::{
     SingleFile,
-    clip::{ClipTextConfig, Tokenizer},
+    clip::{ClipTextConfig, Tokenizer, canonical_names},
     unet::{UNet, UNetConfig},
     vae::VaeConfig,
 };
@@ -61,6 +64,7 @@ pub(crate) struct Parts {
 pub struct PipelineBuilder {
     parts: Parts,
     files: WeightFiles,
+    controlnets: Vec<Part<ControlNetConfig>>,
     loras: Vec<Lora>,
     strictness: Strictness,
     variant: Variant,
@@ -77,6 +81,7 @@ impl PipelineBuilder {
         Ok(Self {
             parts,
             files: WeightFiles::of_model(path),
+            controlnets: Vec::new(),
             loras: Vec::new(),
             strictness: Strictness::Strict,
             variant: Variant::Default,
@@ -113,7 +118,10 @@ impl PipelineBuilder {
         self.parts.vae = Part::open(path, DecoderConfig::of, || {
             let file = SingleFile::open(path)?;
             if let Some(tiny) = file.tiny_vae {
-                return Ok(Part { config: DecoderConfig::Tiny(tiny.config), weights: Weights::Source(tiny.weights) });
+                return Ok(Part {
+                    config: DecoderConfig::Tiny(tiny.config),
+                    weights: Weights::Source(tiny.weights),
+                });
             }
             let vae = file.vae.ok_or_else(|| lacks(path, "VAE"))?;
             let VaeConfig { scaling_factor, sample_size, .. } = family;
@@ -121,6 +129,21 @@ impl PipelineBuilder {
             Ok(Part { config, weights: Weights::Source(vae.weights) })
         })?;
         self.files.vae = Some(path.clone());
+        Ok(self)
+    }
+
+    /// Adds a ControlNet: a component folder, or a file in any dialect. A request then has one
+    /// [`Control`](crate::Control) for each, in the order they were added.
+    ///
+    /// # Errors
+    /// [`Error::Control`], [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or is no ControlNet.
+    pub fn controlnet(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        self.controlnets.push(Part::open(path, controlnet_config, || {
+            let found = SingleFile::open(path)?.controlnet.ok_or_else(|| lacks(path, "ControlNet"))?;
+            let config = ControlNetConfig::from_part(&found)?;
+            Ok(Part { config, weights: Weights::Source(found.weights) })
+        })?);
         Ok(self)
     }
 
@@ -198,39 +221,56 @@ impl PipelineBuilder {
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened before anything large is read.
-        let (unet_source, lora_reports) = self.merged()?;
+        let mut merged = merge(&self.bases()?, &self.loras, self.strictness)?;
+        let unet_source = merged.sources.remove(0);
         let vae_source = self.parts.vae.weights.open(&self.variant)?;
-        let Parts { text, unet, vae, sampling, native_size, zero_negative } = self.parts;
-        let mut text_sources = Vec::new();
-        for (_, part) in &text {
-            text_sources.push(part.weights.open(&self.variant)?);
+        let mut controlnet_sources = Vec::new();
+        for part in &self.controlnets {
+            controlnet_sources.push(part.weights.open(&self.variant)?);
         }
 
+        let Parts { text, unet, vae, sampling, native_size, zero_negative } = self.parts;
         let upcast_vae = text.len() > 1; // as diffusers' SDXL pipelines do
         let mut encoders = Vec::new();
-        for ((tokenizer, part), source) in text.into_iter().zip(text_sources) {
-            encoders.push(TextEncoder::load(tokenizer, &part.config, source, &options)?);
+        for ((tokenizer, part), source) in text.into_iter().zip(merged.sources) {
+            encoders.push(TextEncoder::load(tokenizer, &part.config, &*source, &options)?);
+        }
+        let unet = load(UNet::new(&unet.config, device)?, &*unet_source, &options)?;
+        let mut controlnets = Vec::new();
+        for (part, source) in self.controlnets.iter().zip(controlnet_sources) {
+            let controlnet = ControlNet::new(&part.config, device)?;
+            controlnet.check_fits(&unet)?;
+            controlnets.push(load(controlnet, &*source, &options)?);
         }
         let mut encoders = encoders.into_iter();
         let first = encoders.next().expect("a model has a text encoder");
         Ok(Pipeline {
             text: PromptEncoder { first, second: encoders.next(), zero_negative },
-            unet: load(UNet::new(&unet.config, device)?, &*unet_source, &options)?,
+            unet,
+            controlnets,
             decoder: Decoder::load(vae.config, vae_source, &options, upcast_vae, self.tiled_vae)?,
             sampling,
             native_size,
-            lora_reports,
+            lora_reports: merged.reports,
             notices: self.notices,
             device: device.clone(),
         })
     }
 
-    /// The UNet's weights with the LoRAs over them.
-    fn merged(&self) -> Result<(SharedSource, Vec<LoraReport>), Error> {
-        let unet = Base { prefix: "lora_unet_", source: self.parts.unet.weights.open(&self.variant)? };
-        let mut merged = merge(&[unet], &self.loras, self.strictness)?;
-        let unet = merged.sources.remove(0);
-        Ok((unet, merged.reports))
+    /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.
+    fn bases(&self) -> Result<Vec<Base>, Error> {
+        let mut bases =
+            vec![Base { prefix: "lora_unet_", source: self.parts.unet.weights.open(&self.variant)? }];
+        let prefixes: &[&str] = match self.parts.text.len() {
+            1 => &["lora_te_"],
+            _ => &["lora_te1_", "lora_te2_"],
+        };
+        for ((_, part), prefix) in self.parts.text.iter().zip(prefixes) {
+            let source = part.weights.open(&self.variant)?;
+            let renames = canonical_names(source.names());
+            bases.push(Base { prefix, source: Arc::new(Renamed::new(source, renames)?) });
+        }
+        Ok(bases)
     }
 }
 
@@ -253,6 +293,13 @@ impl<C> Part<C> {
             None => recognised(),
         }
     }
+}
+
+/// A ControlNet's configuration, checked.
+fn controlnet_config(component: &Component) -> Result<ControlNetConfig, Error> {
+    let config: ControlNetConfig = component.config()?;
+    config.validate().map_err(Error::config(component.path().display()))?;
+    Ok(config)
 }
 
 fn lacks(path: &Path, network: &str) -> Error {

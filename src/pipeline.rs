@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use burn::tensor::{Device, FloatDType, Tensor};
+use hypersd_controlnet::ControlNet;
 use hypersd_core::{HostTensor, Image, Noise, save_safetensors};
 use hypersd_lora::LoraReport;
 use hypersd_models::unet::UNet;
 
 use crate::{
     Error, PipelineBuilder, Request,
+    control::{self, Controls},
     decoder::Decoder,
     denoise::{Denoising, NoiseSource},
     guidance::Guided,
@@ -23,6 +25,7 @@ use crate::{
 pub struct Pipeline {
     pub(crate) text: PromptEncoder,
     pub(crate) unet: UNet,
+    pub(crate) controlnets: Vec<ControlNet>,
     pub(crate) decoder: Decoder,
     pub(crate) sampling: Sampling,
     /// Height and width in pixels that a request without them gets.
@@ -73,13 +76,13 @@ impl Pipeline {
             let class = self.sampling.class_name().map(String::from);
             self.notices.give(Notice::SchedulerReplaced { class, used: self.sampling.default_algorithm() });
         }
-        let [native_height, native_width] = self.native_size;
-        let size = [request.height.unwrap_or(native_height), request.width.unwrap_or(native_width)];
+        let size = self.size(request)?;
         let guided = self.guided(request, size)?;
+        let controls = Controls::new(&self.controlnets, &request.controls, size)?;
         let [h, w] = size.map(|side| side / VAE_SCALE);
         let shape = [request.batch, self.unet.config().in_channels, h, w];
         let noise = NoiseSource::new(Noise::new(request.rng, request.seed), shape, self.device.clone());
-        Ok(Denoising::new(&self.unet, guided, schedule, noise))
+        Ok(Denoising::new(&self.unet, guided, controls, schedule, noise))
     }
 
     /// Turns final latents `[B, 4, h, w]` (or a preview's [`x0`](crate::Denoised::x0)) into pictures of
@@ -102,6 +105,12 @@ impl Pipeline {
         &self.lora_reports
     }
 
+    /// Height and width of the picture in pixels: as asked for, else the first control image's, else the model's own.
+    fn size(&self, request: &Request) -> Result<[usize; 2], Error> {
+        let [height, width] = control::size_of(&request.controls)?.unwrap_or(self.native_size);
+        Ok([request.height.unwrap_or(height), request.width.unwrap_or(width)])
+    }
+
     fn guided(&self, request: &Request, size: [usize; 2]) -> Result<Guided, Error> {
         let Request { prompt, negative, batch, guidance, .. } = request;
         let positive = self.text.positive(prompt, *batch, size, &self.notices)?;
@@ -109,7 +118,7 @@ impl Pipeline {
             return Ok(Guided::none(positive));
         }
         let negative = self.text.negative(negative.as_deref(), *batch, size, &self.notices)?;
-        Ok(Guided::scaled(negative.cat(positive), *guidance))
+        Ok(Guided::scaled(negative, positive, *guidance))
     }
 }
 

@@ -1,11 +1,9 @@
 //! From text to what a UNet is told about it.
 
 use burn::tensor::Tensor;
-use hypersd_core::{LoadOptions, Renamed, TensorSource, load};
+use hypersd_core::{LoadOptions, TensorSource, load};
 use hypersd_models::{
-    clip::{
-        ClipTextConfig, ClipTextModel, IGNORED_TENSORS, TextStates, Tokenizer, canonical_names,
-    },
+    clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, TextStates, Tokenizer},
     unet::Conditioning,
 };
 
@@ -22,16 +20,15 @@ pub(crate) struct TextEncoder {
 }
 
 impl TextEncoder {
+    /// Loads the encoder from its weights under canonical names.
     pub(crate) fn load(
         tokenizer: Tokenizer,
         config: &ClipTextConfig,
-        source: impl TensorSource,
+        source: &dyn TensorSource,
         options: &LoadOptions,
     ) -> Result<Self, Error> {
-        let renames = canonical_names(source.names());
-        let source = Renamed::new(source, renames)?;
         let options = LoadOptions { ignore: IGNORED_TENSORS, ..options.clone() };
-        let model = load(ClipTextModel::new(config, &options.device)?, &source, &options)?;
+        let model = load(ClipTextModel::new(config, &options.device)?, source, &options)?;
         Ok(Self { tokenizer, model })
     }
 

@@ -3,7 +3,7 @@
 use hypersd_core::Rng;
 use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
-use crate::Error;
+use crate::{Control, Error};
 
 /// Pixels per latent cell along each side: the VAE's downsampling.
 pub(crate) const VAE_SCALE: usize = 8;
@@ -58,6 +58,9 @@ pub struct Request {
     pub eta: Option<f64>,
     /// Classifier-free guidance scale. At or below 1 there is no unconditional pass (0 and 1 are the same).
     pub guidance: f64,
+    /// What the pipeline's ControlNets are shown: one for each, in their order. Without a width and height the
+    /// picture takes the first one's size, rounded down to multiples of 8.
+    pub controls: Vec<Control>,
 }
 
 impl Default for Request {
@@ -77,6 +80,7 @@ impl Default for Request {
             steps: Steps::Count(4),
             eta: None,
             guidance: 0.0,
+            controls: Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Whole pipelines against diffusers: same folder, same LoRA, same seed, from the prompt to the pixels.
 //!
-//! `reference/pipelines.py` and `pipelines_sdxl.py` ran every case of `cases.json` through diffusers and recorded the
+//! `reference/pipelines.py`, `pipelines_sdxl.py` and `pipelines_controlnet.py` ran every case of `cases.json` through diffusers and recorded the
 //! initial noise, the final latents and the pixels; for some cases also the latents after each step.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hypersd::{Algorithm, Pipeline, Request, Rng, Spacing, Steps, Tensor};
+use hypersd::{Algorithm, Control, Image, Pipeline, Request, Rng, Spacing, Steps, Strength, Tensor};
 use hypersd_core::Noise;
 use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
 use serde::Deserialize;
@@ -21,20 +21,35 @@ const LATENTS: f64 = 2e-4;
 const LEVELS: u8 = 2;
 const BEYOND: f64 = 0.005;
 
+/// Sides of the pictures that the tiny models are made for.
+const TINY_SIDE: usize = 128;
+
 /// A family's fixtures.
 struct Suite {
     /// Folder of the cases.
     cases: &'static str,
+    /// The cases with ControlNets of both families are in one folder.
+    family: &'static str,
     model: &'static str,
     lora: &'static str,
     /// How many modules the LoRA has.
     modules: usize,
 }
 
-const SD15: Suite =
-    Suite { cases: "pipelines", model: "tiny-sd15", lora: "tiny-sd15-lora.safetensors", modules: 278 };
-const SDXL: Suite =
-    Suite { cases: "pipelines-sdxl", model: "tiny-sdxl", lora: "tiny-sdxl-lora.safetensors", modules: 257 };
+const SD15: Suite = Suite {
+    cases: "pipelines",
+    family: "sd15",
+    model: "tiny-sd15",
+    lora: "tiny-sd15-lora.safetensors",
+    modules: 278,
+};
+const SDXL: Suite = Suite {
+    cases: "pipelines-sdxl",
+    family: "sdxl",
+    model: "tiny-sdxl",
+    lora: "tiny-sdxl-lora.safetensors",
+    modules: 257,
+};
 
 #[derive(Debug, Deserialize)]
 struct Case {
@@ -57,6 +72,35 @@ struct Case {
     width: Option<usize>,
     height: Option<usize>,
     batch: usize,
+    #[serde(flatten)]
+    control: Option<ControlCase>,
+}
+
+/// What cases with ControlNets have beside the others; paths are under the fixtures.
+#[derive(Debug, Deserialize)]
+struct ControlCase {
+    family: String,
+    controlnets: Vec<String>,
+    control_images: Vec<String>,
+    control_scales: Vec<f32>,
+    control_start: f64,
+    control_end: f64,
+    guess_mode: bool,
+}
+
+impl ControlCase {
+    fn controls(&self) -> Vec<Control> {
+        let controls = self.control_images.iter().zip(&self.control_scales).map(|(image, &scale)| Control {
+            image: Image::open(fixtures().join(image)).expect("a control image"),
+            strength: Strength {
+                scale,
+                start: self.control_start,
+                end: self.control_end,
+                guess_mode: self.guess_mode,
+            },
+        });
+        controls.collect()
+    }
 }
 
 impl Case {
@@ -80,12 +124,14 @@ impl Case {
             steps,
             eta: Some(self.eta),
             guidance: self.guidance,
+            controls: self.control.as_ref().map(ControlCase::controls).unwrap_or_default(),
         }
     }
 
     /// Cases with the same key share a loaded pipeline.
     fn key(&self) -> String {
-        format!("{:?} {:?} {:?}", self.vae, self.unet, self.lora)
+        let controlnets = self.control.as_ref().map(|control| &control.controlnets);
+        format!("{:?} {:?} {:?} {controlnets:?}", self.vae, self.unet, self.lora)
     }
 
     fn load(&self, suite: &Suite, model: &str) -> Pipeline {
@@ -98,6 +144,9 @@ impl Case {
         }
         if self.vae.as_deref() == Some("taesd") {
             builder = builder.vae(fixtures().join("tiny-taesd")).expect("the TAESD");
+        }
+        for controlnet in self.control.iter().flat_map(|control| &control.controlnets) {
+            builder = builder.controlnet(fixtures().join(controlnet)).expect("the ControlNet");
         }
         builder.load(&device()).expect("the pipeline")
     }
@@ -117,14 +166,19 @@ impl Suite {
     /// Runs every case on the weights of `model`, a folder or a single file.
     fn run(&self, model: &str) {
         let mut pipelines = BTreeMap::new();
-        for case in self.cases() {
+        let family = |case: &Case| case.control.as_ref().is_none_or(|control| control.family == self.family);
+        for case in self.cases().into_iter().filter(family) {
             let pipeline = pipelines.entry(case.key()).or_insert_with(|| case.load(self, model));
             let want = fixture(fixtures().join(self.cases).join(format!("{}.safetensors", case.name)));
 
             let noise = Noise::new(Rng::TorchCpu, case.seed).normal(&want["noise"].shape);
             assert_eq!(*noise.to_f32(), want["noise"].data, "{}: the noise, bit for bit", case.name);
 
-            let x = denoise(&case, pipeline, &want);
+            let sized = case.width.is_some() || case.control.is_some();
+            // A single file does not say what size its model is made for.
+            let side = (Path::new(model).extension().is_some() && !sized).then_some(TINY_SIDE);
+            let request = Request { width: case.width.or(side), height: case.height.or(side), ..case.request() };
+            let x = denoise(&case.name, &request, pipeline, &want);
             let images = pipeline.decode(x.clone()).expect("pixels");
             assert_close(&case.name, x, &want["latents"], tolerance(LATENTS));
 
@@ -155,12 +209,12 @@ fn sdxl_is_diffusers() {
 }
 
 /// The final latents; where the case has them, those after every step are compared on the way.
-fn denoise(case: &Case, pipeline: &Pipeline, want: &BTreeMap<String, Array>) -> Tensor<4> {
+fn denoise(name: &str, request: &Request, pipeline: &Pipeline, want: &BTreeMap<String, Array>) -> Tensor<4> {
     let mut last = None;
-    for denoised in pipeline.denoise(&case.request()).expect("a request that can be right") {
+    for denoised in pipeline.denoise(request).expect("a request that can be right") {
         let denoised = denoised.expect("a step");
         if let Some(steps) = want.get("steps") {
-            let name = format!("{}, step {}", case.name, denoised.index);
+            let name = format!("{name}, step {}", denoised.index);
             assert_close(&name, denoised.x.clone(), &row(steps, denoised.index), tolerance(LATENTS));
         }
         last = Some(denoised.x);
@@ -178,6 +232,26 @@ fn assert_pixels(name: &str, got: &[u8], want: &Array) {
         "{name}: {:.2} % of bytes are off by more than {LEVELS}",
         100.0 * share
     );
+}
+
+#[test]
+fn sd15_in_one_file_is_diffusers() {
+    SD15.run("tiny-sd15-single.safetensors");
+}
+
+#[test]
+fn sdxl_in_one_file_is_diffusers() {
+    SDXL.run("tiny-sdxl-single.safetensors");
+}
+
+#[test]
+fn sd15_with_controlnets_is_diffusers() {
+    Suite { cases: "pipelines-controlnet", ..SD15 }.run("tiny-sd15");
+}
+
+#[test]
+fn sdxl_with_controlnets_is_diffusers() {
+    Suite { cases: "pipelines-controlnet", ..SDXL }.run("tiny-sdxl");
 }
 
 #[test]

@@ -1,0 +1,97 @@
+//! What ControlNets add to the loop.
+
+use burn::tensor::Tensor;
+use hypersd_controlnet::{ControlNet, Hint, Strength, after_zeros, control_size};
+use hypersd_core::Image;
+use hypersd_models::unet::Residuals;
+
+use crate::{Error, guidance::Guided};
+
+/// What one ControlNet of a pipeline is shown, and how much it has to say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Control {
+    /// What the ControlNet was trained on: an edge map ([`Canny`](crate::Canny) draws them), a depth map, a pose. It is
+    /// resized to the picture, as diffusers does it. A photograph cannot be told from a map, so nothing refuses one.
+    pub image: Image,
+    /// Scale, and the share of the steps in which it acts.
+    pub strength: Strength,
+}
+
+impl Control {
+    /// A control image at full strength in all steps.
+    #[must_use]
+    pub fn new(image: Image) -> Self {
+        Self { image, strength: Strength::default() }
+    }
+}
+
+/// The size of a picture that only its first control image says: height and width in pixels.
+pub(crate) fn size_of(controls: &[Control]) -> Result<Option<[usize; 2]>, Error> {
+    let size = controls.first().map(|control| control_size(&control.image)).transpose()?;
+    Ok(size.map(|[width, height]| [height, width]))
+}
+
+/// The ControlNets of a picture, with their images encoded once for all steps.
+pub(crate) struct Controls<'a>(Vec<Controlled<'a>>);
+
+struct Controlled<'a> {
+    net: &'a ControlNet,
+    hint: Hint,
+    strength: Strength,
+}
+
+impl<'a> Controls<'a> {
+    /// Encodes the control images for a picture of `height` by `width` pixels.
+    pub(crate) fn new(
+        nets: &'a [ControlNet],
+        controls: &[Control],
+        [height, width]: [usize; 2],
+    ) -> Result<Self, Error> {
+        if nets.len() != controls.len() {
+            return Err(Error::Request {
+                option: "controls",
+                expected: format!("{}, one for each ControlNet of the pipeline", nets.len()),
+                found: controls.len().to_string(),
+            });
+        }
+        let controlled = |(net, control): (&'a ControlNet, &Control)| {
+            control.strength.validate()?;
+            let hint = net.hint(&control.image, [width, height])?;
+            Ok(Controlled { net, hint, strength: control.strength })
+        };
+        nets.iter().zip(controls).map(controlled).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// What all ControlNets that act in step `index` of `steps` add, together.
+    ///
+    /// `x` `[B, 4, h, w]` is what the UNet is given.
+    pub(crate) fn residuals(
+        &self,
+        (index, steps): (usize, usize),
+        guided: &Guided,
+        x: &Tensor<4>,
+        t: f32,
+    ) -> Result<Option<Residuals>, Error> {
+        let mut sum: Option<Residuals> = None;
+        for control in self.0.iter().filter(|control| control.strength.guides(index, steps)) {
+            let residuals = control.residuals(guided, x.clone(), t)?;
+            sum = Some(match sum {
+                Some(sum) => sum + residuals,
+                None => residuals,
+            });
+        }
+        Ok(sum)
+    }
+}
+
+impl Controlled<'_> {
+    fn residuals(&self, guided: &Guided, x: Tensor<4>, t: f32) -> Result<Residuals, Error> {
+        let Self { net, hint, strength } = self;
+        let prompt_only = strength.guess_mode || net.config().global_pool_conditions;
+        if !prompt_only {
+            return Ok(net.forward(guided.input(x), &[t], guided.condition(), hint, strength)?);
+        }
+        let residuals = net.forward(x, &[t], guided.positive(), hint, strength)?;
+        Ok(if guided.doubles() { after_zeros(residuals) } else { residuals })
+    }
+}
