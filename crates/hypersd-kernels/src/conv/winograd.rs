@@ -6,6 +6,9 @@
 //! channels are a matrix product `M[xi] = V[xi] [tiles, inputs] · U[xi] [inputs, outputs]`; each tile's 36 sums give its
 //! 16 pixels.
 //!
+//! The transforms cost digits: against f64, with SiLU-shaped inputs of 128 to 2560 channels, the relative L2 error is
+//! 0.9e-6 to 1.4e-6 where a plain f32 sum has 0.3e-6.
+//!
 //! Transformed weights take four times the memory of the weights, so none are kept. With few tiles, each task
 //! transforms the weights of its output channels piece by piece and uses them at once ([`few_tiles`]); with many, all
 //! are transformed into scratch first ([`many_tiles`]).
