@@ -175,5 +175,10 @@ impl fmt::Display for Role {
     }
 }
 
+/// Compiles and runs the page's example.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/recipes.md")]
+struct Page;
+
 #[cfg(test)]
 mod tests;

@@ -150,7 +150,10 @@ fn the_one_step_unet_may_be_told_its_one_step() {
     let one = ["--recipe", "hyper-sdxl-1step-unet", "--steps", "1", "--force-settings"];
     let (one, message) = latents(&one);
     assert!(!message.contains("timesteps"), "{message}");
-    assert!(one == latents(&["--scheduler", "lcm", "--timesteps", "800"]).0, "one step is the step at 800");
+    let plain = latents(&["--scheduler", "lcm", "--timesteps", "800"]).0;
+    assert!(one == plain, "one step is the step at 800");
+    let both = latents(&["--scheduler", "lcm", "--timesteps", "800", "--steps", "1"]).0;
+    assert!(both == plain, "the number of timesteps may be said as well");
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let request = options.request();
+    let request = options.request()?;
     request.check()?;
     recipes::check(options, &request)?;
     let (device, dtype) = device::choose(options.device, options.dtype)?;

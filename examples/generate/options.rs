@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use hypersd::{Algorithm, Recipe, Request, Rng, Spacing, Steps};
+use hypersd::{Algorithm, Error, Recipe, Request, Rng, Spacing, Steps};
 
 /// Draws a picture from a prompt.
 #[derive(Debug, Parser)]
@@ -51,9 +51,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "leading|trailing|linspace")]
     spacing: Option<Spacing>,
     /// Inference steps [default: the recipe's, else 4]
-    #[arg(long, value_name = "N", conflicts_with = "timesteps", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     steps: Option<usize>,
-    /// Explicit timesteps, instead of --steps
+    /// Explicit timesteps, instead of --steps (or with their number as --steps)
     #[arg(long, value_name = "T,T,…", value_delimiter = ',')]
     timesteps: Option<Vec<usize>>,
     /// Stochasticity, for the schedulers that have one [default: the recipe's, else the scheduler's]
@@ -102,18 +102,28 @@ pub(crate) struct Options {
 
 impl Options {
     /// The request that the options describe: the recipe's where they are silent, else the default.
-    pub(crate) fn request(&self) -> Request {
+    ///
+    /// # Errors
+    /// For `--steps` that is not the number of `--timesteps`.
+    pub(crate) fn request(&self) -> Result<Request, Error> {
         let base = match self.recipe {
             Some(recipe) => recipe.request(&self.prompt),
             None => Request { prompt: self.prompt.clone(), ..Request::default() },
         };
         let steps = match (&self.timesteps, self.steps, &base.steps) {
+            (Some(timesteps), Some(steps), _) if timesteps.len() != steps => {
+                return Err(Error::Request {
+                    option: "--steps",
+                    expected: format!("none beside --timesteps, or their number {}", timesteps.len()),
+                    found: steps.to_string(),
+                });
+            }
             (Some(timesteps), ..) => Steps::Timesteps(timesteps.clone()),
             (None, Some(steps), Steps::Timesteps(own)) if own.len() == steps => base.steps.clone(),
             (None, Some(steps), _) => Steps::Count(steps),
             (None, None, own) => own.clone(),
         };
-        Request {
+        Ok(Request {
             negative: self.negative.clone(),
             seed: self.seed,
             rng: self.rng.into(),
@@ -126,7 +136,7 @@ impl Options {
             eta: self.eta.or(base.eta),
             guidance: self.guidance.unwrap_or(base.guidance),
             ..base
-        }
+        })
     }
 
     /// Every file that will be written.
