@@ -138,12 +138,13 @@ impl PipelineBuilder {
     /// # Errors
     /// [`Error::Control`], [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or is no ControlNet.
     pub fn controlnet(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
+        let path = &locate(path.as_ref())?;
         self.controlnets.push(Part::open(path, controlnet_config, || {
             let found = SingleFile::open(path)?.controlnet.ok_or_else(|| lacks(path, "ControlNet"))?;
             let config = ControlNetConfig::from_part(&found)?;
             Ok(Part { config, weights: Weights::Source(found.weights) })
         })?);
+        self.files.controlnets.push(path.clone());
         Ok(self)
     }
 

@@ -106,7 +106,7 @@ impl Pipeline {
     }
 
     /// Height and width of the picture in pixels: as asked for, else the first control image's, else the model's own.
-    fn size(&self, request: &Request) -> Result<[usize; 2], Error> {
+    pub(crate) fn size(&self, request: &Request) -> Result<[usize; 2], Error> {
         let [height, width] = control::size_of(&request.controls)?.unwrap_or(self.native_size);
         Ok([request.height.unwrap_or(height), request.width.unwrap_or(width)])
     }

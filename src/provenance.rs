@@ -80,7 +80,7 @@ impl Pipeline {
         request.check()?;
         let schedule = self.sampling.schedule(request)?;
         let scheduler = request.scheduler.unwrap_or_else(|| self.sampling.default_algorithm());
-        let [native_height, native_width] = self.native_size;
+        let [height, width] = self.size(request)?;
         Ok(Provenance {
             version: concat!("hypersd ", env!("CARGO_PKG_VERSION")).into(),
             prompt: request.prompt.clone(),
@@ -90,8 +90,8 @@ impl Pipeline {
                 Rng::TorchCpu => "torch-cpu".into(),
                 Rng::TorchCuda => "torch-cuda".into(),
             },
-            width: request.width.unwrap_or(native_width),
-            height: request.height.unwrap_or(native_height),
+            width,
+            height,
             batch: request.batch,
             index: 0,
             scheduler: scheduler.to_string(),

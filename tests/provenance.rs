@@ -70,6 +70,24 @@ fn a_model_in_the_hubs_cache_is_called_by_its_repository() {
     assert!(files.iter().all(|file| file.name == "someone/tiny"), "{files:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_blob_of_the_hubs_cache_is_known_by_its_name() {
+    let cache = tempfile::tempdir().expect("a temporary folder");
+    let folder = cache.path().join("models--someone--vae");
+    let snapshot = folder.join("snapshots/0123");
+    copy(&fixtures().join("tiny-taesd"), &snapshot);
+    fs::create_dir(folder.join("blobs")).expect("a folder");
+    let digest = "0123456789abcdef".repeat(4); // another than the contents', to see that they are not read
+    let weights = snapshot.join("diffusion_pytorch_model.safetensors");
+    fs::rename(&weights, folder.join("blobs").join(&digest)).expect("moved");
+    std::os::unix::fs::symlink(Path::new("../../blobs").join(&digest), &weights).expect("linked");
+    let builder = Pipeline::open(model()).expect("the model").vae(&snapshot).expect("the VAE");
+    let files = builder.hash_weights().expect("the files").finish().expect("hashes");
+    let vae = files.iter().find(|file| file.part == WeightPart::Vae).expect("the VAE");
+    assert_eq!((vae.name.as_str(), vae.sha256.as_str()), ("someone/vae", "0123456789"));
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("the fixture") {

@@ -34,6 +34,9 @@ pub enum WeightPart {
     Vae,
     /// A LoRA.
     Lora,
+    /// A ControlNet.
+    #[serde(rename = "controlnet")]
+    ControlNet,
 }
 
 /// A file that weights came from.
@@ -70,12 +73,13 @@ pub(crate) struct WeightFiles {
     pub(crate) unet: Option<PathBuf>,
     pub(crate) vae: Option<PathBuf>,
     pub(crate) loras: Vec<(PathBuf, f32)>,
+    pub(crate) controlnets: Vec<PathBuf>,
 }
 
 impl WeightFiles {
     /// A model in a folder or a file.
     pub(crate) fn of_model(model: PathBuf) -> Self {
-        Self { name: name(&model), model, unet: None, vae: None, loras: Vec::new() }
+        Self { name: name(&model), model, unet: None, vae: None, loras: Vec::new(), controlnets: Vec::new() }
     }
 
     /// Starts to hash them all.
@@ -86,8 +90,10 @@ impl WeightFiles {
         } else {
             self.hash_folder(variant, &mut hashing)?;
         }
-        for (part, path) in [(WeightPart::UNet, &self.unet), (WeightPart::Vae, &self.vae)] {
-            let Some(path) = path else { continue };
+        let replaced = [(WeightPart::UNet, &self.unet), (WeightPart::Vae, &self.vae)];
+        let replaced = replaced.into_iter().filter_map(|(part, path)| Some((part, path.as_ref()?)));
+        let controlnets = self.controlnets.iter().map(|path| (WeightPart::ControlNet, path));
+        for (part, path) in replaced.chain(controlnets) {
             for file in files(path, variant)? {
                 hashing.start(part, &name(path), &file, None)?;
             }
@@ -148,7 +154,7 @@ pub struct Hashing {
 type Hashes = (String, Option<String>);
 
 impl Hashing {
-    /// Waits for the hashes: the model's, those of what replaces parts of it, the LoRAs' in their order.
+    /// Waits for the hashes: the model's, those of what replaces or guides its parts, the LoRAs' in their order.
     ///
     /// # Errors
     /// [`Error::Weights`] for a file that can no longer be read.
@@ -176,12 +182,21 @@ impl Hashing {
     }
 }
 
+/// The hub's cache calls a large file by its SHA-256, which its clients make sure of.
+fn cached_sha256(path: &Path) -> Option<String> {
+    let blob = path.canonicalize().ok()?;
+    let name = blob.file_name()?.to_str()?;
+    let is_blob = blob.parent()?.ends_with("blobs") && name.len() == 64;
+    (is_blob && name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))).then(|| name.to_string())
+}
+
 fn hashes(path: &Path, part: WeightPart) -> io::Result<Hashes> {
     let tensors = match part {
         WeightPart::Lora => Some(shortened(sha256(path, header_end(path)?)?, TENSOR_DIGITS)),
         _ => None,
     };
-    Ok((shortened(sha256(path, 0)?, FILE_DIGITS), tensors))
+    let whole = cached_sha256(path).map_or_else(|| sha256(path, 0), Ok)?;
+    Ok((shortened(whole, FILE_DIGITS), tensors))
 }
 
 /// Where the tensors of a safetensors file start: its first 8 bytes say how long its header is.
