@@ -104,7 +104,9 @@ impl Network {
         let device = &options.device;
         Ok(match config {
             DecoderConfig::Kl(config) => Self::Kl(load(Vae::new(config, device)?, &**source, options)?),
-            DecoderConfig::Tiny(config) => Self::Tiny(load(TinyVae::new(config, device)?, &**source, options)?),
+            DecoderConfig::Tiny(config) => {
+                Self::Tiny(load(TinyVae::new(config, device)?, &**source, options)?)
+            }
         })
     }
 

@@ -1,5 +1,6 @@
 //! What can go wrong between a request and a picture.
 
+use hypersd_controlnet::Error as Control;
 use hypersd_core::Error as Core;
 
 use crate::RecipeError;
@@ -40,7 +41,7 @@ pub enum Error {
     Lora(#[from] hypersd_lora::Error),
     /// A ControlNet's files, or one that does not fit the model.
     #[error(transparent)]
-    Control(#[from] hypersd_controlnet::Error),
+    Control(#[from] Control),
     /// A prompt that the tokenizer gives up on, or a network's inputs.
     #[error(transparent)]
     Model(#[from] hypersd_models::Error),
@@ -87,6 +88,7 @@ impl Error {
                 | Self::Recipe(_)
                 | Self::Scheduler(_)
                 | Self::Weights(Core::Argument { .. })
+                | Self::Control(Control::Core(Core::Argument { .. }))
         )
     }
 }

@@ -86,7 +86,7 @@ impl Default for Request {
 }
 
 impl Request {
-    /// Checks what needs no model: sizes, batch, guidance.
+    /// Checks what needs no model: sizes, batch, guidance, the strength of controls.
     ///
     /// # Errors
     /// [`Error::Request`] naming the first field that cannot be right.
@@ -98,6 +98,9 @@ impl Request {
         }
         if !self.guidance.is_finite() {
             return Err(refuse("guidance", "a finite number", self.guidance));
+        }
+        for control in &self.controls {
+            control.strength.validate()?;
         }
         Ok(())
     }

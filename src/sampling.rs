@@ -37,8 +37,10 @@ impl Sampling {
     /// its training. SDXL is sampled by Euler's method unless the caller says otherwise.
     pub(crate) fn of_file(file: &SingleFile, path: &Path) -> Self {
         let config = SchedulerConfig {
-            class_name: (file.family == Some(Family::Sdxl)).then(|| Algorithm::Euler.class_name().to_string()),
-            prediction_type: (file.prediction == Some(Prediction::Velocity)).then_some(PredictionType::VPrediction),
+            class_name: (file.family == Some(Family::Sdxl))
+                .then(|| Algorithm::Euler.class_name().to_string()),
+            prediction_type: (file.prediction == Some(Prediction::Velocity))
+                .then_some(PredictionType::VPrediction),
             rescale_betas_zero_snr: file.zero_snr.then_some(true),
             timestep_spacing: Some(Spacing::Leading),
             ..SchedulerConfig::stable_diffusion()

@@ -8,6 +8,7 @@
 //! Exit status: 0 on success, 2 for a command line that cannot be right, 1 for everything else.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program talks to its user")]
 
+mod controls;
 mod device;
 mod hub;
 mod options;
@@ -21,7 +22,7 @@ use std::{
 };
 
 use clap::Parser;
-use hypersd::{Pipeline, Provenance, save_latents};
+use hypersd::{Pipeline, Provenance, Request, save_latents};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::options::Options;
@@ -47,7 +48,8 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let request = options.request()?;
+    options.control.check()?;
+    let request = Request { controls: options.control.controls()?, ..options.request()? };
     request.check()?;
     recipes::check(options, &request)?;
     let (device, dtype) = device::choose(options.device, options.dtype)?;
@@ -68,6 +70,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     if let Some(path) = &options.vae {
         builder = builder.vae(locate(path)?)?;
+    }
+    for path in &options.control.controlnets {
+        builder = builder.controlnet(locate(path)?)?;
     }
     for lora in &options.loras {
         builder = builder.lora(locate(&lora.path)?, lora.weight)?;

@@ -8,6 +8,8 @@ use std::{
 use clap::{Parser, ValueEnum};
 use hypersd::{Algorithm, Error, Recipe, Request, Rng, Spacing, Steps};
 
+use crate::controls::ControlOptions;
+
 /// Draws a picture from a prompt.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -32,6 +34,9 @@ pub(crate) struct Options {
     /// A LoRA to merge, with its weight; repeatable, merged in the order given
     #[arg(long = "lora", value_name = "FILE[=WEIGHT]")]
     pub(crate) loras: Vec<Lora>,
+
+    #[command(flatten)]
+    pub(crate) control: ControlOptions,
 
     /// Sets scheduler, spacing, steps, eta and guidance to what a distilled file was made for; the options below
     /// change what the recipe allows (see --list-recipes)
