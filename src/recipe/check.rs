@@ -54,7 +54,7 @@ impl Recipe {
     }
 
     fn scheduler_contradiction(&self, request: &Request) -> Option<RecipeError> {
-        (request.scheduler != Some(self.scheduler)).then(|| RecipeError::Scheduler {
+        (request.scheduler != Some(self.scheduler)).then_some(RecipeError::Scheduler {
             recipe: self.name,
             expected: self.scheduler,
             found: request.scheduler,
@@ -63,7 +63,7 @@ impl Recipe {
 
     fn spacing_contradiction(&self, request: &Request) -> Option<RecipeError> {
         let expected = self.spacing?;
-        (request.spacing != Some(expected)).then(|| RecipeError::Spacing {
+        (request.spacing != Some(expected)).then_some(RecipeError::Spacing {
             recipe: self.name,
             expected,
             found: request.spacing,
