@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "tasks write disjoint rows of one output; vectors through pointers")]
 
-use std::{f32::consts::LOG2_E, ops::Range};
+use std::{f32::consts::LOG2_E, ops::Range, slice};
 
 use crate::{
     gemm::{PANEL, Product},
@@ -93,47 +93,47 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], shape: AttentionShape, out: &m
     unsafe { fill(out, q.len(), write) };
 }
 
-/// Keys and values of all heads in panels.
+/// Keys and values of all heads in panels, block by block of [`KEYS`] keys.
 struct Packed {
-    /// Per head, panels of 16 keys, each `[width][16]`.
+    /// Blocks per head.
+    blocks: usize,
+    /// Per block, panels of 16 keys, each `[width][16]`.
     k: Scratch,
-    k_head: usize,
-    /// Per head, panels of 16 columns, each `[keys][16]`.
+    k_block: usize,
+    /// Per block, panels of 16 columns, each `[KEYS][16]`, [`V_PANEL`] apart.
     v: Scratch,
-    v_head: usize,
-    v_panel: usize,
+    v_block: usize,
 }
+
+/// From one panel of values to the next: an odd number of cache lines, or all would fight for one set of a cache.
+const V_PANEL: usize = (KEYS + 1) * PANEL;
 
 impl Packed {
     fn new(k: &[f32], v: &[f32], shape: AttentionShape) -> Self {
         let AttentionShape { batch, heads, keys, width, .. } = shape;
-        let k_head = keys.next_multiple_of(PANEL) * width;
-        let v_panel = (keys | 1) * PANEL; // an odd number of cache lines, see `Layout` of the convolution
-        let v_head = width.div_ceil(PANEL) * v_panel;
-        let mut packed = Self {
-            k: Scratch::take(batch * heads * k_head),
-            v: Scratch::take(batch * heads * v_head),
-            k_head,
-            v_head,
-            v_panel,
-        };
+        let blocks = keys.div_ceil(KEYS);
+        let (k_block, v_block) = (KEYS * width, width.div_ceil(PANEL) * V_PANEL);
+        let all = batch * heads * blocks;
+        let (k_all, v_all) = (Scratch::take(all * k_block), Scratch::take(all * v_block));
+        let mut packed = Self { blocks, k: k_all, k_block, v: v_all, v_block };
         let (k_out, v_out) = (Out::new(&mut packed.k), Out::new(&mut packed.v));
-        parallel(batch * heads, |head| {
+        parallel(all, |task| {
+            let (head, first) = (task / blocks, task % blocks * KEYS);
             let (start, stride) = shape.head(head / heads, head % heads, keys);
-            // SAFETY: each head has its own part of both buffers, which are initialised.
+            let count = KEYS.min(keys - first);
+            // SAFETY: each task has its own part of both buffers, which are initialised.
             let (k_panels, v_panels) = unsafe {
-                let (k_to, v_to) = (k_out.at(head * k_head, k_head), v_out.at(head * v_head, v_head));
-                (std::slice::from_raw_parts_mut(k_to, k_head), std::slice::from_raw_parts_mut(v_to, v_head))
+                let (k_to, v_to) = (k_out.at(task * k_block, k_block), v_out.at(task * v_block, v_block));
+                (slice::from_raw_parts_mut(k_to, k_block), slice::from_raw_parts_mut(v_to, v_block))
             };
-            for (first, panel) in
-                (0..keys).step_by(PANEL).zip(k_panels.chunks_exact_mut((width * PANEL).max(1)))
-            {
-                let count = PANEL.min(keys - first);
-                pack::transpose(&k[start + first * stride..], stride, count, width, panel);
+            let panels = k_panels.chunks_exact_mut((width * PANEL).max(1));
+            for (key, panel) in (0..count).step_by(PANEL).zip(panels) {
+                let rows = &k[start + (first + key) * stride..];
+                pack::transpose(rows, stride, PANEL.min(count - key), width, panel);
             }
-            for key in 0..keys {
-                let at = start + key * stride;
-                pack::copy_row(&v[at..at + width], v_panels, key, v_panel);
+            for key in 0..count {
+                let at = start + (first + key) * stride;
+                pack::copy_row(&v[at..at + width], v_panels, key, V_PANEL);
             }
         });
         packed
@@ -167,6 +167,7 @@ impl Block {
 
         let visible = if causal { keys.min(queries.end) } else { keys };
         for first in (0..visible).step_by(KEYS) {
+            let block = head * packed.blocks + first / KEYS;
             let count = KEYS.min(visible - first);
             let product = Product {
                 m: queries.len(),
@@ -174,7 +175,7 @@ impl Block {
                 k: width,
                 a: scaled.as_ptr(),
                 a_stride: width,
-                b: packed.k[head * packed.k_head + first * width..].as_ptr(),
+                b: packed.k[block * packed.k_block..].as_ptr(),
                 panel_stride: width * PANEL,
                 c: scores.as_mut_ptr(),
                 c_stride: KEYS,
@@ -198,8 +199,8 @@ impl Block {
                 k: count,
                 a: scores.as_ptr(),
                 a_stride: KEYS,
-                b: packed.v[head * packed.v_head + first * PANEL..].as_ptr(),
-                panel_stride: packed.v_panel,
+                b: packed.v[block * packed.v_block..].as_ptr(),
+                panel_stride: V_PANEL,
                 c: values.as_mut_ptr(),
                 c_stride: padded,
                 accumulate: true,
