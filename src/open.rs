@@ -4,10 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
-use hypersd_core::{
-    Component, LoadOptions, ModelFolder, Renamed, SafetensorsFile, SharedSource, Variant, load,
-};
-use hypersd_lora::{Base, Family, Lora, LoraFile, Strictness, merge};
+use hypersd_core::{Component, LoadOptions, ModelFolder, Renamed, Variant, load};
+use hypersd_lora::{Base, Family, Lora, Strictness, Weights as LoraWeights, merge};
 use hypersd_models::{
     SingleFile,
     clip::{ClipTextConfig, Tokenizer, canonical_names},
@@ -21,27 +19,14 @@ use crate::{
     family::family,
     folder,
     locate::locate,
+    loras::{self, LoraBases},
     notice::Notices,
+    part::{Part, Weights},
     prompt::{PromptEncoder, TextEncoder},
     provenance::{Hashing, WeightFiles},
     sampling::Sampling,
+    swap::Swappable,
 };
-
-/// A network's configuration and where its weights are.
-#[derive(Debug)]
-pub(crate) struct Part<C> {
-    pub(crate) config: C,
-    pub(crate) weights: Weights,
-}
-
-/// Where weights are.
-#[derive(Debug)]
-pub(crate) enum Weights {
-    /// In a folder, which may hold several variants of them.
-    Folder(Component),
-    /// Here.
-    Source(SharedSource),
-}
 
 /// Everything a pipeline is made of, opened but not loaded.
 #[derive(Debug)]
@@ -65,7 +50,7 @@ pub struct PipelineBuilder {
     parts: Parts,
     files: WeightFiles,
     controlnets: Vec<Part<ControlNetConfig>>,
-    loras: Vec<Lora>,
+    loras: Vec<Lora<LoraWeights>>,
     strictness: Strictness,
     variant: Variant,
     dtype: FloatDType,
@@ -148,14 +133,16 @@ impl PipelineBuilder {
         Ok(self)
     }
 
-    /// Adds a LoRA file, to be merged with this weight while the model is loaded; after those added before.
+    /// Adds a LoRA file, to be merged with this weight while the model is loaded; after those added before. The weight
+    /// is a number, or [`LoraWeights`] for one in each network.
     ///
     /// # Errors
     /// [`Error::Lora`] for a file that is no LoRA that hypersd reads.
-    pub fn lora(mut self, path: impl AsRef<Path>, weight: f32) -> Result<Self, Error> {
+    pub fn lora(mut self, path: impl AsRef<Path>, weight: impl Into<LoraWeights>) -> Result<Self, Error> {
         let path = locate(path.as_ref())?;
-        self.loras.push(Lora { file: Arc::new(LoraFile::open(&path)?), weight });
-        self.files.loras.push((path, weight));
+        let weight = weight.into();
+        self.loras.push(loras::open(&path, weight)?);
+        self.files.loras.push((path, weight.unet));
         Ok(self)
     }
 
@@ -197,6 +184,13 @@ impl PipelineBuilder {
         family(&self.parts.unet.config)
     }
 
+    /// A request with the scheduler and the spacing that it leaves to the model's configuration written out, for
+    /// [`Recipe::contradictions`](crate::Recipe::contradictions).
+    #[must_use]
+    pub fn settled(&self, request: &Request) -> Request {
+        self.parts.sampling.settled(request)
+    }
+
     /// Starts to hash the weight files, on threads of their own, for [`Pipeline::provenance`].
     ///
     /// # Errors
@@ -222,8 +216,8 @@ impl PipelineBuilder {
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened before anything large is read.
-        let mut merged = merge(&self.bases()?, &self.loras, self.strictness)?;
-        let unet_source = merged.sources.remove(0);
+        let bases = self.bases()?;
+        let merged = merge(&bases, &self.loras, self.strictness)?;
         let vae_source = self.parts.vae.weights.open(&self.variant)?;
         let mut controlnet_sources = Vec::new();
         for part in &self.controlnets {
@@ -232,15 +226,17 @@ impl PipelineBuilder {
 
         let Parts { text, unet, vae, sampling, native_size, zero_negative } = self.parts;
         let upcast_vae = text.len() > 1; // as diffusers' SDXL pipelines do
+        let mut sources = merged.sources.into_iter();
+        let mut next_source = || sources.next().expect("one source for each base");
+        let unet = Swappable::load(UNet::new(&unet.config, device)?, next_source(), options.clone())?;
         let mut encoders = Vec::new();
-        for ((tokenizer, part), source) in text.into_iter().zip(merged.sources) {
-            encoders.push(TextEncoder::load(tokenizer, &part.config, &*source, &options)?);
+        for (tokenizer, part) in text {
+            encoders.push(TextEncoder::load(tokenizer, &part.config, next_source(), &options)?);
         }
-        let unet = load(UNet::new(&unet.config, device)?, &*unet_source, &options)?;
         let mut controlnets = Vec::new();
         for (part, source) in self.controlnets.iter().zip(controlnet_sources) {
             let controlnet = ControlNet::new(&part.config, device)?;
-            controlnet.check_fits(&unet)?;
+            controlnet.check_fits(unet.get()?)?;
             controlnets.push(load(controlnet, &*source, &options)?);
         }
         let mut encoders = encoders.into_iter();
@@ -252,6 +248,7 @@ impl PipelineBuilder {
             decoder: Decoder::load(vae.config, vae_source, &options, upcast_vae, self.tiled_vae)?,
             sampling,
             native_size,
+            lora_bases: LoraBases { bases, strictness: self.strictness },
             lora_reports: merged.reports,
             notices: self.notices,
             device: device.clone(),
@@ -275,27 +272,6 @@ impl PipelineBuilder {
     }
 }
 
-impl<C> Part<C> {
-    /// A folder's configuration is `read`, as is that beside a file; a file that stands alone is `recognised`.
-    fn open(
-        path: &Path,
-        read: impl Fn(&Component) -> Result<C, Error>,
-        recognised: impl FnOnce() -> Result<Self, Error>,
-    ) -> Result<Self, Error> {
-        if path.is_dir() {
-            let component = Component::open(path)?;
-            return Ok(Self { config: read(&component)?, weights: Weights::Folder(component) });
-        }
-        match path.parent().filter(|folder| folder.join("config.json").is_file()) {
-            Some(folder) => Ok(Self {
-                config: read(&Component::open(folder)?)?,
-                weights: Weights::Source(Arc::new(SafetensorsFile::open(path)?)),
-            }),
-            None => recognised(),
-        }
-    }
-}
-
 /// A ControlNet's configuration, checked.
 fn controlnet_config(component: &Component) -> Result<ControlNetConfig, Error> {
     let config: ControlNetConfig = component.config()?;
@@ -308,22 +284,5 @@ fn lacks(path: &Path, network: &str) -> Error {
         origin: path.display().to_string(),
         found: format!("no {network} is in the file"),
         instead: format!("give a file with a {network}"),
-    }
-}
-
-/// Folders hold diffusers' names, except that VAEs saved before 2023 call their attention otherwise.
-fn canonical(source: SharedSource) -> Result<SharedSource, Error> {
-    match source.info("decoder.mid_block.attentions.0.proj_attn.weight") {
-        Some(_) => Ok(SingleFile::read(source.clone(), None)?.vae.map_or(source, |vae| vae.weights)),
-        None => Ok(source),
-    }
-}
-
-impl Weights {
-    fn open(&self, variant: &Variant) -> Result<SharedSource, Error> {
-        Ok(match self {
-            Self::Folder(component) => canonical(component.weights(variant)?)?,
-            Self::Source(source) => source.clone(),
-        })
     }
 }

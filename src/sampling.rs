@@ -63,6 +63,15 @@ impl Sampling {
         Algorithm::of(&self.config).unwrap_or(Algorithm::Ddim)
     }
 
+    /// A request with what it leaves to the configuration written out.
+    pub(crate) fn settled(&self, request: &Request) -> Request {
+        Request {
+            scheduler: Some(request.scheduler.unwrap_or_else(|| self.default_algorithm())),
+            spacing: request.spacing.or(self.config.timestep_spacing),
+            ..request.clone()
+        }
+    }
+
     /// The steps that a request asks for.
     pub(crate) fn schedule(&self, request: &Request) -> Result<Schedule, Error> {
         let algorithm = request.scheduler.unwrap_or_else(|| self.default_algorithm());

@@ -157,6 +157,17 @@ fn the_one_step_unet_may_be_told_its_one_step() {
 }
 
 #[test]
+fn right_settings_without_a_recipe_pass_without_a_word() {
+    // The tiny model asks for PNDM, for which DDIM stands in; with the spacing given, all is as the LoRA wants it.
+    let output = run("--model sd15 --lora Hyper-SD15-4steps-lora.safetensors --spacing trailing --steps 4");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !message.contains("recipe"), "{message}");
+    let output = run("--model sd15 --lora style.safetensors --guidance 7 --steps 2");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !message.contains("recipe"), "{message}");
+}
+
+#[test]
 fn command_lines_that_cannot_be_right_are_refused() {
     refused_with_model(&["--force-settings"], USAGE, &["--force-settings", "--recipe"]);
     refused_with_model(&["--recipe", ""], USAGE, &["--recipe"]);

@@ -79,7 +79,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     recipes::check_family(options, builder.family())?;
     builder.check(&request)?;
-    recipes::notice(options, &request);
+    recipes::notice(options, &builder.settled(&request));
 
     progress.say("loading");
     // On threads of its own: by the time the picture is drawn it is done.

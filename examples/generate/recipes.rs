@@ -38,7 +38,8 @@ pub(crate) fn check_family(options: &Options, family: Family) -> Result<(), Erro
     }
 }
 
-/// Without a recipe: names the recipe of each file that is known for one, where the settings contradict it.
+/// Without a recipe: names the recipe of each file that is known for one, where the settings contradict it. They are
+/// those of the request with the model's own written out.
 pub(crate) fn notice(options: &Options, request: &Request) {
     if options.recipe.is_some() {
         return;
