@@ -10,7 +10,8 @@ use hypersd_models::{
 use crate::{
     Error,
     decoder::DecoderConfig,
-    open::{Part, Parts, Weights},
+    open::Parts,
+    part::{Part, Weights},
     sampling::Sampling,
 };
 

@@ -57,6 +57,9 @@ pub enum Error {
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] crate::hub::Error),
+    /// Exchanging LoRAs failed, and the weights from before could not be read again.
+    #[error("the pipeline has lost its weights while its LoRAs were exchanged; load it again")]
+    Unloaded,
     /// A model folder that hypersd cannot run, and why.
     #[error("{origin}: {found}; {instead}")]
     Unsupported {

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use crate::{
     Error,
     decoder::DecoderConfig,
-    open::{Part, Parts, Weights},
+    open::Parts,
+    part::{Part, Weights},
     sampling::Sampling,
     size::native_size,
 };

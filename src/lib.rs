@@ -13,8 +13,10 @@ mod guidance;
 pub mod hub;
 mod latents;
 mod locate;
+mod loras;
 mod notice;
 mod open;
+mod part;
 mod pipeline;
 mod prompt;
 mod provenance;
@@ -22,11 +24,12 @@ mod recipe;
 mod request;
 mod sampling;
 mod size;
+mod swap;
 
 pub use burn::tensor::{Device, FloatDType, Tensor};
 pub use hypersd_controlnet::{Canny, Strength};
 pub use hypersd_core::{Image, Rng, TextChunk};
-pub use hypersd_lora::{Family, LoraReport};
+pub use hypersd_lora::{Family, LoraReport, Weights as LoraWeights};
 pub use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
 pub use control::Control;

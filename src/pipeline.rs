@@ -14,22 +14,25 @@ use crate::{
     decoder::Decoder,
     denoise::{Denoising, NoiseSource},
     guidance::Guided,
+    loras::LoraBases,
     notice::{Notice, Notices},
     prompt::PromptEncoder,
     request::VAE_SCALE,
     sampling::Sampling,
+    swap::Swappable,
 };
 
 /// A loaded Stable Diffusion model on one device.
 #[derive(Debug)]
 pub struct Pipeline {
     pub(crate) text: PromptEncoder,
-    pub(crate) unet: UNet,
+    pub(crate) unet: Swappable<UNet>,
     pub(crate) controlnets: Vec<ControlNet>,
     pub(crate) decoder: Decoder,
     pub(crate) sampling: Sampling,
     /// Height and width in pixels that a request without them gets.
     pub(crate) native_size: [usize; 2],
+    pub(crate) lora_bases: LoraBases,
     pub(crate) lora_reports: Vec<LoraReport>,
     pub(crate) notices: Notices,
     pub(crate) device: Device,
@@ -76,13 +79,14 @@ impl Pipeline {
             let class = self.sampling.class_name().map(String::from);
             self.notices.give(Notice::SchedulerReplaced { class, used: self.sampling.default_algorithm() });
         }
+        let unet = self.unet.get()?;
         let size = self.size(request)?;
         let guided = self.guided(request, size)?;
         let controls = Controls::new(&self.controlnets, &request.controls, size)?;
         let [h, w] = size.map(|side| side / VAE_SCALE);
-        let shape = [request.batch, self.unet.config().in_channels, h, w];
+        let shape = [request.batch, unet.config().in_channels, h, w];
         let noise = NoiseSource::new(Noise::new(request.rng, request.seed), shape, self.device.clone());
-        Ok(Denoising::new(&self.unet, guided, controls, schedule, noise))
+        Ok(Denoising::new(unet, guided, controls, schedule, noise))
     }
 
     /// Turns final latents `[B, 4, h, w]` (or a preview's [`x0`](crate::Denoised::x0)) into pictures of
@@ -97,12 +101,6 @@ impl Pipeline {
             images.extend(Image::from_tensor(&self.decoder.decode(x, &self.notices)?)?);
         }
         Ok(images)
-    }
-
-    /// What became of each LoRA file, in the order they were added.
-    #[must_use]
-    pub fn lora_reports(&self) -> &[LoraReport] {
-        &self.lora_reports
     }
 
     /// Height and width of the picture in pixels: as asked for, else the first control image's, else the model's own.

@@ -1,7 +1,10 @@
 //! From text to what a UNet is told about it.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
-use hypersd_core::{LoadOptions, TensorSource, load};
+use hypersd_core::LoadOptions;
+use hypersd_lora::Merged;
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, TextStates, Tokenizer},
     unet::Conditioning,
@@ -10,13 +13,14 @@ use hypersd_models::{
 use crate::{
     Error,
     notice::{Notice, Notices},
+    swap::Swappable,
 };
 
 /// A tokenizer and the encoder that reads its ids.
 #[derive(Debug)]
 pub(crate) struct TextEncoder {
     tokenizer: Tokenizer,
-    model: ClipTextModel,
+    pub(crate) network: Swappable<ClipTextModel>,
 }
 
 impl TextEncoder {
@@ -24,12 +28,12 @@ impl TextEncoder {
     pub(crate) fn load(
         tokenizer: Tokenizer,
         config: &ClipTextConfig,
-        source: &dyn TensorSource,
+        source: Arc<Merged>,
         options: &LoadOptions,
     ) -> Result<Self, Error> {
         let options = LoadOptions { ignore: IGNORED_TENSORS, ..options.clone() };
-        let model = load(ClipTextModel::new(config, &options.device)?, source, &options)?;
-        Ok(Self { tokenizer, model })
+        let network = Swappable::load(ClipTextModel::new(config, &options.device)?, source, options)?;
+        Ok(Self { tokenizer, network })
     }
 
     fn encode(&self, prompt: &str, notices: &Notices) -> Result<TextStates, Error> {
@@ -37,7 +41,7 @@ impl TextEncoder {
         if let Some(rest) = encoded.truncated {
             notices.give(Notice::PromptTruncated { rest });
         }
-        Ok(self.model.forward(&[encoded.ids])?)
+        Ok(self.network.get()?.forward(&[encoded.ids])?)
     }
 }
 
@@ -52,6 +56,16 @@ pub(crate) struct PromptEncoder {
 }
 
 impl PromptEncoder {
+    /// The first, then the second.
+    pub(crate) fn encoders(&self) -> impl Iterator<Item = &TextEncoder> {
+        std::iter::once(&self.first).chain(&self.second)
+    }
+
+    /// The first, then the second.
+    pub(crate) fn encoders_mut(&mut self) -> impl Iterator<Item = &mut TextEncoder> {
+        std::iter::once(&mut self.first).chain(&mut self.second)
+    }
+
     /// The condition for `batch` pictures of one prompt. `size` is height and width in pixels, which SDXL is told.
     pub(crate) fn positive(
         &self,

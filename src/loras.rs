@@ -1,0 +1,93 @@
+//! Exchanging the LoRAs of a loaded pipeline.
+
+use std::{path::Path, sync::Arc};
+
+use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Merged, Strictness, Weights, merge};
+
+use crate::{Error, Pipeline, locate::locate};
+
+/// The untouched weights that LoRAs are merged over: the UNet's, then the text encoders'.
+pub(crate) struct LoraBases {
+    pub(crate) bases: Vec<Base>,
+    pub(crate) strictness: Strictness,
+}
+
+impl std::fmt::Debug for LoraBases {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.bases.iter().map(|base| base.prefix)).finish()
+    }
+}
+
+/// Opens LoRA files, each with its weight in every network.
+pub(crate) fn open(path: &Path, weight: impl Into<Weights>) -> Result<Lora<Weights>, Error> {
+    Ok(Lora { file: Arc::new(LoraFile::open(path)?), weight: weight.into() })
+}
+
+impl Pipeline {
+    /// Exchanges all LoRAs: afterwards the pipeline is what loading it with these would have made, bit for bit. With
+    /// none it is the base model again.
+    ///
+    /// Only the weights that the old or the new LoRAs touch are read again, from the base model's files, which must
+    /// still be there. A weight is a number, or [`Weights`] for one in each network.
+    ///
+    /// ```no_run
+    /// # fn example(pipeline: &mut hypersd::Pipeline) -> Result<(), hypersd::Error> {
+    /// pipeline.set_loras(&[("Hyper-SD15-1step-lora.safetensors", 1.0), ("pixel-art.safetensors", 0.8)])?;
+    /// for report in pipeline.lora_reports() {
+    ///     println!("{report}");
+    /// }
+    /// pipeline.set_loras::<&str, f32>(&[])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Lora`] for files that cannot be read or do not fit, and [`Error::Weights`] for what reading meets; the
+    /// pipeline is then as it was before. [`Error::Unloaded`] if even that cannot be read again.
+    pub fn set_loras<P, W>(&mut self, loras: &[(P, W)]) -> Result<(), Error>
+    where
+        P: AsRef<Path>,
+        W: Copy + Into<Weights>,
+    {
+        let mut opened = Vec::with_capacity(loras.len());
+        for (path, weight) in loras {
+            opened.push(open(&locate(path.as_ref())?, *weight)?);
+        }
+        let merged = merge(&self.lora_bases.bases, &opened, self.lora_bases.strictness)?;
+
+        let before = self.merged_sources();
+        for (network, source) in merged.sources.into_iter().enumerate() {
+            if let Err(error) = self.exchange(network, source) {
+                for (network, source) in before.into_iter().enumerate().take(network) {
+                    self.exchange(network, source)?;
+                }
+                return Err(error);
+            }
+        }
+        self.lora_reports = merged.reports;
+        Ok(())
+    }
+
+    /// What became of each LoRA file, in the order they were given.
+    #[must_use]
+    pub fn lora_reports(&self) -> &[LoraReport] {
+        &self.lora_reports
+    }
+
+    /// What each network was read from, in the order of the bases.
+    fn merged_sources(&self) -> Vec<Arc<Merged>> {
+        let encoders = self.text.encoders().map(|encoder| encoder.network.source().clone());
+        std::iter::once(self.unet.source().clone()).chain(encoders).collect()
+    }
+
+    /// Exchanges the source of one network, by its place among the bases.
+    fn exchange(&mut self, network: usize, source: Arc<Merged>) -> Result<(), Error> {
+        match network.checked_sub(1) {
+            None => self.unet.exchange(source),
+            Some(encoder) => match self.text.encoders_mut().nth(encoder) {
+                Some(encoder) => encoder.network.exchange(source),
+                None => Ok(()),
+            },
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! One network of a model: its configuration and where its weights are.
+
+use std::{path::Path, sync::Arc};
+
+use hypersd_core::{Component, SafetensorsFile, SharedSource, Variant};
+use hypersd_models::SingleFile;
+
+use crate::Error;
+
+/// A network's configuration and where its weights are.
+#[derive(Debug)]
+pub(crate) struct Part<C> {
+    pub(crate) config: C,
+    pub(crate) weights: Weights,
+}
+
+/// Where weights are.
+#[derive(Debug)]
+pub(crate) enum Weights {
+    /// In a folder, which may hold several variants of them.
+    Folder(Component),
+    /// Here.
+    Source(SharedSource),
+}
+
+impl<C> Part<C> {
+    /// A folder's configuration is `read`, as is that beside a file; a file that stands alone is `recognised`.
+    pub(crate) fn open(
+        path: &Path,
+        read: impl Fn(&Component) -> Result<C, Error>,
+        recognised: impl FnOnce() -> Result<Self, Error>,
+    ) -> Result<Self, Error> {
+        if path.is_dir() {
+            let component = Component::open(path)?;
+            return Ok(Self { config: read(&component)?, weights: Weights::Folder(component) });
+        }
+        match path.parent().filter(|folder| folder.join("config.json").is_file()) {
+            Some(folder) => Ok(Self {
+                config: read(&Component::open(folder)?)?,
+                weights: Weights::Source(Arc::new(SafetensorsFile::open(path)?)),
+            }),
+            None => recognised(),
+        }
+    }
+}
+
+/// Folders hold diffusers' names, except that VAEs saved before 2023 call their attention otherwise.
+fn canonical(source: SharedSource) -> Result<SharedSource, Error> {
+    match source.info("decoder.mid_block.attentions.0.proj_attn.weight") {
+        Some(_) => Ok(SingleFile::read(source.clone(), None)?.vae.map_or(source, |vae| vae.weights)),
+        None => Ok(source),
+    }
+}
+
+impl Weights {
+    pub(crate) fn open(&self, variant: &Variant) -> Result<SharedSource, Error> {
+        Ok(match self {
+            Self::Folder(component) => canonical(component.weights(variant)?)?,
+            Self::Source(source) => source.clone(),
+        })
+    }
+}
