@@ -112,6 +112,36 @@ fn from_names_to_a_picture() {
     assert_eq!(draw(&model, &lora), here, "the files that were fetched are the files");
 }
 
+/// The environment is a process's own: the test runs itself again, as a child with the hub's variables.
+#[test]
+fn names_on_the_hub_stand_where_paths_do() {
+    const CHILD: &str = "HYPERSD_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let builder = Pipeline::open(MODEL).expect("the model").lora(LORA, 1.0).expect("the LoRA");
+        let builder = builder.vae(format!("{MODEL}/vae")).expect("the VAE");
+        builder.unet(format!("{MODEL}@{COMMIT}/unet")).expect("the UNet");
+        return;
+    }
+    let place = Place::new();
+    place.server.add_revision(MODEL, COMMIT, model());
+    let output = std::process::Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", "names_on_the_hub_stand_where_paths_do"])
+        .env(CHILD, "1")
+        .env("HF_ENDPOINT", place.server.endpoint())
+        .env("HF_HOME", place.cache.path())
+        .env_remove("HF_HUB_CACHE")
+        .env_remove("HF_HUB_OFFLINE")
+        .output()
+        .expect("run");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let fetched = place.server.fetched();
+    for name in ["model_index.json", "tiny-sd15-lora.safetensors", "unet/diffusion_pytorch_model.safetensors"]
+    {
+        assert_eq!(fetched.iter().filter(|file| *file == name).count(), 1, "{name} in {fetched:?}");
+    }
+    assert_eq!(fetch(&place.offline(), MODEL).expect("cached"), place.snapshot(), "HF_HOME's cache");
+}
+
 #[test]
 fn only_what_is_needed_is_fetched_and_only_once() {
     let place = Place::new();
