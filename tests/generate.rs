@@ -77,6 +77,19 @@ fn a_batch_is_numbered_and_a_weight_is_read() {
 }
 
 #[test]
+fn verbose_accounts_for_every_lora() {
+    let run = Run::new();
+    let lora = lora();
+    let arguments = ["--model", &model(), "--lora", &lora, "--steps", "1", "--width", "64", "--height", "96"];
+    let quiet = run.generate(&arguments);
+    assert!(!String::from_utf8_lossy(&quiet.stderr).contains("applied"));
+    let verbose = run.generate(&[arguments.as_slice(), &["--verbose"]].concat());
+    let said = String::from_utf8_lossy(&verbose.stderr);
+    assert!(said.contains(&format!("{lora}: 278 of 278 modules applied")), "{said}");
+    assert!(said.contains("unet x 1: 278 LoRA, rank 2, alpha 1/2/8"), "{said}");
+}
+
+#[test]
 fn numbers_that_cannot_be_right_are_usage_errors() {
     refused_with_model(&["--width", "100"], USAGE, &["width", "multiple of 8", "100"]);
     refused_with_model(&["--height", "0"], USAGE, &["height", "multiple of 8"]);

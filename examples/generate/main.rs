@@ -85,8 +85,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     // On threads of its own: by the time the picture is drawn it is done.
     let hashing = if options.no_metadata { None } else { Some(builder.hash_weights()?) };
     let pipeline = builder.load(&device)?;
-    for report in pipeline.lora_reports() {
-        progress.notice(&report.to_string());
+    if options.verbose {
+        for report in pipeline.lora_reports() {
+            progress.0.suspend(|| eprintln!("{report}"));
+        }
     }
 
     let mut latents = None;
@@ -147,10 +149,6 @@ impl Progress {
     fn say(&self, message: &'static str) {
         self.0.set_message(message);
         self.0.tick();
-    }
-
-    fn notice(&self, line: &str) {
-        self.0.println(line);
     }
 
     fn step(&self, done: usize, steps: usize) {

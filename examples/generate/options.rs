@@ -97,6 +97,9 @@ pub(crate) struct Options {
     /// Where the picture goes; with a batch, -0, -1, … goes before the extension
     #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = png)]
     output: PathBuf,
+    /// Says what became of each LoRA: how many modules were applied, of which form, rank and scale
+    #[arg(long)]
+    pub(crate) verbose: bool,
     /// Leaves out of the picture's file what it was made of (see docs/provenance.md)
     #[arg(long)]
     pub(crate) no_metadata: bool,
