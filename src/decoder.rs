@@ -33,8 +33,8 @@ pub(crate) struct Decoder {
 
 #[derive(Debug)]
 enum Network {
-    Kl(Vae),
-    Tiny(TinyVae),
+    Kl(Box<Vae>),
+    Tiny(Box<TinyVae>),
 }
 
 impl DecoderConfig {
@@ -103,9 +103,9 @@ impl Network {
     fn load(config: &DecoderConfig, source: &SharedSource, options: &LoadOptions) -> Result<Self, Error> {
         let device = &options.device;
         Ok(match config {
-            DecoderConfig::Kl(config) => Self::Kl(load(Vae::new(config, device)?, &**source, options)?),
+            DecoderConfig::Kl(config) => Self::Kl(Box::new(load(Vae::new(config, device)?, &**source, options)?)),
             DecoderConfig::Tiny(config) => {
-                Self::Tiny(load(TinyVae::new(config, device)?, &**source, options)?)
+                Self::Tiny(Box::new(load(TinyVae::new(config, device)?, &**source, options)?))
             }
         })
     }
