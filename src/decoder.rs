@@ -103,7 +103,9 @@ impl Network {
     fn load(config: &DecoderConfig, source: &SharedSource, options: &LoadOptions) -> Result<Self, Error> {
         let device = &options.device;
         Ok(match config {
-            DecoderConfig::Kl(config) => Self::Kl(Box::new(load(Vae::new(config, device)?, &**source, options)?)),
+            DecoderConfig::Kl(config) => {
+                Self::Kl(Box::new(load(Vae::new(config, device)?, &**source, options)?))
+            }
             DecoderConfig::Tiny(config) => {
                 Self::Tiny(Box::new(load(TinyVae::new(config, device)?, &**source, options)?))
             }

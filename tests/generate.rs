@@ -123,7 +123,10 @@ fn controls_must_come_in_equal_numbers() {
     };
     with(&[], &["--control-image", "1", "0"]);
     with(&["--control-image", &image, "--control-image", &image], &["--control-image", "2"]);
-    with(&["--control-image", &image, "--control-scale", "1", "--control-scale", "2"], &["--control-scale", "2"]);
+    with(
+        &["--control-image", &image, "--control-scale", "1", "--control-scale", "2"],
+        &["--control-scale", "2"],
+    );
     with(&["--control-image", &image, "--control-start", "0.8", "--control-end", "0.2"], &["start"]);
     with(&["--control-image", &image, "--control-scale", "nan"], &["scale"]);
     with(&["--control-image", &image, "--canny", "100"], &["LOW,HIGH"]);
@@ -134,7 +137,11 @@ fn controls_must_come_in_equal_numbers() {
 fn a_controlnet_of_the_other_family_is_refused() {
     let net = fixtures().join("tiny-controlnet-sdxl").display().to_string();
     let image = fixtures().join("control/edges.png").display().to_string();
-    refused_with_model(&["--controlnet", &net, "--control-image", &image], FAILURE, &["does not fit the UNet"]);
+    refused_with_model(
+        &["--controlnet", &net, "--control-image", &image],
+        FAILURE,
+        &["does not fit the UNet"],
+    );
 }
 
 #[test]
@@ -143,7 +150,16 @@ fn a_photograph_guides_by_its_edges_in_its_own_size() {
     let net = fixtures().join("tiny-controlnet-sd15").display().to_string();
     let photo = fixtures().join("control/photo.png").display().to_string();
     let output = run.generate(&[
-        "--model", &model(), "--controlnet", &net, "--control-image", &photo, "--canny", "100,200", "--steps", "1",
+        "--model",
+        &model(),
+        "--controlnet",
+        &net,
+        "--control-image",
+        &photo,
+        "--canny",
+        "100,200",
+        "--steps",
+        "1",
     ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let image = Image::open(run.path("hypersd.png")).expect("the picture");

@@ -177,7 +177,8 @@ impl Suite {
             let sized = case.width.is_some() || case.control.is_some();
             // A single file does not say what size its model is made for.
             let side = (Path::new(model).extension().is_some() && !sized).then_some(TINY_SIDE);
-            let request = Request { width: case.width.or(side), height: case.height.or(side), ..case.request() };
+            let request =
+                Request { width: case.width.or(side), height: case.height.or(side), ..case.request() };
             let x = denoise(&case.name, &request, pipeline, &want);
             let images = pipeline.decode(x.clone()).expect("pixels");
             assert_close(&case.name, x, &want["latents"], tolerance(LATENTS));

@@ -81,7 +81,8 @@ mod tests {
     fn a_folder_that_is_not_there_is_named_and_nothing_is_left() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let x = HostTensor::from_f32([1], vec![1.0]);
-        let error = save_safetensors(folder.path().join("no/x.safetensors"), [("x", &x)]).expect_err("no folder");
+        let error =
+            save_safetensors(folder.path().join("no/x.safetensors"), [("x", &x)]).expect_err("no folder");
         assert!(error.to_string().contains("no"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
     }

@@ -53,7 +53,10 @@ fn parameters_are_the_keys_of_the_published_files() {
             .filter(|line| !line.starts_with('#'))
             .map(|line| {
                 let columns: Vec<&str> = line.split('\t').collect();
-                (columns[0].to_string(), columns[1].split('x').map(|extent| extent.parse().unwrap()).collect())
+                (
+                    columns[0].to_string(),
+                    columns[1].split('x').map(|extent| extent.parse().unwrap()).collect(),
+                )
             })
             .collect();
         let model = ClipTextModel::new(&config, &device()).unwrap();

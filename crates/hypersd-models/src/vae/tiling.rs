@@ -80,7 +80,8 @@ fn blend(before: &Tensor<4>, tile: Tensor<4>, dim: usize, extent: usize) -> Tens
     let mut shape = [1; 4];
     shape[dim] = extent;
     let steps: Vec<f32> = (0..extent).map(|i| i as f32 / extent as f32).collect();
-    let share = Tensor::<4>::from_data(TensorData::new(steps, shape), (&tile.device(), DType::F32)).cast(tile.dtype());
+    let share = Tensor::<4>::from_data(TensorData::new(steps, shape), (&tile.device(), DType::F32))
+        .cast(tile.dtype());
     let end = before.clone().narrow(dim, before_len - extent, extent);
     let beginning = tile.clone().narrow(dim, 0, extent);
     let blended = end * (share.clone().neg() + 1.0) + beginning * share;
