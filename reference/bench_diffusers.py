@@ -1,12 +1,14 @@
-"""Times what diffusers takes, stage by stage, for a folder, a LoRA and TAESD such as `full_size.py` writes.
+"""Times what diffusers takes, stage by stage, for SD1.5 or SDXL, a LoRA, TAESD and a ControlNet as `full_size.py`
+writes them.
 
 Stages:
 
 - `load`: `from_pretrained` in f32; `lora`: reading and merging the LoRA into the weights just loaded
-- `text`: the prompt's embeddings; `unet`: one call at batch 1; `vae`, `taesd`: decoding one latent to pixels
+- `text`: the prompt's embeddings; `unet`: one call at batch 1; `control`: that call with the ControlNet's before it
+- `vae`, `taesd`: decoding one latent to pixels
 - `image`: one TCD step through the whole pipeline, from the prompt to the picture
 
-`text`, `unet`, `vae` and `taesd` run once untimed before they are first timed. Each timing is one JSON line,
+`text`, `unet`, `control`, `vae` and `taesd` run once untimed before they are first timed. Each timing is one JSON line,
 `{"stage": "unet", "seconds": 8.1}`; at the end comes the peak memory of this process (`VmHWM`, which counts touched
 pages of mapped files): for a whole run ask a fresh process for `--only load,lora,image`.
 
@@ -22,19 +24,20 @@ import time
 
 import parts
 import torch
-from diffusers import AutoencoderTiny, StableDiffusionPipeline, TCDScheduler
+from diffusers import AutoencoderTiny, ControlNetModel, DiffusionPipeline, TCDScheduler
 
 PROMPT = "a photo of a cat sitting on a windowsill, golden hour"
-WARMED_UP = ("text", "unet", "vae", "taesd")
+WARMED_UP = ("text", "unet", "control", "vae", "taesd")
 STAGES = ("load", "lora", *WARMED_UP, "image")
 
 
 class Bench:
     """The pipeline and the inputs of the stages, each made when it is first needed."""
 
-    def __init__(self, model, lora, taesd, size):
-        self.model, self.lora_file, self.taesd_folder, self.size = model, lora, taesd, size
-        self.pipe = self.tiny = None
+    def __init__(self, model, lora, taesd, controlnet, size):
+        self.model, self.lora_file, self.taesd_folder, self.controlnet_folder = model, lora, taesd, controlnet
+        self.size = size
+        self.pipe = self.tiny = self.controlnet = None
         self.merged = False
         self.warm = set()
         self.latents = torch.randn(1, 4, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
@@ -62,13 +65,27 @@ class Bench:
         return self._merge
 
     def text(self):
-        pipe = self._ready()
-        return lambda: pipe.encode_prompt(PROMPT, "cpu", 1, False)
+        self._ready()
+        return self._encode
 
     def unet(self):
         pipe = self._ready()
-        context = pipe.encode_prompt(PROMPT, "cpu", 1, False)[0]
-        return lambda: pipe.unet(self.latents, 999, context)
+        condition = self._condition()
+        return lambda: pipe.unet(self.latents, 999, **condition)
+
+    def control(self):
+        pipe = self._ready()
+        condition = self._condition()
+        if self.controlnet is None:
+            self.controlnet = ControlNetModel.from_pretrained(self.controlnet_folder, dtype=torch.float32)
+        edges = torch.rand(1, 3, self.size, self.size, generator=torch.Generator().manual_seed(1)).round()
+
+        def step():
+            down, mid = self.controlnet(self.latents, 999, controlnet_cond=edges, return_dict=False, **condition)
+            residuals = dict(down_block_additional_residuals=down, mid_block_additional_residual=mid)
+            return pipe.unet(self.latents, 999, **condition, **residuals)
+
+        return step
 
     def vae(self):
         pipe = self._ready()
@@ -85,11 +102,25 @@ class Bench:
         return lambda: pipe(PROMPT, num_inference_steps=1, eta=1.0, guidance_scale=0.0, generator=generator, **sides)
 
     def _load(self):
-        self.pipe = StableDiffusionPipeline.from_pretrained(self.model, dtype=torch.float32)
+        self.pipe = DiffusionPipeline.from_pretrained(self.model, dtype=torch.float32)
 
     def _merge(self):
         parts.fuse(self.pipe, self.lora_file)
         self.merged = True
+
+    def _encode(self):
+        return self.pipe.encode_prompt(
+            PROMPT, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+
+    def _condition(self):
+        """What the networks take beside latents and time."""
+        context, _, *pooled = self._encode()
+        if not pooled:
+            return {"encoder_hidden_states": context}
+        sides = [self.size, self.size]
+        added = {"text_embeds": pooled[0], "time_ids": torch.tensor([[*sides, 0, 0, *sides]])}
+        return {"encoder_hidden_states": context, "added_cond_kwargs": added}
 
     def _ready(self):
         """The pipeline with the LoRA merged."""
@@ -113,6 +144,7 @@ def main():
     options.add_argument("--model", required=True, metavar="DIR")
     options.add_argument("--lora", metavar="FILE", help="left out: nothing is merged")
     options.add_argument("--taesd", metavar="DIR")
+    options.add_argument("--controlnet", metavar="DIR")
     options.add_argument("--only", type=lambda names: names.split(","), help=f"some of {','.join(STAGES)}")
     options.add_argument("--rounds", type=int, default=1, help="how often to go through the stages")
     options.add_argument("--size", type=int, default=512, help="width and height in pixels")
@@ -121,14 +153,14 @@ def main():
     options.add_argument("--out", type=argparse.FileType("w"), default=sys.stdout, help="where the JSON lines go")
     given = options.parse_args()
 
-    needs = {"lora": given.lora, "taesd": given.taesd}
+    needs = {"lora": given.lora, "taesd": given.taesd, "control": given.controlnet}
     known = [stage for stage in STAGES if needs.get(stage, True)]
     if unknown := set(given.only or ()).difference(known):
         options.error(f"--only: {', '.join(unknown)}: expected some of {', '.join(known)}")
 
     torch.set_num_threads(given.threads)
     torch.set_grad_enabled(False)
-    bench = Bench(given.model, given.lora, given.taesd, given.size)
+    bench = Bench(given.model, given.lora, given.taesd, given.controlnet, given.size)
 
     def tell(**line):
         print(json.dumps(line), file=given.out, flush=True)

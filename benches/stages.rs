@@ -1,14 +1,15 @@
-//! Full-size SD1.5, stage by stage, beside diffusers in the same run.
+//! Full-size SD1.5 or SDXL, stage by stage, beside diffusers in the same run.
 //!
 //! ```sh
 //! .venv/bin/python reference/full_size.py --out full
-//! RAYON_NUM_THREADS=2 cargo bench --bench sd15 -- --model full/stable-diffusion-v1-5 \
-//!     --lora full/Hyper-SD15-1step-lora.safetensors --taesd full/taesd --python .venv/bin/python
+//! RAYON_NUM_THREADS=2 cargo bench --bench stages -- --model full/stable-diffusion-v1-5 \
+//!     --lora full/Hyper-SD15-1step-lora.safetensors --taesd full/taesd --controlnet full/controlnet-sd15 \
+//!     --python .venv/bin/python
 //! ```
 //!
 //! The two programs take turns (A B A B …) on the same stage, so that whatever else the machine does meets both, and
 //! the medians are compared. Peak memory is that of a fresh process each, which loads, merges the LoRA and draws one
-//! picture. Without `--python` only hypersd is timed.
+//! picture. Without `--python` only hypersd is timed: both at once need 32 GB for SDXL.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
 use std::{
@@ -20,28 +21,31 @@ use std::{
 };
 
 use clap::Parser;
-use hypersd::{Algorithm, Device, Pipeline, Request, Steps, Tensor};
+use hypersd::{Algorithm, Control, Device, Image, Pipeline, Request, Steps, Tensor};
 use serde::Deserialize;
 
 #[derive(Debug, Parser)]
 struct Options {
-    /// A folder with full-size SD1.5 (`reference/full_size.py` writes one)
+    /// A folder with full-size SD1.5 or SDXL (`reference/full_size.py` writes them)
     #[arg(long)]
     model: PathBuf,
     /// A LoRA for it
     #[arg(long)]
     lora: PathBuf,
-    /// A folder with TAESD
+    /// A folder with TAESD, for the stage `taesd`
     #[arg(long)]
-    taesd: PathBuf,
+    taesd: Option<PathBuf>,
+    /// A folder with a ControlNet, for the stage `control`: one step with it
+    #[arg(long)]
+    controlnet: Option<PathBuf>,
     /// A Python with reference/requirements.txt installed; left out: diffusers is not timed
     #[arg(long)]
     python: Option<PathBuf>,
     /// How often each stage is timed
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Which stages
-    #[arg(long, value_delimiter = ',', default_values = ["load", "text", "unet", "vae", "taesd", "image"])]
+    /// Which stages: by default all that there are files for, and the peak memory
+    #[arg(long, value_delimiter = ',', default_values = ["memory", "load", "text", "unet", "vae", "image", "taesd", "control"])]
     stages: Vec<String>,
     /// Width and height in pixels
     #[arg(long, default_value_t = 512)]
@@ -54,6 +58,24 @@ struct Options {
     bench: bool,
 }
 
+impl Options {
+    /// The files and the size, as both programs take them.
+    fn files(&self) -> Vec<String> {
+        let files = [
+            ("--model", Some(&self.model)),
+            ("--lora", Some(&self.lora)),
+            ("--taesd", self.taesd.as_ref()),
+            ("--controlnet", self.controlnet.as_ref()),
+        ];
+        let given =
+            files.into_iter().filter_map(|(option, path)| Some((option, path?.display().to_string())));
+        given
+            .chain([("--size", self.size.to_string())])
+            .flat_map(|(option, value)| [option.into(), value])
+            .collect()
+    }
+}
+
 fn main() {
     let options = Options::parse();
     if options.once {
@@ -62,15 +84,32 @@ fn main() {
         return;
     }
     println!("| stage | hypersd | diffusers | diffusers / hypersd |\n|---|---|---|---|");
-    memory(&options);
-    timings(&options);
+    let (memory_too, stages) = stages(&options);
+    if memory_too {
+        memory(&options);
+    }
+    if !stages.is_empty() {
+        timings(&options, &stages);
+    }
+}
+
+/// Whether the peak memory is asked for, and the stages that there are files for.
+fn stages(options: &Options) -> (bool, Vec<&str>) {
+    let missing = |stage: &str| match stage {
+        "taesd" => options.taesd.is_none(),
+        "control" => options.controlnet.is_none(),
+        _ => false,
+    };
+    let (memory, stages): (Vec<_>, Vec<_>) =
+        options.stages.iter().map(String::as_str).partition(|&stage| stage == "memory");
+    (!memory.is_empty(), stages.into_iter().filter(|&stage| !missing(stage)).collect())
 }
 
 /// A line of the table for every stage.
-fn timings(options: &Options) {
+fn timings(options: &Options, stages: &[&str]) {
     let mut theirs = options.python.as_ref().map(|python| Diffusers::start(python, options));
     let mut ours = ours(options);
-    for stage in &options.stages {
+    for stage in stages {
         ours.prepare(stage);
         let mut seconds = [Vec::new(), Vec::new()];
         for _ in 0..options.rounds {
@@ -86,11 +125,7 @@ fn timings(options: &Options) {
 
 /// The line of the table that fresh processes answer.
 fn memory(options: &Options) {
-    let path = |path: &PathBuf| path.display().to_string();
-    let files = ["--model".into(), path(&options.model), "--lora".into(), path(&options.lora)];
-    let files = files.iter().cloned().chain(["--taesd".into(), path(&options.taesd)]);
-    let files: Vec<String> = files.chain(["--size".into(), options.size.to_string()]).collect();
-
+    let files = options.files();
     let program = std::env::current_exe().expect("this program");
     let ours = run(Command::new(program).arg("--once").args(&files));
     let ours = ours.trim().parse::<f64>().expect("bytes");
@@ -131,37 +166,48 @@ fn peak_memory() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("kilobytes") * 1024
 }
 
-/// hypersd's side. Pipelines are loaded when a stage needs them.
+/// What a pipeline is loaded with, beside the model and the LoRA.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum With {
+    Nothing,
+    Taesd,
+    ControlNet,
+}
+
+impl With {
+    fn of(stage: &str) -> Self {
+        match stage {
+            "taesd" => Self::Taesd,
+            "control" => Self::ControlNet,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// hypersd's side. There is one pipeline at a time: the last that a stage needed.
 struct Ours<'a> {
     options: &'a Options,
-    pipeline: Option<Pipeline>,
-    tiny: Option<Pipeline>,
+    pipeline: Option<(With, Pipeline)>,
     latents: Option<Tensor<4>>,
 }
 
 fn ours(options: &Options) -> Ours<'_> {
-    Ours { options, pipeline: None, tiny: None, latents: None }
+    Ours { options, pipeline: None, latents: None }
 }
 
 impl Ours<'_> {
     /// What a stage needs, and one untimed run of it where that is how it is met in practice.
     fn prepare(&mut self, stage: &str) {
-        match stage {
-            "load" => return,
-            "taesd" => {
-                self.pipeline = None;
-                self.tiny = Some(self.load(true));
-            }
-            _ => {
-                self.tiny = None;
-                if self.pipeline.is_none() {
-                    self.pipeline = Some(self.load(false));
-                }
-            }
+        if stage == "load" {
+            return;
+        }
+        let with = With::of(stage);
+        if self.pipeline.as_ref().is_none_or(|(loaded, _)| *loaded != with) {
+            self.pipeline = None; // before the next is loaded
+            self.pipeline = Some((with, self.load(with)));
         }
         if self.latents.is_none() {
-            let pipeline = self.pipeline.as_ref().or(self.tiny.as_ref()).expect("a pipeline");
-            self.latents = Some(pipeline.latents(&self.request()).expect("latents"));
+            self.latents = Some(self.pipeline().latents(&self.request(with)).expect("latents"));
         }
         if stage != "image" {
             self.time(stage);
@@ -169,20 +215,23 @@ impl Ours<'_> {
     }
 
     fn time(&mut self, stage: &str) -> f64 {
-        let request = self.request();
+        let with = With::of(stage);
         if stage == "load" {
             self.pipeline = None;
             let start = Instant::now();
-            self.pipeline = Some(self.load(false));
+            self.pipeline = Some((with, self.load(with)));
             return start.elapsed().as_secs_f64();
         }
-        let pipeline = self.pipeline.as_ref().or(self.tiny.as_ref()).expect("a prepared stage");
+        let (pipeline, request) = (self.pipeline(), self.request(with));
         let latents = self.latents.clone().expect("a prepared stage");
-        let mut steps = (stage == "unet").then(|| pipeline.denoise(&request).expect("a request"));
+        let step = matches!(stage, "unet" | "control");
+        let mut steps = step.then(|| pipeline.denoise(&request).expect("a request"));
         let start = Instant::now();
         match stage {
             "text" => drop(pipeline.denoise(&request).expect("a request")), // encodes; no step is asked for
-            "unet" => drop(steps.as_mut().and_then(Iterator::next).expect("one step").expect("one step")),
+            "unet" | "control" => {
+                drop(steps.as_mut().and_then(Iterator::next).expect("one step").expect("one step"))
+            }
             "vae" | "taesd" => drop(pipeline.decode(latents).expect("pixels")),
             "image" => drop(pipeline.generate(&request).expect("a picture")),
             other => panic!("no stage {other}"),
@@ -191,29 +240,47 @@ impl Ours<'_> {
     }
 
     fn picture(&self) {
-        self.load(false).generate(&self.request()).expect("a picture");
+        self.load(With::Nothing).generate(&self.request(With::Nothing)).expect("a picture");
     }
 
-    fn load(&self, tiny: bool) -> Pipeline {
-        let mut builder = Pipeline::open(&self.options.model).expect("the model");
-        builder = builder.lora(&self.options.lora, 1.0).expect("the LoRA");
-        if tiny {
-            builder = builder.vae(&self.options.taesd).expect("the TAESD");
-        }
-        builder.load(&Device::flex()).expect("the pipeline")
+    fn pipeline(&self) -> &Pipeline {
+        &self.pipeline.as_ref().expect("a prepared stage").1
     }
 
-    fn request(&self) -> Request {
+    fn load(&self, with: With) -> Pipeline {
+        let Options { model, lora, taesd, controlnet, .. } = self.options;
+        let builder = Pipeline::open(model).expect("the model").lora(lora, 1.0).expect("the LoRA");
+        let builder = match with {
+            With::Nothing => Ok(builder),
+            With::Taesd => builder.vae(taesd.as_ref().expect("--taesd")),
+            With::ControlNet => builder.controlnet(controlnet.as_ref().expect("--controlnet")),
+        };
+        builder.and_then(|builder| builder.load(&Device::flex())).expect("the pipeline")
+    }
+
+    fn request(&self, with: With) -> Request {
+        let side = self.options.size;
+        let controls = match with {
+            With::ControlNet => vec![Control::new(stripes(side))],
+            With::Nothing | With::Taesd => Vec::new(),
+        };
         Request {
             prompt: "a photo of a cat sitting on a windowsill, golden hour".into(),
             scheduler: Some(Algorithm::Tcd),
             steps: Steps::Count(1),
             eta: Some(1.0),
-            width: Some(self.options.size),
-            height: Some(self.options.size),
+            width: Some(side),
+            height: Some(side),
+            controls,
             ..Request::default()
         }
     }
+}
+
+/// A picture for a ControlNet, which takes as long whatever it is shown.
+fn stripes(side: usize) -> Image {
+    let pixels = (0..side * side).flat_map(|i| [if i % 16 == 0 { 255 } else { 0 }; 3]).collect();
+    Image::from_rgb8(side, side, pixels).expect("three bytes for each pixel")
 }
 
 /// diffusers' side: a process that answers stage names with seconds.
@@ -232,12 +299,8 @@ struct Answer {
 impl Diffusers {
     fn start(python: &PathBuf, options: &Options) -> Self {
         let mut process = Command::new(python)
-            .args(["reference/bench_diffusers.py", "--serve", "--size", &options.size.to_string(), "--model"])
-            .arg(&options.model)
-            .arg("--lora")
-            .arg(&options.lora)
-            .arg("--taesd")
-            .arg(&options.taesd)
+            .args(["reference/bench_diffusers.py", "--serve"])
+            .args(options.files())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
