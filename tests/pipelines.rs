@@ -1,25 +1,18 @@
 //! Whole pipelines against diffusers: same folder, same LoRA, same seed, from the prompt to the pixels.
 //!
-//! `reference/pipelines.py`, `pipelines_sdxl.py` and `pipelines_controlnet.py` ran every case of `cases.json` through diffusers and recorded the
-//! initial noise, the final latents and the pixels; for some cases also the latents after each step.
+//! `reference/pipelines.py`, `pipelines_sdxl.py` and `pipelines_controlnet.py` ran every case of `cases.json` through
+//! diffusers and recorded the initial noise, the final latents and the pixels; for some cases also the latents after
+//! each step.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+#[path = "common/parity.rs"]
+mod parity;
 
-use hypersd::{Algorithm, Control, Image, Pipeline, Request, Rng, Spacing, Steps, Strength, Tensor};
-use hypersd_core::Noise;
-use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
+use std::{collections::BTreeMap, path::Path};
+
+use hypersd::{Control, Image, Pipeline, Request, Strength};
+use hypersd_testing::{device, dtype};
+use parity::fixtures;
 use serde::Deserialize;
-
-/// Relative L2 distance of final latents in f32 from diffusers' in f32. Both round after every operation, in another
-/// order; eight steps of a network of 60 layers leave a few 1e-6. What a wrong coefficient does starts at 1e-3.
-const LATENTS: f64 = 2e-4;
-
-/// Levels (of 255) that a byte may be off, and the share that may be off by more.
-const LEVELS: u8 = 2;
-const BEYOND: f64 = 0.005;
 
 /// Sides of the pictures that the tiny models are made for.
 const TINY_SIDE: usize = 128;
@@ -53,25 +46,13 @@ const SDXL: Suite = Suite {
 
 #[derive(Debug, Deserialize)]
 struct Case {
-    name: String,
-    prompt: String,
-    negative: Option<String>,
+    #[serde(flatten)]
+    common: parity::Case,
     lora: Option<f32>,
     #[serde(default)]
     vae: Option<String>,
     #[serde(default)]
     unet: Option<String>,
-    scheduler: String,
-    spacing: Option<String>,
-    karras: bool,
-    steps: Option<usize>,
-    timesteps: Option<Vec<usize>>,
-    eta: f64,
-    guidance: f64,
-    seed: u64,
-    width: Option<usize>,
-    height: Option<usize>,
-    batch: usize,
     #[serde(flatten)]
     control: Option<ControlCase>,
 }
@@ -105,27 +86,8 @@ impl ControlCase {
 
 impl Case {
     fn request(&self) -> Request {
-        let steps = match (&self.timesteps, self.steps) {
-            (Some(timesteps), _) => Steps::Timesteps(timesteps.clone()),
-            (None, Some(steps)) => Steps::Count(steps),
-            (None, None) => panic!("{}: neither steps nor timesteps", self.name),
-        };
-        Request {
-            prompt: self.prompt.clone(),
-            negative: self.negative.clone(),
-            seed: self.seed,
-            rng: Rng::TorchCpu,
-            width: self.width,
-            height: self.height,
-            batch: self.batch,
-            scheduler: Some(self.scheduler.parse::<Algorithm>().expect("a scheduler's name")),
-            spacing: self.spacing.as_deref().map(|name| name.parse::<Spacing>().expect("a spacing's name")),
-            karras: Some(self.karras),
-            steps,
-            eta: Some(self.eta),
-            guidance: self.guidance,
-            controls: self.control.as_ref().map(ControlCase::controls).unwrap_or_default(),
-        }
+        let controls = self.control.as_ref().map(ControlCase::controls).unwrap_or_default();
+        Request { controls, ..self.common.request() }
     }
 
     /// Cases with the same key share a loaded pipeline.
@@ -154,13 +116,11 @@ impl Case {
 
 impl Suite {
     fn cases(&self) -> Vec<Case> {
-        let path = fixtures().join(self.cases).join("cases.json");
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        serde_json::from_str(&text).expect("cases.json")
+        parity::cases(self.cases)
     }
 
     fn case(&self, name: &str) -> Case {
-        self.cases().into_iter().find(|case| case.name == name).expect("the case")
+        self.cases().into_iter().find(|case| case.common.name == name).expect("the case")
     }
 
     /// Runs every case on the weights of `model`, a folder or a single file.
@@ -169,34 +129,15 @@ impl Suite {
         let family = |case: &Case| case.control.as_ref().is_none_or(|control| control.family == self.family);
         for case in self.cases().into_iter().filter(family) {
             let pipeline = pipelines.entry(case.key()).or_insert_with(|| case.load(self, model));
-            let want = fixture(fixtures().join(self.cases).join(format!("{}.safetensors", case.name)));
-
-            let noise = Noise::new(Rng::TorchCpu, case.seed).normal(&want["noise"].shape);
-            assert_eq!(*noise.to_f32(), want["noise"].data, "{}: the noise, bit for bit", case.name);
-
-            let sized = case.width.is_some() || case.control.is_some();
+            let request = case.request();
+            let sized = request.width.is_some() || case.control.is_some();
             // A single file does not say what size its model is made for.
             let side = (Path::new(model).extension().is_some() && !sized).then_some(TINY_SIDE);
             let request =
-                Request { width: case.width.or(side), height: case.height.or(side), ..case.request() };
-            let x = denoise(&case.name, &request, pipeline, &want);
-            let images = pipeline.decode(x.clone()).expect("pixels");
-            assert_close(&case.name, x, &want["latents"], tolerance(LATENTS));
-
-            let pixels: Vec<u8> = images.iter().flat_map(|image| image.rgb8().to_vec()).collect();
-            assert_pixels(&case.name, &pixels, &want["pixels"]);
+                Request { width: request.width.or(side), height: request.height.or(side), ..request };
+            parity::assert_is_diffusers(self.cases, &case.common.name, &request, pipeline);
         }
     }
-}
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
-/// Row `index` of the first dimension.
-fn row(array: &Array, index: usize) -> Array {
-    let size: usize = array.shape[1..].iter().product();
-    Array { shape: array.shape[1..].to_vec(), data: array.data[index * size..][..size].to_vec() }
 }
 
 #[test]
@@ -207,32 +148,6 @@ fn sd15_is_diffusers() {
 #[test]
 fn sdxl_is_diffusers() {
     SDXL.run("tiny-sdxl");
-}
-
-/// The final latents; where the case has them, those after every step are compared on the way.
-fn denoise(name: &str, request: &Request, pipeline: &Pipeline, want: &BTreeMap<String, Array>) -> Tensor<4> {
-    let mut last = None;
-    for denoised in pipeline.denoise(request).expect("a request that can be right") {
-        let denoised = denoised.expect("a step");
-        if let Some(steps) = want.get("steps") {
-            let name = format!("{name}, step {}", denoised.index);
-            assert_close(&name, denoised.x.clone(), &row(steps, denoised.index), tolerance(LATENTS));
-        }
-        last = Some(denoised.x);
-    }
-    last.expect("at least one step")
-}
-
-fn assert_pixels(name: &str, got: &[u8], want: &Array) {
-    assert_eq!(got.len(), want.data.len(), "{name}: bytes");
-    let beyond =
-        got.iter().zip(&want.data).filter(|&(&got, &want)| got.abs_diff(want as u8) > LEVELS).count();
-    let share = beyond as f64 / got.len() as f64;
-    assert!(
-        share <= tolerance(BEYOND),
-        "{name}: {:.2} % of bytes are off by more than {LEVELS}",
-        100.0 * share
-    );
 }
 
 #[test]

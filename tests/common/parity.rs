@@ -1,0 +1,124 @@
+//! Whole pipelines beside diffusers': the cases that the `reference/pipelines*.py` recorded, and how they are compared.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use hypersd::{Algorithm, Pipeline, Request, Rng, Spacing, Steps, Tensor};
+use hypersd_core::Noise;
+use hypersd_testing::{Array, assert_close, fixture, tolerance};
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// Relative L2 distance of final latents in f32 from diffusers' in f32. Both round after every operation, in another
+/// order; eight steps of a network of 60 layers leave a few 1e-6. What a wrong coefficient does starts at 1e-3.
+const LATENTS: f64 = 2e-4;
+
+/// Levels (of 255) that a byte may be off, and the share that may be off by more.
+const LEVELS: u8 = 2;
+const BEYOND: f64 = 0.005;
+
+/// What every case of a `cases.json` says; `reference/cases.py` tells the meanings.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Case {
+    pub(crate) name: String,
+    prompt: String,
+    negative: Option<String>,
+    scheduler: String,
+    spacing: Option<String>,
+    karras: bool,
+    steps: Option<usize>,
+    timesteps: Option<Vec<usize>>,
+    eta: f64,
+    guidance: f64,
+    seed: u64,
+    width: Option<usize>,
+    height: Option<usize>,
+    batch: usize,
+}
+
+impl Case {
+    /// The case as a request without controls.
+    pub(crate) fn request(&self) -> Request {
+        let steps = match (&self.timesteps, self.steps) {
+            (Some(timesteps), _) => Steps::Timesteps(timesteps.clone()),
+            (None, Some(steps)) => Steps::Count(steps),
+            (None, None) => panic!("{}: neither steps nor timesteps", self.name),
+        };
+        Request {
+            prompt: self.prompt.clone(),
+            negative: self.negative.clone(),
+            seed: self.seed,
+            rng: Rng::TorchCpu,
+            width: self.width,
+            height: self.height,
+            batch: self.batch,
+            scheduler: Some(self.scheduler.parse::<Algorithm>().expect("a scheduler's name")),
+            spacing: self.spacing.as_deref().map(|name| name.parse::<Spacing>().expect("a spacing's name")),
+            karras: Some(self.karras),
+            steps,
+            eta: Some(self.eta),
+            guidance: self.guidance,
+            controls: Vec::new(),
+        }
+    }
+}
+
+pub(crate) fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// The cases of a folder under the fixtures.
+pub(crate) fn cases<T: DeserializeOwned>(folder: &str) -> Vec<T> {
+    let path = fixtures().join(folder).join("cases.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).expect("cases.json")
+}
+
+/// Asserts that the pipeline makes of the request what diffusers made of the case with this name: the noise to the
+/// bit, then latents and pixels.
+pub(crate) fn assert_is_diffusers(folder: &str, name: &str, request: &Request, pipeline: &Pipeline) {
+    let want = fixture(fixtures().join(folder).join(format!("{name}.safetensors")));
+
+    let noise = Noise::new(Rng::TorchCpu, request.seed).normal(&want["noise"].shape);
+    assert_eq!(*noise.to_f32(), want["noise"].data, "{name}: the noise, bit for bit");
+
+    let x = denoise(name, request, pipeline, &want);
+    let images = pipeline.decode(x.clone()).expect("pixels");
+    assert_close(name, x, &want["latents"], tolerance(LATENTS));
+
+    let pixels: Vec<u8> = images.iter().flat_map(|image| image.rgb8().to_vec()).collect();
+    assert_pixels(name, &pixels, &want["pixels"]);
+}
+
+/// The final latents; where the case has them, those after every step are compared on the way.
+fn denoise(name: &str, request: &Request, pipeline: &Pipeline, want: &BTreeMap<String, Array>) -> Tensor<4> {
+    let mut last = None;
+    for denoised in pipeline.denoise(request).expect("a request that can be right") {
+        let denoised = denoised.expect("a step");
+        if let Some(steps) = want.get("steps") {
+            let name = format!("{name}, step {}", denoised.index);
+            assert_close(&name, denoised.x.clone(), &row(steps, denoised.index), tolerance(LATENTS));
+        }
+        last = Some(denoised.x);
+    }
+    last.expect("at least one step")
+}
+
+fn assert_pixels(name: &str, got: &[u8], want: &Array) {
+    assert_eq!(got.len(), want.data.len(), "{name}: bytes");
+    let beyond =
+        got.iter().zip(&want.data).filter(|&(&got, &want)| got.abs_diff(want as u8) > LEVELS).count();
+    let share = beyond as f64 / got.len() as f64;
+    assert!(
+        share <= tolerance(BEYOND),
+        "{name}: {:.2} % of bytes are off by more than {LEVELS}",
+        100.0 * share
+    );
+}
+
+/// Row `index` of the first dimension.
+fn row(array: &Array, index: usize) -> Array {
+    let size: usize = array.shape[1..].iter().product();
+    Array { shape: array.shape[1..].to_vec(), data: array.data[index * size..][..size].to_vec() }
+}
