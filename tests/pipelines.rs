@@ -10,7 +10,7 @@ mod parity;
 use std::{collections::BTreeMap, path::Path};
 
 use hypersd::{Control, Image, Pipeline, Request, Strength};
-use hypersd_testing::{device, dtype};
+use hypersd_testing::{device, dtype, write_single_file};
 use parity::fixtures;
 use serde::Deserialize;
 
@@ -138,6 +138,13 @@ impl Suite {
             parity::assert_is_diffusers(self.cases, &case.common.name, &request, pipeline);
         }
     }
+
+    /// Runs every case on the weights of the folder in one file.
+    fn run_in_one_file(&self) {
+        let scratch = tempfile::tempdir().expect("a temporary folder");
+        let file = write_single_file(&fixtures().join(self.model), scratch.path());
+        self.run(&file.display().to_string());
+    }
 }
 
 #[test]
@@ -152,12 +159,12 @@ fn sdxl_is_diffusers() {
 
 #[test]
 fn sd15_in_one_file_is_diffusers() {
-    SD15.run("tiny-sd15-single.safetensors");
+    SD15.run_in_one_file();
 }
 
 #[test]
 fn sdxl_in_one_file_is_diffusers() {
-    SDXL.run("tiny-sdxl-single.safetensors");
+    SDXL.run_in_one_file();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use hypersd_models::{
     unet::{PerLevel, UNet, UNetConfig},
     vae::{Vae, VaeConfig},
 };
-use hypersd_testing::device;
+use hypersd_testing::{device, write_single_file};
 use lists::{Row, Shapes, columns, ldm_vae, old_vae, open_clip, rows, shape};
 use proptest::prelude::*;
 
@@ -331,8 +331,10 @@ fn assert_same_tensors(got: &dyn TensorSource, want: &dyn TensorSource) {
 }
 
 fn file_and_folder(name: &str) -> (SingleFile, impl Fn(&str) -> SafetensorsFile) {
-    let file = SingleFile::open(repository(&format!("{name}-single.safetensors"))).unwrap();
     let folder = repository(name);
+    let scratch = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&scratch).unwrap();
+    let file = SingleFile::open(write_single_file(&folder, &scratch)).unwrap();
     (file, move |weights: &str| SafetensorsFile::open(folder.join(weights)).expect("a committed fixture"))
 }
 

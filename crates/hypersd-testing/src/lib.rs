@@ -7,6 +7,10 @@
 //! `HYPERSD_TEST_DEVICE=default` (Burn then picks the best backend compiled in, or the one that `BURN_DEVICE`
 //! names) and, for half precision, `HYPERSD_TEST_DTYPE=f16` or `bf16`.
 
+mod single_file;
+
+pub use single_file::write_single_file;
+
 use std::{collections::BTreeMap, env, path::Path};
 
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
