@@ -39,11 +39,12 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Opens a model folder in diffusers' layout: configurations are read, weights are not.
+    /// Opens a model: a folder in diffusers' layout, a checkpoint in one file, or, with the feature `hub`, a repository
+    /// on the Hugging Face hub. Configurations are read, weights are not.
     ///
     /// # Errors
-    /// [`Error::Weights`] for a folder that cannot be read, [`Error::Unsupported`] for a model that hypersd does
-    /// not run.
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be read, [`Error::Unsupported`] for a model that hypersd
+    /// does not run.
     pub fn open(path: impl AsRef<Path>) -> Result<PipelineBuilder, Error> {
         PipelineBuilder::open(path.as_ref())
     }
