@@ -1,0 +1,74 @@
+//! A VAE that overflows in half precision is noticed, and decoded again in f32.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use hypersd::{Device, FloatDType, Image, Notice, Pipeline, Request, Steps, Tensor};
+use hypersd_core::{HostTensor, SafetensorsFile, TensorSource, save_safetensors};
+
+const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// The tiny VAE with a first convolution 100,000 times as large. The norms behind it take the factor out again, so that
+/// only what lies between sees it, and f16 ends at 65504.
+fn loud_vae(folder: &Path) {
+    let own = fixtures().join("tiny-sd15/vae");
+    fs::copy(own.join("config.json"), folder.join("config.json")).expect("a copy");
+    let source = SafetensorsFile::open(own.join(WEIGHTS)).expect("the VAE");
+    let tensor = |name: String| {
+        let tensor = source.tensor(&name).expect("a tensor").into_owned();
+        let factor = if name.starts_with("decoder.conv_in.") { 1e5 } else { 1.0 };
+        let data = tensor.to_f32().iter().map(|x| factor * x).collect();
+        (name, HostTensor::from_f32(tensor.shape.clone(), data))
+    };
+    let tensors: Vec<(String, HostTensor<'_>)> = source.names().into_iter().map(tensor).collect();
+    save_safetensors(folder.join(WEIGHTS), tensors.iter().map(|(name, x)| (name.as_str(), x)))
+        .expect("a file");
+}
+
+/// Latents of one step, and a pipeline with the VAE in a type, with what it gives notice of.
+fn decode(vae: &Path, dtype: FloatDType) -> (Image, Vec<Notice>) {
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let sink = notices.clone();
+    let pipeline = Pipeline::open(fixtures().join("tiny-sd15"))
+        .and_then(|builder| builder.vae(vae))
+        .expect("the model")
+        .dtype(dtype)
+        .on_notice(move |notice| sink.lock().expect("one thread").push(notice))
+        .load(&Device::flex())
+        .expect("the pipeline");
+    let images = pipeline.decode(latents()).expect("finite pixels");
+    let [image] = images.try_into().expect("one picture");
+    let notices = notices.lock().expect("one thread").clone();
+    (image, notices)
+}
+
+/// The same for every type, so that only the decoder differs.
+fn latents() -> Tensor<4> {
+    let pipeline = Pipeline::open(fixtures().join("tiny-sd15")).expect("the model").load(&Device::flex());
+    let request = Request { steps: Steps::Count(1), width: Some(96), height: Some(64), ..Request::default() };
+    pipeline.expect("the pipeline").latents(&request).expect("latents")
+}
+
+#[test]
+fn what_overflows_in_f16_is_decoded_in_f32_with_a_notice() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    loud_vae(folder.path());
+    let (want, silence) = decode(folder.path(), FloatDType::F32);
+    assert_eq!(silence, []);
+    let (got, notices) = decode(folder.path(), FloatDType::F16);
+    assert_eq!(notices, [Notice::DecodedInF32]);
+    assert_eq!(got, want);
+}
+
+#[test]
+fn what_does_not_overflow_is_decoded_as_asked() {
+    let (_, notices) = decode(&fixtures().join("tiny-sd15/vae"), FloatDType::F16);
+    assert_eq!(notices, []);
+}
