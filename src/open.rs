@@ -77,15 +77,18 @@ impl PipelineBuilder {
     }
 
     /// Replaces the UNet: a component folder, or a file in any dialect. A file without a `config.json` beside it says
-    /// by its shapes what it is; what they do not say is as in the model's own.
+    /// by its shapes what it is; what they do not say is as in the model's own. If it says that it predicts velocity
+    /// (`v_pred`, `ztsnr`), it is sampled so.
     ///
     /// # Errors
     /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no UNet in it.
     pub fn unet(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = &locate(path.as_ref())?;
-        let own = &self.parts.unet.config;
-        self.parts.unet = Part::open(path, folder::unet_config, || {
-            let unet = SingleFile::open_for(path, Some(own))?.unet.ok_or_else(|| lacks(path, "UNet"))?;
+        let Parts { unet: own, sampling, .. } = &mut self.parts;
+        *own = Part::open(path, folder::unet_config, || {
+            let file = SingleFile::open_for(path, Some(&own.config))?;
+            sampling.heed(&file);
+            let unet = file.unet.ok_or_else(|| lacks(path, "UNet"))?;
             Ok(Part { config: unet.config, weights: Weights::Source(unet.weights) })
         })?;
         self.files.unet = Some(path.clone());

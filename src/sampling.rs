@@ -39,13 +39,23 @@ impl Sampling {
         let config = SchedulerConfig {
             class_name: (file.family == Some(Family::Sdxl))
                 .then(|| Algorithm::Euler.class_name().to_string()),
-            prediction_type: (file.prediction == Some(Prediction::Velocity))
-                .then_some(PredictionType::VPrediction),
-            rescale_betas_zero_snr: file.zero_snr.then_some(true),
             timestep_spacing: Some(Spacing::Leading),
             ..SchedulerConfig::stable_diffusion()
         };
-        Self { config, origin: path.display().to_string() }
+        let mut sampling = Self { config, origin: path.display().to_string() };
+        sampling.heed(file);
+        sampling
+    }
+
+    /// Takes over what a file with a UNet says of its training: that it predicts velocity, down to a signal-to-noise
+    /// ratio of zero. A file that says nothing leaves the configuration as it is.
+    pub(crate) fn heed(&mut self, file: &SingleFile) {
+        if file.prediction == Some(Prediction::Velocity) {
+            self.config.prediction_type = Some(PredictionType::VPrediction);
+        }
+        if file.zero_snr {
+            self.config.rescale_betas_zero_snr = Some(true);
+        }
     }
 
     /// The class that the model's configuration was saved from.
