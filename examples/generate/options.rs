@@ -77,10 +77,10 @@ pub(crate) struct Options {
     /// Whose noise the seed stands for
     #[arg(long, value_enum, default_value_t = RngName::TorchCpu)]
     rng: RngName,
-    /// Width in pixels, a multiple of 8 [default: the model's]
+    /// Width in pixels, a multiple of 8 [default: the first control image's, else the model's]
     #[arg(long, value_name = "PX", allow_negative_numbers = true)]
     width: Option<usize>,
-    /// Height in pixels, a multiple of 8 [default: the model's]
+    /// Height in pixels, a multiple of 8 [default: the first control image's, else the model's]
     #[arg(long, value_name = "PX", allow_negative_numbers = true)]
     height: Option<usize>,
     /// Pictures in one call
