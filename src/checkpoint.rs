@@ -1,7 +1,6 @@
 //! A model in one file: its configurations are read off the shapes, the rest is the family's.
 
-use std::path::Path;
-
+use hypersd_core::Location;
 use hypersd_models::{
     Family, SingleFile,
     clip::{ClipTextConfig, Tokenizer},
@@ -16,20 +15,20 @@ use crate::{
 };
 
 /// Recognises the networks of a file and checks that it is a whole model.
-pub(crate) fn open(path: &Path) -> Result<Parts, Error> {
-    let file = SingleFile::open(path)?;
-    let sampling = Sampling::of_file(&file, path);
+pub(crate) fn open(location: &Location) -> Result<Parts, Error> {
+    let file = SingleFile::open(location)?;
+    let sampling = Sampling::of_file(&file, location);
     let SingleFile { family, prediction, unet, vae, text_encoder, text_encoder_2, .. } = file;
     let (Some(family), Some(unet), Some(vae), Some(text_encoder)) = (family, unet, vae, text_encoder) else {
         return Err(Error::Unsupported {
-            origin: path.display().to_string(),
+            origin: location.to_string(),
             found: "a part of a model".into(),
             instead: "give it as the UNet or the VAE of a whole one".into(),
         });
     };
     if prediction.is_none() {
         return Err(Error::Unsupported {
-            origin: path.display().to_string(),
+            origin: location.to_string(),
             found: format!("{family}, whose file does not say whether it predicts noise or velocity"),
             instead: "use the model's diffusers folder, which says it".into(),
         });

@@ -40,7 +40,7 @@ enum Network {
 impl DecoderConfig {
     /// Reads a component's configuration; the class it was saved from tells the kinds apart.
     pub(crate) fn of(component: &Component) -> Result<Self, Error> {
-        let origin = || Error::config(component.path().display());
+        let origin = || Error::config(component.location());
         match component.class_name() {
             None | Some("AutoencoderKL") => {
                 let config: VaeConfig = component.config()?;
@@ -53,7 +53,7 @@ impl DecoderConfig {
                 Ok(Self::Tiny(config))
             }
             Some(other) => Err(Error::Unsupported {
-                origin: component.path().display().to_string(),
+                origin: component.location().to_string(),
                 found: format!("the VAE is of class {other}"),
                 instead: "use an AutoencoderKL or an AutoencoderTiny".into(),
             }),

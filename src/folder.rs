@@ -27,7 +27,7 @@ struct Settings {
 pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
     if let (None, Some(_)) = (folder.component("text_encoder")?, folder.component("text_encoder_2")?) {
         return Err(Error::Unsupported {
-            origin: folder.path().display().to_string(),
+            origin: folder.location().to_string(),
             found: "the SDXL refiner (its only text encoder is the second)".into(),
             instead: "use the SDXL base model".into(),
         });
@@ -52,7 +52,7 @@ pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
 /// A UNet's configuration, checked.
 pub(crate) fn unet_config(component: &Component) -> Result<UNetConfig, Error> {
     let config: UNetConfig = component.config()?;
-    config.validate().map_err(Error::config(component.path().display()))?;
+    config.validate().map_err(Error::config(component.location()))?;
     Ok(config)
 }
 
@@ -65,7 +65,7 @@ fn text_encoder(
 ) -> Result<(Tokenizer, Part<ClipTextConfig>), Error> {
     let encoder = required(folder, encoder)?;
     let config: ClipTextConfig = encoder.config()?;
-    config.validate().map_err(Error::config(encoder.path().display()))?;
+    config.validate().map_err(Error::config(encoder.location()))?;
     let tokenizer = match folder.component(tokenizer)? {
         Some(component) => read_tokenizer(&component)?,
         None => own()?,
@@ -87,13 +87,13 @@ fn read_tokenizer(component: &Component) -> Result<Tokenizer, Error> {
         tokenizer_config: tokenizer_config.as_deref(),
         special_tokens_map: special_tokens_map.as_deref(),
     };
-    Tokenizer::from_files(&files).map_err(Error::config(component.path().display()))
+    Tokenizer::from_files(&files).map_err(Error::config(component.location()))
 }
 
 /// A component that every model must have.
 fn required(folder: &ModelFolder, name: &'static str) -> Result<Component, Error> {
     folder.component(name)?.ok_or_else(|| Error::Unsupported {
-        origin: folder.path().display().to_string(),
+        origin: folder.location().to_string(),
         found: format!("model_index.json lists no {name}"),
         instead: "use a complete Stable Diffusion folder".into(),
     })

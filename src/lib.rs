@@ -28,7 +28,7 @@ mod swap;
 
 pub use burn::tensor::{Device, FloatDType, Tensor};
 pub use hypersd_controlnet::{Canny, Strength};
-pub use hypersd_core::{Image, Rng, TextChunk};
+pub use hypersd_core::{Embedded, Image, Location, Rng, TextChunk};
 pub use hypersd_lora::{Family, LoraReport, Weights as LoraWeights};
 pub use hypersd_schedulers::{Algorithm, Spacing, Steps};
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use hypersd_core::Location;
+
 use crate::Error;
 
 /// Names that end so are files of weights, not repositories.
@@ -67,10 +69,18 @@ impl std::fmt::Display for HubReference {
     }
 }
 
+/// Where what the user calls `given` is on this machine. What is embedded in the program is there.
+pub(crate) fn locate(given: impl Into<Location>) -> Result<Location, Error> {
+    match given.into() {
+        Location::Path(path) => on_disk(&path).map(Location::Path),
+        embedded @ Location::Embedded(_) => Ok(embedded),
+    }
+}
+
 /// An existing path is itself; anything else that the hub could know is fetched from it, as
 /// [`HubOptions::from_env`](crate::hub::HubOptions::from_env) has it.
 #[cfg(feature = "hub")]
-pub(crate) fn locate(given: &Path) -> Result<PathBuf, Error> {
+fn on_disk(given: &Path) -> Result<PathBuf, Error> {
     use crate::hub::{Hub, HubOptions};
     match meaning(given)? {
         Meaning::Path(path) => Ok(path),
@@ -80,7 +90,7 @@ pub(crate) fn locate(given: &Path) -> Result<PathBuf, Error> {
 
 /// An existing path is itself; for the rest one needs the hub.
 #[cfg(not(feature = "hub"))]
-pub(crate) fn locate(given: &Path) -> Result<PathBuf, Error> {
+fn on_disk(given: &Path) -> Result<PathBuf, Error> {
     match meaning(given)? {
         Meaning::Path(path) => Ok(path),
         Meaning::Hub(reference) => Err(Error::NoSuchModel {
@@ -191,7 +201,7 @@ mod tests {
     #[cfg(not(feature = "hub"))]
     #[test]
     fn without_the_hub_its_feature_is_named() {
-        let error = locate(Path::new("stabilityai/sdxl-turbo")).expect_err("no hub").to_string();
+        let error = locate("stabilityai/sdxl-turbo").expect_err("no hub").to_string();
         assert!(error.contains("no such file or folder") && error.contains("feature `hub`"), "{error}");
     }
 }

@@ -1,7 +1,8 @@
 //! Exchanging the LoRAs of a loaded pipeline.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
+use hypersd_core::Location;
 use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Merged, Strictness, Weights, merge};
 
 use crate::{Error, Pipeline, locate::locate};
@@ -19,8 +20,8 @@ impl std::fmt::Debug for LoraBases {
 }
 
 /// Opens LoRA files, each with its weight in every network.
-pub(crate) fn open(path: &Path, weight: impl Into<Weights>) -> Result<Lora<Weights>, Error> {
-    Ok(Lora { file: Arc::new(LoraFile::open(path)?), weight: weight.into() })
+pub(crate) fn open(location: &Location, weight: impl Into<Weights>) -> Result<Lora<Weights>, Error> {
+    Ok(Lora { file: Arc::new(LoraFile::open(location)?), weight: weight.into() })
 }
 
 impl Pipeline {
@@ -44,14 +45,14 @@ impl Pipeline {
     /// # Errors
     /// [`Error::Lora`] for files that cannot be read or do not fit, and [`Error::Weights`] for what reading meets; the
     /// pipeline is then as it was before. [`Error::Unloaded`] if even that cannot be read again.
-    pub fn set_loras<P, W>(&mut self, loras: &[(P, W)]) -> Result<(), Error>
+    pub fn set_loras<L, W>(&mut self, loras: &[(L, W)]) -> Result<(), Error>
     where
-        P: AsRef<Path>,
+        L: Clone + Into<Location>,
         W: Copy + Into<Weights>,
     {
         let mut opened = Vec::with_capacity(loras.len());
-        for (path, weight) in loras {
-            opened.push(open(&locate(path.as_ref())?, *weight)?);
+        for (location, weight) in loras {
+            opened.push(open(&locate(location.clone())?, *weight)?);
         }
         let merged = merge(&self.lora_bases.bases, &opened, self.lora_bases.strictness)?;
 

@@ -1,10 +1,10 @@
-//! From paths to a pipeline: what is opened, what replaces what, and in which order it is loaded.
+//! From files to a pipeline: what is opened, what replaces what, and in which order it is loaded.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
-use hypersd_core::{Component, LoadOptions, ModelFolder, Renamed, Variant, load};
+use hypersd_core::{Component, LoadOptions, Location, ModelFolder, Renamed, Variant, load};
 use hypersd_lora::{Base, Family, Lora, Strictness, Weights as LoraWeights, merge};
 use hypersd_models::{
     SingleFile,
@@ -59,13 +59,15 @@ pub struct PipelineBuilder {
 }
 
 impl PipelineBuilder {
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let path = locate(path)?;
-        let parts =
-            if path.is_file() { checkpoint::open(&path)? } else { folder::open(&ModelFolder::open(&path)?)? };
+    pub(crate) fn open(model: Location) -> Result<Self, Error> {
+        let model = locate(model)?;
+        let parts = match model.is_file() {
+            true => checkpoint::open(&model)?,
+            false => folder::open(&ModelFolder::open(&model)?)?,
+        };
         Ok(Self {
             parts,
-            files: WeightFiles::of_model(path),
+            files: WeightFiles::of_model(model),
             controlnets: Vec::new(),
             loras: Vec::new(),
             strictness: Strictness::Strict,
@@ -82,16 +84,16 @@ impl PipelineBuilder {
     ///
     /// # Errors
     /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no UNet in it.
-    pub fn unet(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = &locate(path.as_ref())?;
+    pub fn unet(mut self, location: impl Into<Location>) -> Result<Self, Error> {
+        let location = &locate(location)?;
         let Parts { unet: own, sampling, .. } = &mut self.parts;
-        *own = Part::open(path, folder::unet_config, || {
-            let file = SingleFile::open_for(path, Some(&own.config))?;
+        *own = Part::open(location, folder::unet_config, || {
+            let file = SingleFile::open_for(location, Some(&own.config))?;
             sampling.heed(&file);
-            let unet = file.unet.ok_or_else(|| lacks(path, "UNet"))?;
+            let unet = file.unet.ok_or_else(|| lacks(location, "UNet"))?;
             Ok(Part { config: unet.config, weights: Weights::Source(unet.weights) })
         })?;
-        self.files.unet = Some(path.clone());
+        self.files.unet = Some(location.clone());
         Ok(self)
     }
 
@@ -100,23 +102,23 @@ impl PipelineBuilder {
     ///
     /// # Errors
     /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no VAE in it.
-    pub fn vae(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = &locate(path.as_ref())?;
+    pub fn vae(mut self, location: impl Into<Location>) -> Result<Self, Error> {
+        let location = &locate(location)?;
         let family = if self.parts.text.len() > 1 { VaeConfig::sdxl() } else { VaeConfig::sd15() };
-        self.parts.vae = Part::open(path, DecoderConfig::of, || {
-            let file = SingleFile::open(path)?;
+        self.parts.vae = Part::open(location, DecoderConfig::of, || {
+            let file = SingleFile::open(location)?;
             if let Some(tiny) = file.tiny_vae {
                 return Ok(Part {
                     config: DecoderConfig::Tiny(tiny.config),
                     weights: Weights::Source(tiny.weights),
                 });
             }
-            let vae = file.vae.ok_or_else(|| lacks(path, "VAE"))?;
+            let vae = file.vae.ok_or_else(|| lacks(location, "VAE"))?;
             let VaeConfig { scaling_factor, sample_size, .. } = family;
             let config = DecoderConfig::Kl(VaeConfig { scaling_factor, sample_size, ..vae.config });
             Ok(Part { config, weights: Weights::Source(vae.weights) })
         })?;
-        self.files.vae = Some(path.clone());
+        self.files.vae = Some(location.clone());
         Ok(self)
     }
 
@@ -125,14 +127,15 @@ impl PipelineBuilder {
     ///
     /// # Errors
     /// [`Error::Control`], [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or is no ControlNet.
-    pub fn controlnet(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = &locate(path.as_ref())?;
-        self.controlnets.push(Part::open(path, controlnet_config, || {
-            let found = SingleFile::open(path)?.controlnet.ok_or_else(|| lacks(path, "ControlNet"))?;
+    pub fn controlnet(mut self, location: impl Into<Location>) -> Result<Self, Error> {
+        let location = &locate(location)?;
+        self.controlnets.push(Part::open(location, controlnet_config, || {
+            let found =
+                SingleFile::open(location)?.controlnet.ok_or_else(|| lacks(location, "ControlNet"))?;
             let config = ControlNetConfig::from_part(&found)?;
             Ok(Part { config, weights: Weights::Source(found.weights) })
         })?);
-        self.files.controlnets.push(path.clone());
+        self.files.controlnets.push(location.clone());
         Ok(self)
     }
 
@@ -141,11 +144,15 @@ impl PipelineBuilder {
     ///
     /// # Errors
     /// [`Error::Lora`] for a file that is no LoRA that hypersd reads.
-    pub fn lora(mut self, path: impl AsRef<Path>, weight: impl Into<LoraWeights>) -> Result<Self, Error> {
-        let path = locate(path.as_ref())?;
+    pub fn lora(
+        mut self,
+        location: impl Into<Location>,
+        weight: impl Into<LoraWeights>,
+    ) -> Result<Self, Error> {
+        let location = locate(location)?;
         let weight = weight.into();
-        self.loras.push(loras::open(&path, weight)?);
-        self.files.loras.push((path, weight.unet));
+        self.loras.push(loras::open(&location, weight)?);
+        self.files.loras.push((location, weight.unet));
         Ok(self)
     }
 
@@ -278,13 +285,13 @@ impl PipelineBuilder {
 /// A ControlNet's configuration, checked.
 fn controlnet_config(component: &Component) -> Result<ControlNetConfig, Error> {
     let config: ControlNetConfig = component.config()?;
-    config.validate().map_err(Error::config(component.path().display()))?;
+    config.validate().map_err(Error::config(component.location()))?;
     Ok(config)
 }
 
-fn lacks(path: &Path, network: &str) -> Error {
+fn lacks(location: &Location, network: &str) -> Error {
     Error::Unsupported {
-        origin: path.display().to_string(),
+        origin: location.to_string(),
         found: format!("no {network} is in the file"),
         instead: format!("give a file with a {network}"),
     }

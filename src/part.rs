@@ -1,8 +1,8 @@
 //! One network of a model: its configuration and where its weights are.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
-use hypersd_core::{Component, SafetensorsFile, SharedSource, Variant};
+use hypersd_core::{Component, Location, SafetensorsFile, SharedSource, Variant};
 use hypersd_models::SingleFile;
 
 use crate::Error;
@@ -26,18 +26,18 @@ pub(crate) enum Weights {
 impl<C> Part<C> {
     /// A folder's configuration is `read`, as is that beside a file; a file that stands alone is `recognised`.
     pub(crate) fn open(
-        path: &Path,
+        location: &Location,
         read: impl Fn(&Component) -> Result<C, Error>,
         recognised: impl FnOnce() -> Result<Self, Error>,
     ) -> Result<Self, Error> {
-        if path.is_dir() {
-            let component = Component::open(path)?;
+        if location.is_dir() {
+            let component = Component::open(location)?;
             return Ok(Self { config: read(&component)?, weights: Weights::Folder(component) });
         }
-        match path.parent().filter(|folder| folder.join("config.json").is_file()) {
+        match location.parent().filter(|folder| folder.join("config.json").is_file()) {
             Some(folder) => Ok(Self {
                 config: read(&Component::open(folder)?)?,
-                weights: Weights::Source(Arc::new(SafetensorsFile::open(path)?)),
+                weights: Weights::Source(Arc::new(SafetensorsFile::open(location)?)),
             }),
             None => recognised(),
         }

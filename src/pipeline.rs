@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, FloatDType, Tensor};
 use hypersd_controlnet::ControlNet;
-use hypersd_core::{HostTensor, Image, Noise, save_safetensors};
+use hypersd_core::{HostTensor, Image, Location, Noise, save_safetensors};
 use hypersd_lora::LoraReport;
 use hypersd_models::unet::UNet;
 
@@ -40,13 +40,14 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Opens a model: a folder in diffusers' layout, a checkpoint in one file, or, with the feature `hub`, a repository
-    /// on the Hugging Face hub. Configurations are read, weights are not.
+    /// on the Hugging Face hub. Folder or file may be [embedded](crate::Embedded) in the program. Configurations are
+    /// read, weights are not.
     ///
     /// # Errors
     /// [`Error::Weights`] and [`Error::Model`] for what cannot be read, [`Error::Unsupported`] for a model that hypersd
     /// does not run.
-    pub fn open(path: impl AsRef<Path>) -> Result<PipelineBuilder, Error> {
-        PipelineBuilder::open(path.as_ref())
+    pub fn open(model: impl Into<Location>) -> Result<PipelineBuilder, Error> {
+        PipelineBuilder::open(model.into())
     }
 
     /// Draws the pictures of a request: [`denoise`](Self::denoise) to the end, then [`decode`](Self::decode).

@@ -1,8 +1,6 @@
 //! From a request and the model's scheduler configuration to a schedule.
 
-use std::path::Path;
-
-use hypersd_core::Component;
+use hypersd_core::{Component, Location};
 use hypersd_models::{Family, Prediction, SingleFile};
 use hypersd_schedulers::{Algorithm, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing};
 
@@ -23,7 +21,7 @@ impl Sampling {
     pub(crate) fn open(component: Option<&Component>) -> Result<Self, Error> {
         let origin = component.map_or_else(
             || "the scheduler configuration of Stable Diffusion".to_string(),
-            |component| component.path().join(FILE).display().to_string(),
+            |component| component.location().join(FILE).to_string(),
         );
         let text = component.map(|component| component.text(FILE)).transpose()?.flatten();
         let config = match text {
@@ -35,14 +33,14 @@ impl Sampling {
 
     /// A model in one file has no configuration: what all Stable Diffusion models share, with what the file says of
     /// its training. SDXL is sampled by Euler's method unless the caller says otherwise.
-    pub(crate) fn of_file(file: &SingleFile, path: &Path) -> Self {
+    pub(crate) fn of_file(file: &SingleFile, location: &Location) -> Self {
         let config = SchedulerConfig {
             class_name: (file.family == Some(Family::Sdxl))
                 .then(|| Algorithm::Euler.class_name().to_string()),
             timestep_spacing: Some(Spacing::Leading),
             ..SchedulerConfig::stable_diffusion()
         };
-        let mut sampling = Self { config, origin: path.display().to_string() };
+        let mut sampling = Self { config, origin: location.to_string() };
         sampling.heed(file);
         sampling
     }

@@ -110,10 +110,10 @@ impl<F: Files> Walk<'_, F> {
             return Ok(vec![name.to_string()]);
         }
         let shards =
-            ShardedFile::shard_paths(self.files.get(name)?).map_err(|error| self.odd(name, error))?;
+            ShardedFile::shard_names(self.files.get(name)?).map_err(|error| self.odd(name, error))?;
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let shard_names = shards.iter().filter_map(|shard| shard.file_name()?.to_str());
-        Ok(std::iter::once(name.to_string()).chain(shard_names.map(|shard| join(folder, shard))).collect())
+        let shards = shards.iter().map(|shard| join(folder, shard));
+        Ok(std::iter::once(name.to_string()).chain(shards).collect())
     }
 
     /// The small files of a component.

@@ -1,7 +1,8 @@
 //! A repository on the hub, at the commit that its revision is now.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -102,7 +103,8 @@ impl<'a> Remote<'a> {
         let blob = path.canonicalize().map_err(|source| self.unwritable(source))?;
         let Some(etag) = blob.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
         let is_digest = etag.len() == SHA256_DIGITS && etag.chars().all(|c| c.is_ascii_hexdigit());
-        if !is_digest || sha256(&blob, 0).map_err(|source| self.unwritable(source))? == etag {
+        let digest = || File::open(&blob).and_then(sha256).map_err(|source| self.unwritable(source));
+        if !is_digest || digest()? == etag {
             return Ok(());
         }
         // Best effort: the error that matters is the one that is reported.

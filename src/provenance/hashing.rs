@@ -1,13 +1,12 @@
 //! Which files the weights came from, and what they are called the world over: by their SHA-256.
 
 use std::{
-    fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
     thread::{self, JoinHandle},
 };
 
-use hypersd_core::{Component, Error as Core, ModelFolder, Variant};
+use hypersd_core::{Component, Error as Core, Location, ModelFolder, Variant};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, digest::sha256};
@@ -69,16 +68,16 @@ pub(crate) struct WeightFiles {
     /// What the user called the model.
     name: String,
     /// Its folder or its file.
-    model: PathBuf,
-    pub(crate) unet: Option<PathBuf>,
-    pub(crate) vae: Option<PathBuf>,
-    pub(crate) loras: Vec<(PathBuf, f32)>,
-    pub(crate) controlnets: Vec<PathBuf>,
+    model: Location,
+    pub(crate) unet: Option<Location>,
+    pub(crate) vae: Option<Location>,
+    pub(crate) loras: Vec<(Location, f32)>,
+    pub(crate) controlnets: Vec<Location>,
 }
 
 impl WeightFiles {
     /// A model in a folder or a file.
-    pub(crate) fn of_model(model: PathBuf) -> Self {
+    pub(crate) fn of_model(model: Location) -> Self {
         Self { name: name(&model), model, unet: None, vae: None, loras: Vec::new(), controlnets: Vec::new() }
     }
 
@@ -91,15 +90,15 @@ impl WeightFiles {
             self.hash_folder(variant, &mut hashing)?;
         }
         let replaced = [(WeightPart::UNet, &self.unet), (WeightPart::Vae, &self.vae)];
-        let replaced = replaced.into_iter().filter_map(|(part, path)| Some((part, path.as_ref()?)));
-        let controlnets = self.controlnets.iter().map(|path| (WeightPart::ControlNet, path));
-        for (part, path) in replaced.chain(controlnets) {
-            for file in files(path, variant)? {
-                hashing.start(part, &name(path), &file, None)?;
+        let replaced = replaced.into_iter().filter_map(|(part, location)| Some((part, location.as_ref()?)));
+        let controlnets = self.controlnets.iter().map(|location| (WeightPart::ControlNet, location));
+        for (part, location) in replaced.chain(controlnets) {
+            for file in files(location, variant)? {
+                hashing.start(part, &name(location), &file, None)?;
             }
         }
-        for (path, weight) in &self.loras {
-            hashing.start(WeightPart::Lora, &name(path), path, Some(*weight))?;
+        for (file, weight) in &self.loras {
+            hashing.start(WeightPart::Lora, &name(file), file, Some(*weight))?;
         }
         Ok(hashing)
     }
@@ -113,8 +112,8 @@ impl WeightFiles {
             (WeightPart::TextEncoder, "text_encoder_2", false),
         ] {
             let component = if replaced { None } else { folder.component(component)? };
-            for path in component.map(|part| part.weight_paths(variant)).transpose()?.unwrap_or_default() {
-                hashing.start(part, &self.name, &path, None)?;
+            for file in component.map(|part| part.weight_files(variant)).transpose()?.unwrap_or_default() {
+                hashing.start(part, &self.name, &file, None)?;
             }
         }
         Ok(())
@@ -122,16 +121,27 @@ impl WeightFiles {
 }
 
 /// A component's weight files, or the file itself.
-fn files(path: &Path, variant: &Variant) -> Result<Vec<PathBuf>, Error> {
-    match path.is_dir() {
-        true => Ok(Component::open(path)?.weight_paths(variant)?),
-        false => Ok(vec![path.to_path_buf()]),
+fn files(location: &Location, variant: &Variant) -> Result<Vec<Location>, Error> {
+    match location.is_dir() {
+        true => Ok(Component::open(location)?.weight_files(variant)?),
+        false => Ok(vec![location.clone()]),
+    }
+}
+
+/// What the user knows a location by; for what is embedded, where it is among the files of its name.
+fn name(location: &Location) -> String {
+    match location {
+        Location::Path(path) => name_of_path(path),
+        Location::Embedded(embedded) if embedded.path().is_empty() => embedded.name().into(),
+        Location::Embedded(embedded) => {
+            format!("{}/{}", embedded.name(), embedded.path().trim_end_matches(".safetensors"))
+        }
     }
 }
 
 /// The repository's name for a folder in the hub's cache, else a path's last part, without an extension where it is a
 /// file's.
-fn name(path: &Path) -> String {
+fn name_of_path(path: &Path) -> String {
     let last = if path.is_dir() { path.file_name() } else { path.file_stem() };
     let cached = || {
         let snapshots = path.is_dir().then(|| path.parent())??;
@@ -147,7 +157,7 @@ fn name(path: &Path) -> String {
 /// Files being hashed, each on a thread of its own: gigabytes take seconds, and loading and drawing need not wait.
 #[derive(Debug)]
 pub struct Hashing {
-    files: Vec<(PathBuf, WeightFile, JoinHandle<io::Result<Hashes>>)>,
+    files: Vec<(WeightFile, JoinHandle<Result<Hashes, Core>>)>,
 }
 
 /// Of a file: all of it, and for a LoRA what follows its header.
@@ -162,48 +172,60 @@ impl Hashing {
     /// # Panics
     /// If a hashing thread panicked, which would be a fault of hypersd.
     pub fn finish(self) -> Result<Vec<WeightFile>, Error> {
-        let hashed = |(path, file, thread): (PathBuf, WeightFile, JoinHandle<_>)| {
-            let hashes: io::Result<Hashes> = thread.join().expect("hashing does not panic");
-            let (sha256, tensors_sha256) = hashes.map_err(|source| Core::Io { path, source })?;
+        let hashed = |(file, thread): (WeightFile, JoinHandle<_>)| {
+            let hashes: Result<Hashes, Core> = thread.join().expect("hashing does not panic");
+            let (sha256, tensors_sha256) = hashes?;
             Ok(WeightFile { sha256, tensors_sha256, ..file })
         };
         self.files.into_iter().map(hashed).collect()
     }
 
-    fn start(&mut self, part: WeightPart, name: &str, path: &Path, weight: Option<f32>) -> Result<(), Error> {
+    fn start(
+        &mut self,
+        part: WeightPart,
+        name: &str,
+        location: &Location,
+        weight: Option<f32>,
+    ) -> Result<(), Error> {
         let file =
             WeightFile { part, name: name.into(), sha256: String::new(), tensors_sha256: None, weight };
-        let io = |source| Core::Io { path: path.to_path_buf(), source };
-        let owned = path.to_path_buf();
-        let thread =
-            thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, part)).map_err(io)?;
-        self.files.push((path.to_path_buf(), file, thread));
+        let owned = location.clone();
+        let thread = thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, part));
+        self.files.push((file, thread.map_err(|error| location.io(error))?));
         Ok(())
     }
 }
 
 /// The hub's cache calls a large file by its SHA-256, which its clients make sure of.
-fn cached_sha256(path: &Path) -> Option<String> {
-    let blob = path.canonicalize().ok()?;
+fn cached_sha256(location: &Location) -> Option<String> {
+    let blob = location.as_path()?.canonicalize().ok()?;
     let name = blob.file_name()?.to_str()?;
     let is_blob = blob.parent()?.ends_with("blobs") && name.len() == 64;
     (is_blob && name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))).then(|| name.to_string())
 }
 
-fn hashes(path: &Path, part: WeightPart) -> io::Result<Hashes> {
+fn hashes(location: &Location, part: WeightPart) -> Result<Hashes, Core> {
+    let io = |error| location.io(error);
     let tensors = match part {
-        WeightPart::Lora => Some(shortened(sha256(path, header_end(path)?)?, TENSOR_DIGITS)),
+        WeightPart::Lora => {
+            let tensors = tensors(location.reader()?).map_err(io)?;
+            Some(shortened(sha256(tensors).map_err(io)?, TENSOR_DIGITS))
+        }
         _ => None,
     };
-    let whole = cached_sha256(path).map_or_else(|| sha256(path, 0), Ok)?;
+    let whole = match cached_sha256(location) {
+        Some(known) => known,
+        None => sha256(location.reader()?).map_err(io)?,
+    };
     Ok((shortened(whole, FILE_DIGITS), tensors))
 }
 
-/// Where the tensors of a safetensors file start: its first 8 bytes say how long its header is.
-fn header_end(path: &Path) -> io::Result<u64> {
+/// What follows the header of a safetensors file, whose first 8 bytes say how long the header is.
+fn tensors(mut file: impl Read) -> io::Result<impl Read> {
     let mut length = [0; 8];
-    File::open(path)?.read_exact(&mut length)?;
-    Ok(u64::from_le_bytes(length).saturating_add(8))
+    file.read_exact(&mut length)?;
+    io::copy(&mut file.by_ref().take(u64::from_le_bytes(length)), &mut io::sink())?;
+    Ok(file)
 }
 
 fn shortened(mut digits: String, length: usize) -> String {

@@ -10,10 +10,10 @@ use crate::host::Dtype;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system could not read or write a file.
+    /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file.
+        /// The file; of what is embedded in the program, as it is called in messages.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,

@@ -1,30 +1,34 @@
-//! Safetensors files through a memory map.
+//! Safetensors files, read where they lie.
 
-use std::{borrow::Cow, collections::BTreeMap, fs::File, ops::Range, path::Path, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use bytemuck::Pod;
 use half::{bf16, f16};
-use memmap2::Mmap;
 use safetensors::SafeTensors;
 
 use crate::{
     error::Error,
     host::{Dtype, HostData, HostTensor, TensorInfo},
+    location::Location,
     names::nearest,
     source::TensorSource,
 };
 
+mod bytes;
 mod lookalike;
+
+use bytes::Bytes;
 
 /// A safetensors file: the header parsed once, the tensors read where they lie.
 ///
-/// Opening costs the header only. [`tensor`](TensorSource::tensor) borrows from the map; it copies only where
-/// the writer of the file did not align its data. The file must not be changed while it is open: the system
-/// would end the program (`SIGBUS`) at the next access to a page that is gone.
+/// Opening costs the header only: a file on disk is mapped. [`tensor`](TensorSource::tensor) borrows from the file; it
+/// copies only where the data is not aligned, by the writer of the file or in the program that it is embedded in. A
+/// file on disk must not be changed while it is open: the system would end the program (`SIGBUS`) at the next access
+/// to a page that is gone.
 #[derive(Debug)]
 pub struct SafetensorsFile {
-    path: PathBuf,
-    map: Mmap,
+    location: Location,
+    bytes: Bytes,
     metadata: BTreeMap<String, String>,
     tensors: BTreeMap<String, Entry>,
 }
@@ -42,11 +46,11 @@ impl SafetensorsFile {
     /// # Errors
     /// [`Error::Io`], [`Error::Format`] for a file that is damaged or something else, and [`Error::Unsupported`]
     /// for a known other format, above all pickles (`.ckpt`, `.pth`, `.bin`), which are never executed.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let map = map(path)?;
-        let (length, header) =
-            SafeTensors::read_metadata(&map).map_err(|error| lookalike::explain(path, &map, &error))?;
+    pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
+        let location = location.into();
+        let bytes = Bytes::open(&location)?;
+        let (length, header) = SafeTensors::read_metadata(&bytes)
+            .map_err(|error| lookalike::explain(&location, &bytes, &error))?;
         let start = size_of::<u64>() + length;
         let tensors = header.tensors().into_iter().map(|(name, info)| {
             let (from, to) = info.data_offsets;
@@ -55,10 +59,10 @@ impl SafetensorsFile {
             (name, Entry { info, bytes: start + from..start + to })
         });
         Ok(Self {
-            path: path.to_path_buf(),
             tensors: tensors.collect(),
             metadata: header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
-            map,
+            location,
+            bytes,
         })
     }
 
@@ -71,7 +75,7 @@ impl SafetensorsFile {
 
 impl TensorSource for SafetensorsFile {
     fn origin(&self) -> String {
-        self.path.display().to_string()
+        self.location.to_string()
     }
 
     fn names(&self) -> Vec<String> {
@@ -88,7 +92,7 @@ impl TensorSource for SafetensorsFile {
             name: name.to_string(),
             near: nearest(name, self.tensors.keys().map(String::as_str)),
         })?;
-        let bytes = &self.map[entry.bytes.clone()];
+        let bytes = &self.bytes[entry.bytes.clone()];
         let data = match entry.info.dtype {
             Dtype::F32 => HostData::F32(elements(bytes, f32::from_le_bytes)),
             Dtype::F16 => HostData::F16(elements(bytes, f16::from_le_bytes)),
@@ -105,53 +109,10 @@ impl TensorSource for SafetensorsFile {
     }
 
     fn release(&self, name: &str) {
-        #[cfg(unix)]
         if let Some(entry) = self.tensors.get(name) {
-            forget_pages(&self.map, &entry.bytes);
+            self.bytes.release(&entry.bytes);
         }
-        #[cfg(not(unix))]
-        let _ = name;
     }
-}
-
-/// Maps a regular file for reading.
-fn map(path: &Path) -> Result<Mmap, Error> {
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
-    let kind = std::fs::metadata(path).map_err(io)?;
-    // Opening a pipe would wait for a writer, and a directory cannot be mapped.
-    if !kind.is_file() {
-        return Err(Error::Format {
-            origin: path.display().to_string(),
-            expected: "a safetensors file".to_string(),
-            found: if kind.is_dir() { "a directory" } else { "no regular file" }.to_string(),
-        });
-    }
-    let file = File::open(path).map_err(io)?;
-    #[expect(
-        unsafe_code,
-        reason = "mapping a file; the only other way is to read gigabytes that may not be needed"
-    )]
-    // SAFETY: the map is read-only and only ever seen as plain bytes and floats, for which every bit pattern is
-    // valid. That nobody truncates the file meanwhile is what the documentation of `SafetensorsFile` asks for.
-    unsafe { Mmap::map(&file) }.map_err(io)
-}
-
-/// Drops pages from this process; they are read again from the file when they are touched again.
-#[cfg(unix)]
-fn forget_pages(map: &Mmap, range: &Range<usize>) {
-    use memmap2::UncheckedAdvice::DontNeed;
-    if range.is_empty() {
-        return; // an empty range at the end of the file would lie outside of the map
-    }
-    #[expect(
-        unsafe_code,
-        reason = "MADV_DONTNEED is the way to give file pages back before the map is closed"
-    )]
-    // SAFETY: the map is read-only and private to a file, so that dropped pages come back with the same bytes;
-    // what is borrowed from the map stays valid. The range is inside the map: `open` has checked it.
-    let advised = unsafe { map.unchecked_advise_range(DontNeed, range.start, range.len()) };
-    // It is advice: a system that does not follow it costs memory, nothing else.
-    let _ = advised;
 }
 
 /// The elements in `bytes`, borrowed where their alignment and the byte order of the machine allow it.

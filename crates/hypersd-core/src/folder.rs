@@ -1,14 +1,15 @@
 //! Model folders as diffusers saves them.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{error::Error, json};
+use crate::{
+    error::Error,
+    json,
+    location::{Kind, Location},
+};
 
 mod component;
 
@@ -21,7 +22,7 @@ const INDEX: &str = "model_index.json";
 /// Opening reads the index only.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
-    path: PathBuf,
+    location: Location,
     index: BTreeMap<String, Value>,
 }
 
@@ -29,24 +30,25 @@ impl ModelFolder {
     /// Opens a folder by its `model_index.json`.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::Format`] for a path that is no such folder: the message says what is there.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let there = listing(path)?;
-        if !path.join(INDEX).is_file() {
+    /// [`Error::Io`], and [`Error::Format`] for what is no such folder: the message says what is there.
+    pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
+        let location = location.into();
+        let there = listing(&location)?;
+        let index = location.join(INDEX);
+        if !index.is_file() {
             return Err(Error::Format {
-                origin: path.display().to_string(),
+                origin: location.to_string(),
                 expected: format!("a model folder with {INDEX}"),
                 found: there,
             });
         }
-        Ok(Self { path: path.to_path_buf(), index: json::read(&path.join(INDEX))? })
+        Ok(Self { location, index: json::read(&index)? })
     }
 
     /// Where the folder is.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
     /// The pipeline class the model was saved from, such as `StableDiffusionXLPipeline`.
@@ -60,7 +62,7 @@ impl ModelFolder {
     /// # Errors
     /// [`Error::Format`], naming the field.
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        json::read(&self.path.join(INDEX))
+        json::read(&self.location.join(INDEX))
     }
 
     /// A component by its name in the index: `unet`, `vae`, `text_encoder_2`, `scheduler`.
@@ -76,39 +78,28 @@ impl ModelFolder {
             Some((_, Some([_, Value::String(class)]))) => class.clone(),
             Some((other, _)) => {
                 return Err(Error::Format {
-                    origin: format!("{}, field `{name}`", self.path.join(INDEX).display()),
+                    origin: format!("{}, field `{name}`", self.location.join(INDEX)),
                     expected: "[library, class]".to_string(),
                     found: other.to_string(),
                 });
             }
         };
-        Component::of_class(self.path.join(name), Some(class)).map(Some)
+        Component::of_class(self.location.join(name), Some(class)).map(Some)
     }
 }
 
 /// What a folder holds, for messages.
-fn listing(path: &Path) -> Result<String, Error> {
+fn listing(location: &Location) -> Result<String, Error> {
     const SHOWN: usize = 8;
-    let kind = std::fs::metadata(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
-    if !kind.is_dir() {
+    if location.kind()? != Kind::Folder {
         return Ok("a file".to_string());
     }
-    let names = file_names(path)?;
+    let names = location.names()?;
     Ok(match names.len() {
         0 => "an empty folder".to_string(),
         n if n > SHOWN => format!("{} and {} more", names[..SHOWN].join(", "), n - SHOWN),
         _ => names.join(", "),
     })
-}
-
-/// The names in a folder, sorted.
-fn file_names(path: &Path) -> Result<Vec<String>, Error> {
-    let io = |source| Error::Io { path: path.to_path_buf(), source };
-    let entries: Result<Vec<_>, _> = std::fs::read_dir(path).map_err(io)?.collect();
-    let mut names: Vec<String> =
-        entries.map_err(io)?.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    Ok(names)
 }
 
 #[cfg(test)]

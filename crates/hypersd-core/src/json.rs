@@ -1,14 +1,15 @@
 //! JSON files, with errors that name the file and the field.
 
-use std::path::Path;
+use std::io::Read;
 
 use serde::de::DeserializeOwned;
 
-use crate::error::Error;
+use crate::{error::Error, location::Location};
 
 /// Reads and parses a file.
-pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
+pub(crate) fn read<T: DeserializeOwned>(location: &Location) -> Result<T, Error> {
+    let mut bytes = Vec::new();
+    location.reader()?.read_to_end(&mut bytes).map_err(|error| location.io(error))?;
     let mut json = serde_json::Deserializer::from_slice(&bytes);
     let parsed = serde_path_to_error::deserialize(&mut json);
     parsed
@@ -16,8 +17,8 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
         .and_then(|value| json.end().map(|()| value).map_err(|e| (".".to_string(), e)))
         .map_err(|(field, error)| Error::Format {
             origin: match field.as_str() {
-                "." => path.display().to_string(),
-                field => format!("{}, field `{field}`", path.display()),
+                "." => location.to_string(),
+                field => format!("{location}, field `{field}`"),
             },
             expected: if error.is_data() { "a value hypersd knows" } else { "JSON" }.to_string(),
             found: error.to_string(),

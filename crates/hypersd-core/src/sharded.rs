@@ -1,9 +1,6 @@
 //! One set of weights in several files.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -12,6 +9,7 @@ use crate::{
     file::SafetensorsFile,
     host::{HostTensor, TensorInfo},
     json,
+    location::Location,
     names::nearest,
     source::TensorSource,
 };
@@ -21,7 +19,7 @@ use crate::{
 /// The index says which file holds which tensor. Index and shards must agree exactly.
 #[derive(Debug)]
 pub struct ShardedFile {
-    index: PathBuf,
+    index: Location,
     shards: Vec<SafetensorsFile>,
     /// Tensor name to its place in `shards`.
     shard_of: BTreeMap<String, usize>,
@@ -39,37 +37,36 @@ impl ShardedFile {
     /// # Errors
     /// As for [`SafetensorsFile::open`], and [`Error::Format`] for an index that points outside of its folder or
     /// differs from what the shards hold.
-    pub fn open(index: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = index.as_ref();
-        let index: Index = json::read(path)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let files = index.files(path)?;
+    pub fn open(index: impl Into<Location>) -> Result<Self, Error> {
+        let location = index.into();
+        let index: Index = json::read(&location)?;
+        let files = index.files(&location)?;
         let mut shards = Vec::with_capacity(files.len());
         let mut shard_of = BTreeMap::new();
         for file in files {
-            let shard = SafetensorsFile::open(folder.join(file))?;
+            let shard = SafetensorsFile::open(location.with_file_name(file))?;
             for name in shard.names() {
                 if index.weight_map.get(&name).map(String::as_str) != Some(file) {
-                    return Err(disagreement(path, &name, index.weight_map.get(&name), Some(file)));
+                    return Err(disagreement(&location, &name, index.weight_map.get(&name), Some(file)));
                 }
                 shard_of.insert(name, shards.len());
             }
             shards.push(shard);
         }
         match index.weight_map.iter().find(|(name, _)| !shard_of.contains_key(*name)) {
-            Some((name, file)) => Err(disagreement(path, name, Some(file), None)),
-            None => Ok(Self { index: path.to_path_buf(), shards, shard_of }),
+            Some((name, file)) => Err(disagreement(&location, name, Some(file), None)),
+            None => Ok(Self { index: location, shards, shard_of }),
         }
     }
 
-    /// The shards that an index names, which need not be there.
+    /// The files that an index names, in its folder; they need not be there.
     ///
     /// # Errors
     /// [`Error::Io`], and [`Error::Format`] for what is no index or points outside of its folder.
-    pub fn shard_paths(index: impl AsRef<Path>) -> Result<Vec<PathBuf>, Error> {
-        let path = index.as_ref();
-        let index: Index = json::read(path)?;
-        Ok(index.files(path)?.into_iter().map(|file| path.with_file_name(file)).collect())
+    pub fn shard_names(index: impl Into<Location>) -> Result<Vec<String>, Error> {
+        let location = index.into();
+        let index: Index = json::read(&location)?;
+        Ok(index.files(&location)?.into_iter().map(String::from).collect())
     }
 
     fn shard(&self, name: &str) -> Option<&SafetensorsFile> {
@@ -79,29 +76,29 @@ impl ShardedFile {
 
 impl Index {
     /// Every shard once.
-    fn files(&self, path: &Path) -> Result<BTreeSet<&str>, Error> {
+    fn files(&self, location: &Location) -> Result<BTreeSet<&str>, Error> {
         let files: BTreeSet<&str> = self.weight_map.values().map(String::as_str).collect();
-        files.iter().try_for_each(|file| check_name(path, file))?;
+        files.iter().try_for_each(|file| check_name(location, file))?;
         Ok(files)
     }
 }
 
 /// A shard lies beside its index: anything else in its name would be a way out of the folder.
-fn check_name(index: &Path, file: &str) -> Result<(), Error> {
+fn check_name(index: &Location, file: &str) -> Result<(), Error> {
     if !file.is_empty() && !file.contains(['/', '\\', ':', '\0']) && file != "." && !file.contains("..") {
         return Ok(());
     }
     Err(Error::Format {
-        origin: format!("{}, field `weight_map`", index.display()),
+        origin: format!("{index}, field `weight_map`"),
         expected: "the name of a file in the same folder".to_string(),
         found: format!("{file:?}"),
     })
 }
 
-fn disagreement(index: &Path, name: &str, listed: Option<&String>, holds: Option<&str>) -> Error {
+fn disagreement(index: &Location, name: &str, listed: Option<&String>, holds: Option<&str>) -> Error {
     let place = |file: Option<&str>| file.map_or("nowhere".to_string(), |file| format!("in {file}"));
     Error::Format {
-        origin: format!("{}, tensor {name:?}", index.display()),
+        origin: format!("{index}, tensor {name:?}"),
         expected: format!("the tensor {}, as the index says", place(listed.map(String::as_str))),
         found: match holds {
             Some(_) => format!("it {}", place(holds)),
@@ -112,7 +109,7 @@ fn disagreement(index: &Path, name: &str, listed: Option<&String>, holds: Option
 
 impl TensorSource for ShardedFile {
     fn origin(&self) -> String {
-        self.index.display().to_string()
+        self.index.to_string()
     }
 
     fn names(&self) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! A LoRA file as a list of modules, each known by name, form and shape, none read yet.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
-use hypersd_core::{Component, Error as CoreError, SafetensorsFile, SharedSource, TensorSource};
+use hypersd_core::{Component, Error as CoreError, Location, SafetensorsFile, SharedSource, TensorSource};
 
 use crate::{
     adapter::Adapters,
@@ -37,10 +37,10 @@ impl LoraFile {
     ///
     /// # Errors
     /// What opening a safetensors file meets, and everything [`with_metadata`](Self::with_metadata) checks.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let file = SafetensorsFile::open(path)?;
-        let adapters = match peft_config(path)? {
+    pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
+        let location = location.into();
+        let file = SafetensorsFile::open(&location)?;
+        let adapters = match peft_config(&location)? {
             Some(text) => Adapters::of_peft(&format!("adapter_config.json of {}", file.origin()), &text)?,
             None => Adapters::of_metadata(&file.origin(), file.metadata())?,
         };
@@ -146,10 +146,9 @@ impl std::fmt::Debug for LoraFile {
 }
 
 /// The text of the configuration that PEFT keeps beside a file.
-fn peft_config(path: &Path) -> Result<Option<String>, Error> {
-    if path.file_name().is_none_or(|name| name != "adapter_model.safetensors") {
-        return Ok(None);
+fn peft_config(file: &Location) -> Result<Option<String>, Error> {
+    match file.parent().filter(|_| file.file_name().is_some_and(|name| name == "adapter_model.safetensors")) {
+        Some(folder) => Ok(Component::open(folder)?.text("adapter_config.json")?),
+        None => Ok(None),
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok(Component::open(folder)?.text("adapter_config.json")?)
 }

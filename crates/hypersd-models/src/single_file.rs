@@ -1,8 +1,8 @@
 //! Checkpoints in one file: which networks are in it, of which family, in what configuration.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
-use hypersd_core::{Error as Core, Mismatch, SafetensorsFile, SharedSource, TensorSource};
+use hypersd_core::{Error as Core, Location, Mismatch, SafetensorsFile, SharedSource, TensorSource};
 
 use crate::{
     Error,
@@ -86,8 +86,8 @@ impl SingleFile {
     /// # Errors
     /// [`Error::Family`] for another family of models, naming it; [`Error::Core`] for what cannot be read, and for
     /// tensors that belong to no network; [`Error::Config`] for shapes that no network has.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::open_for(path, None)
+    pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
+        Self::open_for(location, None)
     }
 
     /// Opens a file that takes a part's place in a model: what shapes do not say of a UNet is as in the model's
@@ -95,9 +95,10 @@ impl SingleFile {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_for(path: impl AsRef<Path>, own: Option<&UNetConfig>) -> Result<Self, Error> {
-        let file = Arc::new(SafetensorsFile::open(path.as_ref())?);
-        Self::read(tiny_pair::complete(path.as_ref(), file)?, own)
+    pub fn open_for(location: impl Into<Location>, own: Option<&UNetConfig>) -> Result<Self, Error> {
+        let location = location.into();
+        let file = Arc::new(SafetensorsFile::open(&location)?);
+        Self::read(tiny_pair::complete(&location, file)?, own)
     }
 
     /// Recognises the networks of any source of tensors.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use safetensors::SafeTensorError;
 
-use crate::error::Error;
+use crate::{error::Error, location::Location};
 
 const PICKLE: &str = "pickles can run code when they are read, so hypersd never opens them: take the .safetensors \
                       file of the same model, or convert this one (in Python: \
@@ -27,8 +27,8 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
 ];
 
 /// The error for a file whose header cannot be read.
-pub(super) fn explain(path: &Path, bytes: &[u8], error: &SafeTensorError) -> Error {
-    let origin = path.display().to_string();
+pub(super) fn explain(location: &Location, bytes: &[u8], error: &SafeTensorError) -> Error {
+    let origin = location.to_string();
     let unsupported = |found: &str, instead: &str| Error::Unsupported {
         origin: origin.clone(),
         found: found.to_string(),
@@ -38,7 +38,8 @@ pub(super) fn explain(path: &Path, bytes: &[u8], error: &SafeTensorError) -> Err
     if let Some((_, found, instead)) = MAGIC.iter().find(|(magic, ..)| bytes.starts_with(magic)) {
         return unsupported(found, instead);
     }
-    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    let name = location.file_name().unwrap_or_default();
+    let extension = Path::new(&*name).extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
     if let Some("ckpt" | "pt" | "pth" | "bin" | "pkl") = extension.as_deref() {
         return unsupported("a PyTorch checkpoint", PICKLE);
     }

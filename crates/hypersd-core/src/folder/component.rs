@@ -1,14 +1,18 @@
 //! One network of a model: its configuration and its weights.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io::ErrorKind, sync::Arc};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{file_names, listing};
-use crate::{error::Error, file::SafetensorsFile, json, sharded::ShardedFile, source::SharedSource};
+use super::listing;
+use crate::{
+    error::Error,
+    file::SafetensorsFile,
+    json,
+    location::{Kind, Location},
+    sharded::ShardedFile,
+    source::SharedSource,
+};
 
 /// What weight files are called before their extension: by diffusers and by transformers.
 const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
@@ -34,7 +38,7 @@ pub enum Variant {
 /// A folder with a configuration and, for a network, weights.
 #[derive(Debug, Clone)]
 pub struct Component {
-    path: PathBuf,
+    location: Location,
     class: Option<String>,
 }
 
@@ -42,14 +46,14 @@ impl Component {
     /// Opens a folder that stands alone, such as a downloaded ControlNet.
     ///
     /// # Errors
-    /// [`Error::Io`], and [`Error::Format`] for a path that is no folder or a configuration that is not JSON.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+    /// [`Error::Io`], and [`Error::Format`] for what is no folder or a configuration that is not JSON.
+    pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
         #[derive(Deserialize)]
         struct Class {
             _class_name: Option<String>,
         }
-        let component = Self::of_class(path.as_ref().to_path_buf(), None)?;
-        let class = match component.config_path() {
+        let component = Self::of_class(location.into(), None)?;
+        let class = match component.config_file() {
             Some(config) => json::read::<Class>(&config)?._class_name,
             None => None,
         };
@@ -57,13 +61,12 @@ impl Component {
     }
 
     /// A component whose class is known from the model's index.
-    pub(super) fn of_class(path: PathBuf, class: Option<String>) -> Result<Self, Error> {
-        let kind = std::fs::metadata(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        if kind.is_dir() {
-            return Ok(Self { path, class });
+    pub(super) fn of_class(location: Location, class: Option<String>) -> Result<Self, Error> {
+        if location.kind()? == Kind::Folder {
+            return Ok(Self { location, class });
         }
         Err(Error::Format {
-            origin: path.display().to_string(),
+            origin: location.to_string(),
             expected: "the folder of a component".to_string(),
             found: "a file".to_string(),
         })
@@ -71,8 +74,8 @@ impl Component {
 
     /// Where the folder is.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
     /// The class that saved the component, such as `UNet2DConditionModel`, where the files say it.
@@ -86,7 +89,7 @@ impl Component {
     /// # Errors
     /// [`Error::Format`] where there is none, or naming the field that does not parse.
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        match self.config_path() {
+        match self.config_file() {
             Some(config) => json::read(&config),
             None => self.lacks(&CONFIGS.map(String::from)),
         }
@@ -97,11 +100,9 @@ impl Component {
     /// # Errors
     /// [`Error::Io`], also for a file that is not UTF-8.
     pub fn text(&self, file_name: &str) -> Result<Option<String>, Error> {
-        let path = self.path.join(file_name);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(Error::Io { path, source }),
+        match self.location.join(file_name).text() {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            text => text.map(Some),
         }
     }
 
@@ -112,10 +113,10 @@ impl Component {
     /// opening the file meets.
     pub fn weights(&self, variant: &Variant) -> Result<SharedSource, Error> {
         let name = self.weight_file(variant)?;
-        let path = self.path.join(&name);
+        let file = self.location.join(&name);
         Ok(match name.ends_with(INDEX_END) {
-            true => Arc::new(ShardedFile::open(path)?),
-            false => Arc::new(SafetensorsFile::open(path)?),
+            true => Arc::new(ShardedFile::open(file)?),
+            false => Arc::new(SafetensorsFile::open(file)?),
         })
     }
 
@@ -123,18 +124,18 @@ impl Component {
     ///
     /// # Errors
     /// As there.
-    pub fn weight_paths(&self, variant: &Variant) -> Result<Vec<PathBuf>, Error> {
+    pub fn weight_files(&self, variant: &Variant) -> Result<Vec<Location>, Error> {
         let name = self.weight_file(variant)?;
-        let path = self.path.join(&name);
-        match name.ends_with(INDEX_END) {
-            true => ShardedFile::shard_paths(path),
-            false => Ok(vec![path]),
-        }
+        let names = match name.ends_with(INDEX_END) {
+            true => ShardedFile::shard_names(self.location.join(&name))?,
+            false => vec![name],
+        };
+        Ok(names.iter().map(|name| self.location.join(name)).collect())
     }
 
     /// The name of the file, or of the shards' index.
     fn weight_file(&self, variant: &Variant) -> Result<String, Error> {
-        let names = file_names(&self.path)?;
+        let names = self.location.names()?;
         if let Some(name) = variant.choose(&names)? {
             return Ok(name.to_string());
         }
@@ -142,15 +143,15 @@ impl Component {
         match other_variants(&names).as_slice() {
             [] => self.refuse_pickles(&names).and_then(|()| self.lacks(&tried)),
             others => Err(Error::Format {
-                origin: self.path.display().to_string(),
+                origin: self.location.to_string(),
                 expected: format!("one of {}", tried.join(", ")),
                 found: format!("weights only as {} (ask for that variant)", others.join(", ")),
             }),
         }
     }
 
-    fn config_path(&self) -> Option<PathBuf> {
-        CONFIGS.iter().map(|name| self.path.join(name)).find(|path| path.is_file())
+    fn config_file(&self) -> Option<Location> {
+        CONFIGS.iter().map(|name| self.location.join(name)).find(Location::is_file)
     }
 
     /// Nothing hypersd reads is there: is there what it does not read?
@@ -158,16 +159,16 @@ impl Component {
         let pickle = |name: &&String| [".bin", ".ckpt", ".pth", ".pt"].iter().any(|end| name.ends_with(end));
         match names.iter().find(pickle) {
             // Opening says what it is and what to do instead.
-            Some(name) => SafetensorsFile::open(self.path.join(name)).map(|_| ()),
+            Some(name) => SafetensorsFile::open(self.location.join(name)).map(|_| ()),
             None => Ok(()),
         }
     }
 
     fn lacks<T>(&self, tried: &[String]) -> Result<T, Error> {
         Err(Error::Format {
-            origin: self.path.display().to_string(),
+            origin: self.location.to_string(),
             expected: format!("one of {}", tried.join(", ")),
-            found: listing(&self.path)?,
+            found: listing(&self.location)?,
         })
     }
 }

@@ -1,8 +1,8 @@
 //! The original TAESD: an encoder and a decoder in a file each.
 
-use std::{io::ErrorKind, path::Path, sync::Arc};
+use std::{io::ErrorKind, sync::Arc};
 
-use hypersd_core::{Error as Core, Joined, SafetensorsFile, SharedSource, TensorSource};
+use hypersd_core::{Error as Core, Joined, Location, SafetensorsFile, SharedSource, TensorSource};
 
 use crate::{Error, keys};
 
@@ -49,28 +49,27 @@ impl Half {
 
 /// The whole network, where `file` is one half: the other is beside it, under the same name but for the half's. Any
 /// other file stays as it is.
-pub(super) fn complete(path: &Path, file: SharedSource) -> Result<SharedSource, Error> {
+pub(super) fn complete(location: &Location, file: SharedSource) -> Result<SharedSource, Error> {
     let Some(half) = Half::of(&*file) else { return Ok(file) };
     let lacks = |instead| Core::Unsupported {
-        origin: path.display().to_string(),
+        origin: location.to_string(),
         found: format!("the {} of a TAESD alone", half.name()),
         instead,
     };
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = location.file_name().unwrap_or_default();
     if !name.contains(half.name()) {
         let instead = format!("name it taesd_{}.safetensors, and the other half likewise", half.name());
         return Err(lacks(instead).into());
     }
-    let beside = path.with_file_name(name.replace(half.name(), half.other().name()));
+    let beside = location.with_file_name(&name.replace(half.name(), half.other().name()));
     let other: SharedSource = match SafetensorsFile::open(&beside) {
         Err(Core::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            return Err(lacks(format!("put {} beside it", beside.display())).into());
+            return Err(lacks(format!("put {beside} beside it")).into());
         }
         other => Arc::new(other?),
     };
     if Half::of(&*other) != Some(half.other()) {
-        let (origin, expected) =
-            (beside.display().to_string(), format!("the {} of a TAESD", half.other().name()));
+        let (origin, expected) = (beside.to_string(), format!("the {} of a TAESD", half.other().name()));
         return Err(Core::Format { origin, expected, found: "other tensors".into() }.into());
     }
     Ok(Arc::new(Joined::new([half.canonical(file)?, half.other().canonical(other)?])?))
