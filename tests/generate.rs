@@ -6,12 +6,82 @@ mod common;
 use std::fs;
 
 use common::{Run, USAGE, fixtures, lora, model, refused, refused_with_model};
-use hypersd::{Image, Provenance, TextChunk};
+use hypersd::{Image, Provenance, TextChunk, WeightPart};
 use hypersd_testing::{fixture, relative_l2};
 use tempfile::TempDir;
 
 /// The exit status of everything but a wrong command line.
 const FAILURE: i32 = 1;
+
+/// The bytes of the latents that a run writes.
+fn latents(options: &[&str]) -> Vec<u8> {
+    let run = Run::new();
+    let output = run.generate(&[options, &["--latents-out", "x.safetensors"]].concat());
+    assert!(output.status.success(), "{options:?}: {}", String::from_utf8_lossy(&output.stderr));
+    fs::read(run.path("x.safetensors")).expect("the latents")
+}
+
+#[test]
+fn without_options_the_demo_draws_in_one_step() {
+    let run = Run::new();
+    let output = run.generate(&[]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(run.written(), ["hypersd.png"]);
+    let image = Image::open(run.path("hypersd.png")).expect("the picture");
+    assert_eq!((image.width(), image.height()), (128, 128));
+
+    let made = Provenance::read(run.path("hypersd.png")).expect("a picture").expect("what it was made of");
+    assert_eq!(
+        (made.prompt.as_str(), made.recipe.as_deref()),
+        (hypersd_demo::PROMPT, Some("hyper-sd15-unified"))
+    );
+    assert_eq!((made.scheduler.as_str(), made.timesteps.len(), made.eta), ("tcd", 1, 1.0));
+    let files: Vec<_> =
+        made.weights.iter().map(|file| (file.part, file.name.as_str(), file.weight)).collect();
+    let want = [
+        (WeightPart::UNet, "demo", None),
+        (WeightPart::Vae, "demo", None),
+        (WeightPart::TextEncoder, "demo", None),
+        (WeightPart::Lora, "demo/hyper-lora", Some(1.0)),
+    ];
+    assert_eq!(files, want);
+}
+
+#[test]
+fn the_demos_defaults_give_way_to_options() {
+    const RECIPE: [&str; 6] = ["--model", "demo", "--lora", "demo", "--recipe", "hyper-sd15-unified"];
+    let plain = latents(&[]);
+    assert!(plain == latents(&RECIPE), "without options, as with these");
+    // What does not say what to draw with leaves the LoRA and its recipe in place.
+    let four = ["--steps", "4", "--eta", "0.3", "--seed", "7"];
+    assert!(latents(&four) == latents(&[RECIPE.as_slice(), &four].concat()));
+    refused(&["--steps", "20"], USAGE, &["hyper-sd15-unified", "1 to 8 steps", "found 20"]);
+    // Anything that does takes them away.
+    let base = latents(&["--model", "demo"]);
+    assert!(base == latents(&["--guidance", "0"]) && base != plain);
+    assert!(base == latents(&["--model", "demo", "--unet", "demo", "--vae", "demo"]));
+    let weaker = ["--lora", "demo=0.7", "--scheduler", "tcd", "--eta", "1", "--steps", "1"];
+    assert!(latents(&weaker) != plain);
+    assert!(latents(&["--lora", "demo", "--scheduler", "tcd", "--eta", "1", "--steps", "1"]) == plain);
+}
+
+#[test]
+fn the_demos_controlnet_follows_a_photograph() {
+    let photo = fixtures().join("control/photo.png").display().to_string();
+    let run = Run::new();
+    let output = run.generate(&["--controlnet", "demo", "--control-image", &photo, "--canny", "100,200"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made = Provenance::read(run.path("hypersd.png")).expect("a picture").expect("what it was made of");
+    let names: Vec<_> = made.weights.iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["demo", "demo", "demo", "demo/controlnet", "demo/hyper-lora"]);
+}
+
+#[test]
+fn a_path_that_is_called_demo_is_written_as_one() {
+    refused(&["--model", "./demo"], FAILURE, &["./demo"]);
+    refused(&["--lora", "./demo=0.5"], FAILURE, &["./demo"]);
+}
 
 #[test]
 fn one_step_with_the_lora_is_the_picture_of_diffusers() {
@@ -109,7 +179,6 @@ fn numbers_that_cannot_be_right_are_usage_errors() {
     refused_with_model(&["--lora", "file.safetensors=much"], USAGE, &["much"]);
     refused_with_model(&["--output", "cat.jpg"], USAGE, &[".png"]);
     refused_with_model(&["--seed", "-1"], USAGE, &["seed"]);
-    refused(&["a photo of a cat"], USAGE, &["--model"]);
     refused_with_model(&["--device", "vulkan"], USAGE, &["vulkan", "--features vulkan"]);
 }
 

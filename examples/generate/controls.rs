@@ -5,12 +5,14 @@ use std::{error::Error, path::PathBuf, str::FromStr};
 use clap::Args;
 use hypersd::{Canny, Control, Image, Strength};
 
+use crate::source::Source;
+
 /// What guides the picture beside the prompt.
 #[derive(Debug, Args)]
 pub(crate) struct ControlOptions {
     /// A ControlNet; repeatable
-    #[arg(long = "controlnet", value_name = "DIR|FILE|ID")]
-    pub(crate) controlnets: Vec<PathBuf>,
+    #[arg(long = "controlnet", value_name = "DIR|FILE|ID|demo")]
+    pub(crate) controlnets: Vec<Source>,
     /// Its image; one for each --controlnet, in order
     #[arg(long = "control-image", value_name = "PNG")]
     images: Vec<PathBuf>,

@@ -1,9 +1,12 @@
 //! Draws a picture from a prompt, with every option of the library.
 //!
 //! ```sh
+//! cargo run --release --example generate
 //! cargo run --release --example generate -- --model stable-diffusion-v1-5 \
 //!     --lora Hyper-SD15-1step-lora.safetensors --scheduler tcd --eta 1.0 --steps 1 "a photo of a cat"
 //! ```
+//!
+//! The first draws with the tiny model of `hypersd-demo`, which is in the program.
 //!
 //! Exit status: 0 on success, 2 for a command line that cannot be right, 1 for everything else.
 #![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program talks to its user")]
@@ -13,6 +16,7 @@ mod device;
 mod hub;
 mod options;
 mod recipes;
+mod source;
 
 use std::{
     error::Error,
@@ -22,7 +26,7 @@ use std::{
 };
 
 use clap::Parser;
-use hypersd::{Pipeline, Provenance, Request, save_latents};
+use hypersd::{Pipeline, PipelineBuilder, Provenance, Request, save_latents};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::options::Options;
@@ -31,7 +35,7 @@ use crate::options::Options;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = Options::parse().or_demo();
     if options.list_recipes {
         print!("{}", recipes::table());
         return ExitCode::SUCCESS;
@@ -58,25 +62,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
 
     let progress = Progress::new();
-    let bar = progress.0.clone();
-    let note = move |notice| bar.suspend(|| eprintln!("note: {notice}"));
-    let locate = |given: &Path| hub::locate(given, options.variant.as_deref(), &progress.0);
-    let mut builder = Pipeline::open(locate(&options.model)?)?.dtype(dtype).on_notice(note);
-    if let Some(variant) = &options.variant {
-        builder = builder.variant(variant);
-    }
-    if let Some(path) = &options.unet {
-        builder = builder.unet(locate(path)?)?;
-    }
-    if let Some(path) = &options.vae {
-        builder = builder.vae(locate(path)?)?;
-    }
-    for path in &options.control.controlnets {
-        builder = builder.controlnet(locate(path)?)?;
-    }
-    for lora in &options.loras {
-        builder = builder.lora(locate(&lora.path)?, lora.weight)?;
-    }
+    let builder = open(options, &progress.0)?.dtype(dtype);
     recipes::check_family(options, builder.family())?;
     builder.check(&request)?;
     recipes::notice(options, &builder.settled(&request));
@@ -119,6 +105,31 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         save_latents(path, latents)?;
     }
     Ok(())
+}
+
+/// Opens the model and everything that is added to it, without reading weights.
+fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd::Error> {
+    let locate = |given: &Path| hub::locate(given, options.variant.as_deref(), bar);
+    let notes = bar.clone();
+    let note = move |notice| notes.suspend(|| eprintln!("note: {notice}"));
+    let model = options.model().location(hypersd_demo::model, locate)?;
+    let mut builder = Pipeline::open(model)?.on_notice(note);
+    if let Some(variant) = &options.variant {
+        builder = builder.variant(variant);
+    }
+    if let Some(unet) = &options.unet {
+        builder = builder.unet(unet.location(|| hypersd_demo::model().join("unet"), locate)?)?;
+    }
+    if let Some(vae) = &options.vae {
+        builder = builder.vae(vae.location(|| hypersd_demo::model().join("vae"), locate)?)?;
+    }
+    for controlnet in &options.control.controlnets {
+        builder = builder.controlnet(controlnet.location(hypersd_demo::controlnet, locate)?)?;
+    }
+    for lora in &options.loras {
+        builder = builder.lora(lora.source.location(hypersd_demo::hyper_lora, locate)?, lora.weight)?;
+    }
+    Ok(builder)
 }
 
 /// Hours of work must not end at a folder that is not there.

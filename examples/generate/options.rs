@@ -1,6 +1,7 @@
 //! The command line: what may be said, and what cannot be right before a model is opened.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -8,31 +9,37 @@ use std::{
 use clap::{Parser, ValueEnum};
 use hypersd::{Algorithm, Error, Recipe, Request, Rng, Spacing, Steps};
 
-use crate::controls::ControlOptions;
+use crate::{controls::ControlOptions, source::Source};
 
 /// Draws a picture from a prompt.
+///
+/// Without --model, --unet, --vae, --lora, --recipe, --scheduler and --guidance it draws with the tiny model that is in
+/// this program, in one step: as with --model demo --lora demo --recipe hyper-sd15-unified. With any of them, what is
+/// not given is as each option says.
+///
+/// The word demo stands for what the tiny model has of the kind wherever a path may; a path of that name is ./demo.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, long_about)]
 pub(crate) struct Options {
     /// The text to draw
-    #[arg(default_value = "a photo of a cat")]
+    #[arg(default_value = hypersd_demo::PROMPT)]
     pub(crate) prompt: String,
 
-    /// A model: a folder in diffusers' layout, a file, or owner/name on the Hugging Face hub
-    #[arg(long, value_name = "DIR|FILE|ID", required = false, required_unless_present = "list_recipes")]
-    #[arg(default_value_if("list_recipes", "true", "."))]
-    pub(crate) model: PathBuf,
+    /// A model: a folder in diffusers' layout, a file, or owner/name on the Hugging Face hub [default: demo, the tiny
+    /// model in this program]
+    #[arg(long, value_name = "DIR|FILE|ID|demo")]
+    model: Option<Source>,
     /// Replaces the UNet
-    #[arg(long, value_name = "DIR|FILE|ID")]
-    pub(crate) unet: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|FILE|ID|demo")]
+    pub(crate) unet: Option<Source>,
     /// Replaces the VAE (a KL VAE or a TAESD)
-    #[arg(long, value_name = "DIR|FILE|ID")]
-    pub(crate) vae: Option<PathBuf>,
+    #[arg(long, value_name = "DIR|FILE|ID|demo")]
+    pub(crate) vae: Option<Source>,
     /// Which weights to read where a folder has them more than once, fp16 for instance [default: the plain ones]
     #[arg(long, value_name = "NAME")]
     pub(crate) variant: Option<String>,
     /// A LoRA to merge, with its weight; repeatable, merged in the order given
-    #[arg(long = "lora", value_name = "FILE[=WEIGHT]")]
+    #[arg(long = "lora", value_name = "FILE|demo[=WEIGHT]")]
     pub(crate) loras: Vec<Lora>,
 
     #[command(flatten)]
@@ -109,6 +116,23 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The options, and where none of them says what to draw with, the demo's LoRA by its recipe.
+    pub(crate) fn or_demo(self) -> Self {
+        let Self { model, unet, vae, loras, recipe, scheduler, guidance, .. } = &self;
+        let no_files = [model, unet, vae].iter().all(|source| source.is_none()) && loras.is_empty();
+        let no_settings = recipe.is_none() && scheduler.is_none() && guidance.is_none();
+        if !(no_files && no_settings) {
+            return self;
+        }
+        let lora = Lora { source: Source::Demo, weight: 1.0 };
+        Self { loras: vec![lora], recipe: Some(Recipe::HYPER_SD15_UNIFIED), ..self }
+    }
+
+    /// The model to draw with.
+    pub(crate) fn model(&self) -> &Source {
+        self.model.as_ref().unwrap_or(&Source::Demo)
+    }
+
     /// The request that the options describe: the recipe's where they are silent, else the default.
     ///
     /// # Errors
@@ -169,7 +193,7 @@ impl Options {
 /// A LoRA file and the weight it is merged with.
 #[derive(Debug, Clone)]
 pub(crate) struct Lora {
-    pub(crate) path: PathBuf,
+    pub(crate) source: Source,
     pub(crate) weight: f32,
 }
 
@@ -180,12 +204,12 @@ impl FromStr for Lora {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.rsplit_once('=') {
             Some((path, weight)) if !Path::new(text).exists() => match weight.parse::<f32>() {
-                Ok(weight) if weight.is_finite() => Ok(Self { path: path.into(), weight }),
+                Ok(weight) if weight.is_finite() => Ok(Self { source: OsString::from(path).into(), weight }),
                 _ => Err(format!(
                     "expected FILE or FILE=WEIGHT with a finite weight, found the weight {weight:?}"
                 )),
             },
-            _ => Ok(Self { path: text.into(), weight: 1.0 }),
+            _ => Ok(Self { source: OsString::from(text).into(), weight: 1.0 }),
         }
     }
 }

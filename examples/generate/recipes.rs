@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hypersd::{Error, Family, Recipe, Request, Role};
 
-use crate::options::Options;
+use crate::{options::Options, source::Source};
 
 /// Checks what can be checked of a recipe before a model is opened, and says what is odd.
 ///
@@ -52,13 +52,11 @@ pub(crate) fn notice(options: &Options, request: &Request) {
     }
 }
 
-/// The files that may be distilled. A folder has its own configuration, so that only a model's file counts.
+/// The files on disk that may be distilled. A folder has its own configuration, so that only a model's file counts.
 fn weight_files(options: &Options) -> impl Iterator<Item = &Path> {
-    let model = Some(options.model.as_path()).filter(|path| path.is_file());
-    model
-        .into_iter()
-        .chain(options.unet.as_deref())
-        .chain(options.loras.iter().map(|lora| lora.path.as_path()))
+    let model = options.model().as_path().filter(|path| path.is_file());
+    let parts = options.unet.iter().chain(options.loras.iter().map(|lora| &lora.source));
+    model.into_iter().chain(parts.filter_map(Source::as_path))
 }
 
 /// Whether something is given that the recipe's weights may be in.

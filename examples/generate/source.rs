@@ -1,0 +1,48 @@
+//! What an option names that takes files: something on disk or on the hub, or a part of the demo in this program.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use hypersd::Location;
+
+/// The word for the demo, whatever is on disk: a file or folder that is called so is `./demo`.
+const DEMO: &str = "demo";
+
+/// Where a model, or a part of one, is to come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// The embedded demo has one of each.
+    Demo,
+    /// A path, or a place on the hub.
+    Path(PathBuf),
+}
+
+impl Source {
+    /// The path, where one is given.
+    pub(crate) fn as_path(&self) -> Option<&Path> {
+        match self {
+            Self::Demo => None,
+            Self::Path(path) => Some(path),
+        }
+    }
+
+    /// Where it is: in the demo as `demo` says, else as `locate` finds the path.
+    pub(crate) fn location<E>(
+        &self,
+        demo: impl FnOnce() -> Location,
+        locate: impl FnOnce(&Path) -> Result<PathBuf, E>,
+    ) -> Result<Location, E> {
+        match self {
+            Self::Demo => Ok(demo()),
+            Self::Path(path) => locate(path).map(Location::from),
+        }
+    }
+}
+
+impl From<OsString> for Source {
+    fn from(given: OsString) -> Self {
+        if given == DEMO { Self::Demo } else { Self::Path(given.into()) }
+    }
+}
