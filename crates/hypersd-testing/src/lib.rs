@@ -7,6 +7,7 @@
 //! `HYPERSD_TEST_DEVICE=default` (Burn then picks the best backend compiled in, or the one that `BURN_DEVICE`
 //! names) and, for half precision, `HYPERSD_TEST_DTYPE=f16` or `bf16`.
 
+pub mod measure;
 mod single_file;
 
 pub use single_file::write_single_file;

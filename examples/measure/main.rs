@@ -1,0 +1,80 @@
+//! Measures the demo model: is what captions ask for in its pictures, and do they follow edges?
+//!
+//! ```sh
+//! cargo run --release --example measure
+//! ```
+//!
+//! The captions were held out from training. A small network that knows drawings alone says what it sees; Canny finds
+//! the pictures' edges. Tables go to standard output, in Markdown.
+#![expect(clippy::print_stdout, reason = "a program talks to its user")]
+
+mod captions;
+mod edges;
+mod sheet;
+
+use std::{error::Error, path::PathBuf};
+
+use clap::{Parser, ValueEnum};
+use hypersd::{Device, Location};
+
+/// Measures how much of what is asked for is in the demo model's pictures.
+#[derive(Debug, Parser)]
+#[command(about)]
+struct Options {
+    /// A folder with captions.json, judge.safetensors, edges.json and edges/
+    #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/demo"))]
+    fixtures: PathBuf,
+    /// Measures one of the two
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Takes the first N captions and edge maps
+    #[arg(long, value_name = "N", default_value_t = usize::MAX, hide_default_value = true)]
+    count: usize,
+    /// Guidance scale of the base model, where it has more than one step
+    #[arg(long, value_name = "X", default_value_t = 5.0)]
+    base_guidance: f64,
+    /// Writes a sheet of all pictures for each row of the tables
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+    /// Another model than the embedded one
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Another LoRA
+    #[arg(long, value_name = "FILE")]
+    lora: Option<PathBuf>,
+    /// Another ControlNet
+    #[arg(long, value_name = "DIR")]
+    controlnet: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    Captions,
+    Edges,
+}
+
+impl Options {
+    fn model(&self) -> Location {
+        self.model.as_ref().map_or_else(hypersd_demo::model, Location::from)
+    }
+
+    fn lora(&self) -> Location {
+        self.lora.as_ref().map_or_else(hypersd_demo::hyper_lora, Location::from)
+    }
+
+    fn controlnet(&self) -> Location {
+        self.controlnet.as_ref().map_or_else(hypersd_demo::controlnet, Location::from)
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let options = Options::parse();
+    let device = Device::flex();
+    if options.only != Some(Part::Edges) {
+        captions::measure(&options, &device)?;
+    }
+    if options.only != Some(Part::Captions) {
+        edges::measure(&options, &device)?;
+    }
+    Ok(())
+}
