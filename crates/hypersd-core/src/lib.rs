@@ -5,6 +5,7 @@
 //! - **Weights** are a stack of sources. A [`TensorSource`] has names and gives tensors: a mapped
 //!   [`SafetensorsFile`] is one, its shards ([`ShardedFile`]) are one, and so is a source over another, under other
 //!   names ([`Renamed`]) or with something merged in. [`ModelFolder`] finds the files of a saved pipeline.
+//! - **Files** are on disk or embedded in the program: a [`Location`] is either, and every path is one.
 //! - **[`load`]** puts any source into any Burn module, strictly: all that does not fit is one [`Mismatch`].
 //! - **[`Noise`]** gives the numbers that torch's generators give for a seed.
 //! - **[`Image`]** reads, resizes and writes RGB pictures with the rounding of Pillow and diffusers.
