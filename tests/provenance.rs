@@ -61,6 +61,27 @@ fn what_replaces_a_part_is_hashed_in_its_place() {
 }
 
 #[test]
+fn embedded_files_are_known_by_their_hashes() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/hypersd-demo");
+    let of_file = |name: &str| digits(&fs::read(demo.join(name)).expect("a file of the crate"), 10);
+    let builder = Pipeline::open(hypersd_demo::model())
+        .and_then(|builder| builder.lora(hypersd_demo::hyper_lora(), 1.0))
+        .and_then(|builder| builder.controlnet(hypersd_demo::controlnet()))
+        .expect("the demo");
+    let files = builder.hash_weights().expect("the files").finish().expect("hashes");
+    let found: Vec<_> = files.iter().map(|file| (file.name.as_str(), file.sha256.clone())).collect();
+    let want = [
+        ("demo", of_file("model/unet/diffusion_pytorch_model.safetensors")),
+        ("demo", of_file("model/vae/diffusion_pytorch_model.safetensors")),
+        ("demo", of_file("model/text_encoder/model.safetensors")),
+        ("demo/controlnet", of_file("controlnet/diffusion_pytorch_model.safetensors")),
+        ("demo/hyper-lora", of_file("hyper-lora.safetensors")),
+    ];
+    assert_eq!(found, want);
+    assert!(files[4].tensors_sha256.is_some());
+}
+
+#[test]
 fn a_model_in_the_hubs_cache_is_called_by_its_repository() {
     let cache = tempfile::tempdir().expect("a temporary folder");
     let snapshot = cache.path().join("models--someone--tiny/snapshots/0123");

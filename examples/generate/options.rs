@@ -19,7 +19,7 @@ use crate::{controls::ControlOptions, source::Source};
 ///
 /// The word demo stands for what the tiny model has of the kind wherever a path may; a path of that name is ./demo.
 #[derive(Debug, Parser)]
-#[command(version, about, long_about)]
+#[command(version)]
 pub(crate) struct Options {
     /// The text to draw
     #[arg(default_value = hypersd_demo::PROMPT)]

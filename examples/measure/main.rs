@@ -19,7 +19,6 @@ use hypersd::{Device, Location};
 
 /// Measures how much of what is asked for is in the demo model's pictures.
 #[derive(Debug, Parser)]
-#[command(about)]
 struct Options {
     /// A folder with captions.json, judge.safetensors, edges.json and edges/
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/demo"))]

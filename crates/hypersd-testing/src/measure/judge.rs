@@ -129,3 +129,23 @@ fn tensor<const D: usize>(
     }
     Ok(Tensor::from_data(TensorData::new(data, shape), (device, DType::F32)))
 }
+
+#[cfg(test)]
+mod tests {
+    use safetensors::{Dtype, serialize, tensor::TensorView};
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_judge_is_an_error() {
+        let message = |bytes: &[u8]| Judge::read(bytes, &Device::flex()).map(drop).unwrap_err().to_string();
+        assert!(message(b"no file").contains("eader"));
+        let file = |name, shape: Vec<usize>| {
+            let bytes = vec![0; 4 * shape.iter().product::<usize>()];
+            serialize([(name, TensorView::new(Dtype::F32, shape, &bytes).unwrap())], None).unwrap()
+        };
+        assert!(message(&file("conv1.weight", vec![1])).contains("conv0.weight"));
+        let other = message(&file("conv0.weight", vec![24, 3, 1, 1]));
+        assert_eq!(other, "conv0.weight: expected the shape [24, 3, 3, 3], found [24, 3, 1, 1]");
+    }
+}
