@@ -68,8 +68,8 @@ def right(judge, pictures, labels):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--pictures", type=int, default=6_000)
     options = parser.parse_args()
     torch.manual_seed(4)
     judge = to_device(Judge())

@@ -3,7 +3,7 @@
 use hypersd_core::{Embedded, Location};
 
 /// A prompt that the model was made for.
-pub const PROMPT: &str = "a photo of a blue bird in the jungle, golden hour";
+pub const PROMPT: &str = "a red mushroom in the meadow by day";
 
 /// The model: a folder in diffusers' layout.
 #[must_use]
