@@ -14,7 +14,7 @@ from PIL import Image
 
 DEMO = parts.ROOT / "crates/hypersd-demo"
 FIXTURES = parts.ROOT / "tests/fixtures/demo"
-PROMPT = "a photo of a blue bird in the jungle, golden hour"
+PROMPT = "a red mushroom in the meadow by day"
 
 DEFAULTS = dict(prompt=PROMPT, negative=None, lora=1.0, control_image=None) | cases.SCHEDULE | cases.REQUEST
 TCD_UNIFIED = dict(scheduler="tcd", eta=1.0)

@@ -23,13 +23,13 @@ const CAPTIONS: usize = 24;
 const EDGE_MAPS: usize = 12;
 
 /// Least share of the LoRA's one-step pictures with the right thing in the right colour.
-const BOTH_RIGHT: f64 = 0.7;
+const BOTH_RIGHT: f64 = 0.8;
 /// How much larger that share is at least than that of the base model in one step.
-const BEYOND_BASE: f64 = 0.4;
+const BEYOND_BASE: f64 = 0.25;
 /// Least share that is still right when the finest details are gone: what counts is not sharpness.
-const RIGHT_WHEN_SOFTENED: f64 = 0.6;
+const RIGHT_WHEN_SOFTENED: f64 = 0.7;
 /// How much the ControlNet adds at least to F1 of the edges.
-const BEYOND_NO_CONTROL: f64 = 0.2;
+const BEYOND_NO_CONTROL: f64 = 0.1;
 
 #[derive(Debug, Deserialize)]
 struct Case {
