@@ -7,6 +7,7 @@
 //! | convolution of any kernel and stride; 3x3 of stride 1 by Winograd's F(4x4, 3x3) | [`conv2d`] |
 //! | attention without a score matrix, any head width, optionally causal | [`attention`] |
 //! | linear layer with bias and residual | [`linear`] |
+//! | a thin product added to a large matrix | [`low_rank_update`] |
 //! | norms, the group norm fused with its activation | [`group_norm`], [`group_norm_in_place`], [`layer_norm`] |
 //! | activations | [`activate_in_place`], [`geglu`] |
 //!
@@ -46,6 +47,7 @@ mod pack;
 mod planes;
 mod scratch;
 mod simd;
+mod update;
 mod weights;
 
 pub use attention::{AttentionShape, HeadLayout, attention};
@@ -56,4 +58,5 @@ pub use norm::{Affine, group_norm, group_norm_in_place, layer_norm};
 pub use planes::Planes;
 pub use scratch::release_scratch;
 pub use simd::{InstructionSet, instruction_set, use_instruction_set};
+pub use update::low_rank_update;
 pub use weights::Weights;

@@ -13,6 +13,8 @@ mod linear;
 mod norm;
 #[path = "kernels/reference.rs"]
 mod reference;
+#[path = "kernels/update.rs"]
+mod update;
 
 /// The kernels choose.
 fn choose_instruction_set() {}

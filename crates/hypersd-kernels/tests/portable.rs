@@ -12,6 +12,8 @@ mod linear;
 mod norm;
 #[path = "kernels/reference.rs"]
 mod reference;
+#[path = "kernels/update.rs"]
+mod update;
 
 fn choose_instruction_set() {
     hypersd_kernels::use_instruction_set(hypersd_kernels::InstructionSet::Portable);
