@@ -29,6 +29,18 @@ pub trait TensorSource: Send + Sync {
     /// type that no weight has, or what reading meets.
     fn tensor(&self, name: &str) -> Result<HostTensor<'_>, Error>;
 
+    /// Reads one tensor like [`tensor`](Self::tensor), by a reader who will only look at it: a source that has to compute
+    /// it may do so in `scratch`, and hand out what lies there.
+    ///
+    /// Whoever reads many tensors so, with one scratch, spares the system from finding memory for each.
+    ///
+    /// # Errors
+    /// As for [`tensor`](Self::tensor).
+    fn tensor_in<'a>(&'a self, name: &str, scratch: &'a mut Vec<f32>) -> Result<HostTensor<'a>, Error> {
+        let _ = scratch;
+        self.tensor(name)
+    }
+
     /// Says that a tensor was read and will not be wanted again soon, so that the memory behind it can go.
     ///
     /// Peak memory counts every page of a mapped file that was touched: without this, loading a model would
@@ -58,6 +70,10 @@ impl<S: TensorSource + ?Sized> TensorSource for Arc<S> {
         (**self).tensor(name)
     }
 
+    fn tensor_in<'a>(&'a self, name: &str, scratch: &'a mut Vec<f32>) -> Result<HostTensor<'a>, Error> {
+        (**self).tensor_in(name, scratch)
+    }
+
     fn release(&self, name: &str) {
         (**self).release(name);
     }
@@ -78,6 +94,10 @@ impl<S: TensorSource + ?Sized> TensorSource for &S {
 
     fn tensor(&self, name: &str) -> Result<HostTensor<'_>, Error> {
         (**self).tensor(name)
+    }
+
+    fn tensor_in<'a>(&'a self, name: &str, scratch: &'a mut Vec<f32>) -> Result<HostTensor<'a>, Error> {
+        (**self).tensor_in(name, scratch)
     }
 
     fn release(&self, name: &str) {

@@ -1,6 +1,9 @@
 //! Reads tensors and puts them into a module.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use burn::{
     module::{Module, ModuleMapper, Param},
@@ -10,7 +13,7 @@ use rayon::prelude::*;
 
 use super::{
     LoadOptions,
-    layout::{arrange, element_size},
+    layout::{arrange, element_size, keeps},
     survey::{Slot, Trail, uninitialized},
 };
 use crate::{
@@ -43,6 +46,7 @@ pub(super) fn fill<M: Module>(
         wanted: slots.iter().map(|slot| slot.name.clone()).collect(),
         pending: slots.into(),
         ready: HashMap::new(),
+        scratch: Mutex::default(),
         failure: None,
     };
     // Weights stay: a GPU keeps them apart from the memory that it recycles.
@@ -65,6 +69,8 @@ struct Filler<'a> {
     pending: VecDeque<Slot>,
     /// What is read and not yet placed.
     ready: HashMap<String, TensorData>,
+    /// What sources may compute in, for as many tensors as there are threads to read them.
+    scratch: Mutex<Vec<Vec<f32>>>,
     /// A traversal cannot stop: after a failure it goes through the rest without doing anything.
     failure: Option<Error>,
 }
@@ -104,7 +110,12 @@ impl Filler<'_> {
 
     /// One tensor as Burn wants it.
     fn read(&self, slot: &Slot) -> Result<TensorData, Error> {
-        let tensor = self.source.tensor(&slot.name)?;
+        let mut scratch = self.scratches().pop().unwrap_or_default();
+        let tensor = if keeps(slot, self.options.dtype) {
+            self.source.tensor(&slot.name)?
+        } else {
+            self.source.tensor_in(&slot.name, &mut scratch)?
+        };
         // The shape was compared before; a source that then hands out something else must not panic.
         if tensor.data.len() != slot.elements() {
             return Err(Error::Format {
@@ -115,7 +126,15 @@ impl Filler<'_> {
         }
         let data = arrange(tensor.data, slot, self.options.dtype);
         self.source.release(&slot.name);
+        let mut scratches = self.scratches();
+        if scratches.len() < rayon::current_num_threads() {
+            scratches.push(scratch);
+        }
         Ok(data)
+    }
+
+    fn scratches(&self) -> MutexGuard<'_, Vec<Vec<f32>>> {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes sure that nothing was left out.

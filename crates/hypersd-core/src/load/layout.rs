@@ -31,6 +31,11 @@ pub(super) fn element_size(dtype: FloatDType) -> Option<usize> {
     }
 }
 
+/// Whether a parameter takes elements that are f32 and ours as they are; if not, [`arrange`] writes them elsewhere.
+pub(super) fn keeps(slot: &Slot, dtype: FloatDType) -> bool {
+    slot.layout != Some(Layout::Transposed) && dtype == FloatDType::F32
+}
+
 /// The elements of a tensor in the type and the order of a parameter.
 ///
 /// Types other than those of [`element_size`] were refused before; they would give f32.

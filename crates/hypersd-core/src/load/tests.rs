@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{
         Mutex,
@@ -371,6 +372,54 @@ fn each_tensor_is_read_once_and_released() {
     read.sort();
     assert_eq!(read, source.tensors.names());
     assert_eq!(source.released.into_inner(), TENSORS.len());
+}
+
+/// Computes what it answers, and notes what it computed in memory of the reader.
+struct Computed {
+    tensors: MemorySource,
+    in_scratch: Mutex<Vec<String>>,
+}
+
+impl TensorSource for Computed {
+    fn origin(&self) -> String {
+        "computed".to_string()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.tensors.names()
+    }
+
+    fn info(&self, name: &str) -> Option<TensorInfo> {
+        self.tensors.info(name)
+    }
+
+    fn tensor(&self, name: &str) -> Result<HostTensor<'_>, Error> {
+        Ok(self.tensors.tensor(name)?.into_owned())
+    }
+
+    fn tensor_in<'a>(&'a self, name: &str, scratch: &'a mut Vec<f32>) -> Result<HostTensor<'a>, Error> {
+        self.in_scratch.lock().unwrap().push(name.to_string());
+        let HostTensor { shape, data } = self.tensors.tensor(name)?;
+        let HostData::F32(data) = data else { panic!("{name} is no f32") };
+        scratch.clear();
+        scratch.extend_from_slice(&data);
+        Ok(HostTensor { shape, data: HostData::F32(Cow::Borrowed(scratch)) })
+    }
+}
+
+#[test]
+fn only_what_is_copied_anyway_is_computed_in_scratch() {
+    let linears = ["blocks.0.inner.weight", "linear.weight", "to_out.0.weight"].map(String::from).to_vec();
+    for (dtype, expected) in [(FloatDType::F32, linears), (FloatDType::F16, source(FloatDType::F32).names())]
+    {
+        let source = Computed { tensors: source(FloatDType::F32), in_scratch: Mutex::default() };
+        let net = load(Net::new(&device()), &source, &options(dtype)).unwrap();
+        let mut in_scratch = source.in_scratch.into_inner().unwrap();
+        in_scratch.sort();
+        assert_eq!(in_scratch, expected, "{dtype:?}");
+        let direct = load(Net::new(&device()), &source.tensors, &options(dtype)).unwrap();
+        assert_eq!(net.values(), direct.values());
+    }
 }
 
 #[test]
