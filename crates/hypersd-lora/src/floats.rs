@@ -1,4 +1,4 @@
-//! Long slices in single precision: got, copied and searched by all cores.
+//! Long slices in single precision: got and searched by all cores.
 
 use std::borrow::Cow;
 
@@ -9,28 +9,34 @@ use rayon::prelude::*;
 /// 256 KiB of f32: many pages, and small beside a core's cache.
 const CHUNK: usize = 1 << 16;
 
-/// The elements in single precision; free for a tensor that is stored so.
-pub(crate) fn into_f32(tensor: HostTensor<'_>) -> Cow<'_, [f32]> {
-    match tensor.data {
+/// The elements in single precision; free for those that are stored so.
+pub(crate) fn into_f32(data: HostData<'_>) -> Cow<'_, [f32]> {
+    match data {
         HostData::F32(x) => x,
-        HostData::F16(x) => Cow::Owned(convert(&x, |x, w| x.convert_to_f32_slice(w))),
-        HostData::BF16(x) => Cow::Owned(convert(&x, |x, w| x.convert_to_f32_slice(w))),
-        _ => Cow::Owned(tensor.to_f32().into_owned()),
+        other => {
+            let mut wide = Vec::new();
+            widen(&other, &mut wide);
+            Cow::Owned(wide)
+        }
     }
 }
 
-/// The elements to change in place. The first touch of a mapped file is most of the work of a copy.
-pub(crate) fn into_owned(x: Cow<'_, [f32]>) -> Vec<f32> {
-    match x {
-        Cow::Owned(x) => x,
-        Cow::Borrowed(x) => convert(x, |x, w| w.copy_from_slice(x)),
+/// The elements in single precision, in `wide` instead of what was there.
+pub(crate) fn widen(data: &HostData<'_>, wide: &mut Vec<f32>) {
+    match data {
+        HostData::F32(x) => convert(x, wide, |x, w| w.copy_from_slice(x)),
+        HostData::F16(x) => convert(x, wide, |x, w| x.convert_to_f32_slice(w)),
+        HostData::BF16(x) => convert(x, wide, |x, w| x.convert_to_f32_slice(w)),
+        _ => *wide = HostTensor { shape: vec![data.len()], data: data.clone() }.to_f32().into_owned(),
     }
 }
 
-fn convert<T: Sync>(x: &[T], chunk: impl Fn(&[T], &mut [f32]) + Sync) -> Vec<f32> {
-    let mut w = vec![0.0; x.len()];
-    w.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(w, x)| chunk(x, w));
-    w
+fn convert<T: Sync>(x: &[T], wide: &mut Vec<f32>, chunk: impl Fn(&[T], &mut [f32]) + Sync) {
+    if wide.capacity() < x.len() {
+        *wide = vec![0.0; x.len()]; // zero pages, which the threads below touch first
+    }
+    wide.resize(x.len(), 0.0);
+    wide.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(w, x)| chunk(x, w));
 }
 
 /// Where the first infinity or NaN is.

@@ -11,11 +11,9 @@ mod low_rank;
 mod parts;
 mod product;
 
-use std::borrow::Cow;
-
 use hypersd_core::{Error as CoreError, TensorSource};
 
-use crate::{error::Error, grammar::Piece};
+use crate::{error::Error, floats::first_not_finite, grammar::Piece, sum::Sum};
 
 pub use dora::Dora;
 pub use full::Full;
@@ -164,22 +162,25 @@ impl Form {
         }
     }
 
-    /// The weight `w`, of a shape that [fits](Self::fits), with `weight` times the form in it.
+    /// Puts `weight` times the form into the weight `w`, of a shape that [fits](Self::fits), and says whether all of
+    /// what `w` is then is finite.
     pub(crate) fn apply(
         &self,
         file: &dyn TensorSource,
         weight: f32,
-        w: Cow<'_, [f32]>,
+        w: &mut Sum<'_>,
         shape: &[usize],
-    ) -> Result<Vec<f32>, CoreError> {
+    ) -> Result<bool, CoreError> {
         let scale = (f64::from(weight) * self.scale()) as f32;
         match self {
-            Self::LowRank(form) => form.apply(file, scale, &w),
-            Self::LoHa(form) => form.apply(file, scale, w),
-            Self::LoKr(form) => form.apply(file, scale, w),
-            Self::Full(form) => form.apply(file, scale, w),
-            Self::Dora(form) => form.apply(file, weight, w, shape),
+            // It has looked at what it wrote, while that was in the cache.
+            Self::LowRank(form) => return form.apply(file, scale, w),
+            Self::LoHa(form) => form.apply(file, scale, w.elements())?,
+            Self::LoKr(form) => form.apply(file, scale, w.elements())?,
+            Self::Full(form) => form.apply(file, scale, w.elements())?,
+            Self::Dora(form) => form.apply(file, weight, w, shape)?,
         }
+        Ok(first_not_finite(w.elements()).is_none())
     }
 }
 

@@ -51,7 +51,7 @@
 //! | `form` | what a module does to a weight, one file per form |
 //! | `targets`, `ldm` | module name of a LoRA → module of the base |
 //! | `merge` | every module finds its weight, or the report says why not |
-//! | `merged` | the source over the base that answers with the sum |
+//! | `merged`, `sum` | the source over the base that answers with the sum |
 //! | `family` | which model a file looks made for, for messages |
 
 mod adapter;
@@ -65,6 +65,7 @@ mod ldm;
 mod merge;
 mod merged;
 mod report;
+mod sum;
 mod targets;
 mod weights;
 

@@ -2,13 +2,9 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use hypersd_core::{Dtype, Error, HostTensor, SharedSource, TensorInfo, TensorSource};
+use hypersd_core::{Dtype, Error, HostData, HostTensor, SharedSource, TensorInfo, TensorSource};
 
-use crate::{
-    file::LoraFile,
-    floats::{first_not_finite, into_f32, into_owned},
-    form::Form,
-};
+use crate::{file::LoraFile, floats::first_not_finite, form::Form, sum::Sum};
 
 /// The weights of one network with the LoRA files in them.
 ///
@@ -56,6 +52,38 @@ impl Merged {
     pub fn base(&self) -> &SharedSource {
         &self.base
     }
+
+    /// A touched weight with its layers, in `sum`.
+    fn merge(
+        &self,
+        name: &str,
+        Touched { shape, layers }: &Touched,
+        sum: &mut Vec<f32>,
+    ) -> Result<(), Error> {
+        let wrong = |expected: String, found: String| {
+            let files: Vec<_> = layers.iter().map(|layer| layer.file.origin()).collect();
+            Error::Format { origin: format!("{name} with {}", files.join(", ")), expected, found }
+        };
+        let base = self.base.tensor(name)?;
+        if base.shape != *shape || base.data.len() != shape.iter().product::<usize>() {
+            return Err(wrong(
+                format!("shape {shape:?}"),
+                format!("{:?}, {} elements", base.shape, base.data.len()),
+            ));
+        }
+        let mut w = Sum::new(base.data, sum);
+        let mut finite = true;
+        for Layer { file, form, weight } in layers {
+            finite = form.apply(&*file.source, *weight, &mut w, shape)?;
+        }
+        if finite {
+            return Ok(());
+        }
+        let at = first_not_finite(sum).unwrap_or_default();
+        let base = self.base.tensor(name)?;
+        let found = format!("{} at element {at}, where the base has {}", sum[at], base.to_f32()[at]);
+        Err(wrong("finite numbers".into(), found))
+    }
 }
 
 impl std::fmt::Debug for Merged {
@@ -79,28 +107,16 @@ impl TensorSource for Merged {
     }
 
     fn tensor(&self, name: &str) -> Result<HostTensor<'_>, Error> {
-        let base = self.base.tensor(name)?;
-        let Some(Touched { shape, layers }) = self.touched.get(name) else { return Ok(base) };
-        let wrong = |expected: String, found: String| {
-            let files: Vec<_> = layers.iter().map(|layer| layer.file.origin()).collect();
-            Error::Format { origin: format!("{name} with {}", files.join(", ")), expected, found }
-        };
-        if base.shape != *shape || base.data.len() != shape.iter().product::<usize>() {
-            return Err(wrong(
-                format!("shape {shape:?}"),
-                format!("{:?}, {} elements", base.shape, base.data.len()),
-            ));
-        }
-        let mut w = into_f32(base);
-        for Layer { file, form, weight } in layers {
-            w = Cow::Owned(form.apply(&*file.source, *weight, w, shape)?);
-        }
-        if let Some(at) = first_not_finite(&w) {
-            let base = self.base.tensor(name)?;
-            let found = format!("{} at element {at}, where the base has {}", w[at], base.to_f32()[at]);
-            return Err(wrong("finite numbers".into(), found));
-        }
-        Ok(HostTensor::from_f32(shape.clone(), into_owned(w)))
+        let Some(touched) = self.touched.get(name) else { return self.base.tensor(name) };
+        let mut sum = Vec::new();
+        self.merge(name, touched, &mut sum)?;
+        Ok(HostTensor::from_f32(touched.shape.clone(), sum))
+    }
+
+    fn tensor_in<'a>(&'a self, name: &str, scratch: &'a mut Vec<f32>) -> Result<HostTensor<'a>, Error> {
+        let Some(touched) = self.touched.get(name) else { return self.base.tensor_in(name, scratch) };
+        self.merge(name, touched, scratch)?;
+        Ok(HostTensor { shape: touched.shape.clone(), data: HostData::F32(Cow::Borrowed(scratch)) })
     }
 
     fn release(&self, name: &str) {

@@ -8,8 +8,6 @@
 //!   PEFT scales Δ within `V` and keeps the lengths, LyCORIS scales the change of the lengths alone; at 0
 //!   neither of them gives the base.
 
-use std::borrow::Cow;
-
 use hypersd_core::{Error as CoreError, TensorSource};
 use rayon::prelude::*;
 
@@ -17,7 +15,7 @@ use super::{
     Form,
     parts::{Factor, Parts},
 };
-use crate::{error::Error, grammar::Piece};
+use crate::{error::Error, grammar::Piece, sum::Sum};
 
 pub(super) const PIECES: [Piece; 2] = [Piece::DoraScale, Piece::Magnitude];
 
@@ -83,21 +81,23 @@ impl Dora {
         &self,
         file: &dyn TensorSource,
         weight: f32,
-        w: Cow<'_, [f32]>,
+        w: &mut Sum<'_>,
         shape: &[usize],
-    ) -> Result<Vec<f32>, CoreError> {
+    ) -> Result<(), CoreError> {
         let magnitude = self.magnitude.read(file)?;
         let axis = self.axis(shape).ok_or_else(|| CoreError::Format {
             origin: format!("{}: {}", file.origin(), self.magnitude.name),
             expected: format!("a magnitude for a weight of shape {shape:?}"),
             found: format!("{:?}", self.magnitude.shape),
         })?;
-        let mut v = self.delta.apply(file, 1.0, Cow::Borrowed(&w), shape)?;
+        let (w, v) = (w.before(), w);
+        self.delta.apply(file, 1.0, v, shape)?;
+        let v = v.elements();
         let columns = shape[1..].iter().product();
         let kernel = columns / shape[1];
         let norms = match axis {
-            Axis::Output => row_norms(&v, columns),
-            Axis::Input => column_norms(&v, columns, kernel),
+            Axis::Output => row_norms(v, columns),
+            Axis::Input => column_norms(v, columns, kernel),
         };
         // A zero row has no direction to lengthen: it stays zero.
         let lengthen = |(&magnitude, norm): (&f32, f64)| {
@@ -113,7 +113,7 @@ impl Dora {
                 inputs.for_each(|((v, w), &lengthen)| blend(v, w, weight, lengthen));
             }
         });
-        Ok(v)
+        Ok(())
     }
 }
 

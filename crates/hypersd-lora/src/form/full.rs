@@ -1,7 +1,5 @@
 //! The difference to a trained weight or bias, kept whole.
 
-use std::borrow::Cow;
-
 use hypersd_core::{Error as CoreError, TensorSource};
 use rayon::prelude::*;
 
@@ -9,7 +7,7 @@ use super::{
     Scale,
     parts::{Factor, Parts},
 };
-use crate::{error::Error, floats::into_owned, grammar::Piece};
+use crate::{error::Error, grammar::Piece};
 
 /// A module that holds the change itself. Its scale is 1, except that the bias of an up factor is scaled as the
 /// factor is.
@@ -47,15 +45,9 @@ impl Full {
         vec![&self.difference.name]
     }
 
-    pub(super) fn apply(
-        &self,
-        file: &dyn TensorSource,
-        scale: f32,
-        w: Cow<'_, [f32]>,
-    ) -> Result<Vec<f32>, CoreError> {
+    pub(super) fn apply(&self, file: &dyn TensorSource, scale: f32, w: &mut [f32]) -> Result<(), CoreError> {
         let difference = self.difference.read(file)?;
-        let mut w = into_owned(w);
         w.par_iter_mut().zip(difference.par_iter()).for_each(|(w, difference)| *w += scale * difference);
-        Ok(w)
+        Ok(())
     }
 }

@@ -1,8 +1,6 @@
 //! LoHa: the Hadamard product of two low-rank products (arXiv:2108.06098, proposition 2), and with Tucker cores
 //! for convolutions (proposition 3).
 
-use std::borrow::Cow;
-
 use hypersd_core::{Error as CoreError, TensorSource};
 use rayon::prelude::*;
 
@@ -11,7 +9,7 @@ use super::{
     parts::Parts,
     product::{Pieces, Product},
 };
-use crate::{error::Error, floats::into_owned, grammar::Piece};
+use crate::{error::Error, grammar::Piece};
 
 pub(super) const PIECES: [Piece; 6] =
     [Piece::HadaW1A, Piece::HadaW1B, Piece::HadaW2A, Piece::HadaW2B, Piece::HadaT1, Piece::HadaT2];
@@ -45,22 +43,16 @@ impl LoHa {
         self.products.iter().flat_map(Product::tensors).collect()
     }
 
-    pub(super) fn apply(
-        &self,
-        file: &dyn TensorSource,
-        scale: f32,
-        w: Cow<'_, [f32]>,
-    ) -> Result<Vec<f32>, CoreError> {
+    pub(super) fn apply(&self, file: &dyn TensorSource, scale: f32, w: &mut [f32]) -> Result<(), CoreError> {
         /// The products are made for this many rows at a time, so that they never stand beside a weight whole.
         const ROWS: usize = 256;
         let [mut a, b] = [self.products[0].read(file)?, self.products[1].read(file)?];
         a.scale(scale);
-        let mut w = into_owned(w);
         let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
         for (i, w) in w.chunks_mut(ROWS * a.columns).enumerate() {
             let rows = i * ROWS..i * ROWS + w.len() / a.columns;
-            a.rows(rows.clone(), None, &mut of_a);
-            b.rows(rows, None, &mut of_b);
+            a.rows(rows.clone(), &mut of_a);
+            b.rows(rows, &mut of_b);
             let rows =
                 w.par_chunks_mut(a.columns).zip(of_a.par_chunks(a.columns)).zip(of_b.par_chunks(a.columns));
             rows.for_each(|((w, a), b)| {
@@ -69,6 +61,6 @@ impl LoHa {
                 }
             });
         }
-        Ok(w)
+        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::{
     parts::{Factor, Parts},
     product::{Pieces, Product},
 };
-use crate::{error::Error, floats::into_owned, grammar::Piece};
+use crate::{error::Error, grammar::Piece};
 
 pub(super) const PIECES: [Piece; 7] = [
     Piece::LokrW1,
@@ -80,16 +80,10 @@ impl LoKr {
     }
 
     /// Row `o₁ · out₂ + o₂` gets, side by side for every `i₁`, `w₁[o₁, i₁]` times the row `o₂` of `w₂`.
-    pub(super) fn apply(
-        &self,
-        file: &dyn TensorSource,
-        scale: f32,
-        w: Cow<'_, [f32]>,
-    ) -> Result<Vec<f32>, CoreError> {
+    pub(super) fn apply(&self, file: &dyn TensorSource, scale: f32, w: &mut [f32]) -> Result<(), CoreError> {
         let [first, second] = [self.first.read(file)?, self.second.read(file)?];
         let [inputs, rows] = [self.first.shape()[1], self.second.shape()[0]];
         let columns = second.len() / rows;
-        let mut w = into_owned(w);
         w.par_chunks_mut(inputs * columns).enumerate().for_each(|(row, w)| {
             let first = &first[row / rows * inputs..][..inputs];
             let second = &second[row % rows * columns..][..columns];
@@ -100,7 +94,7 @@ impl LoKr {
                 }
             }
         });
-        Ok(w)
+        Ok(())
     }
 }
 
@@ -134,7 +128,7 @@ impl Half {
             Self::Product(product) => {
                 let factors = product.read(file)?;
                 let mut whole = Vec::new();
-                factors.rows(0..factors.out, None, &mut whole);
+                factors.rows(0..factors.out, &mut whole);
                 Ok(Cow::Owned(whole))
             }
         }

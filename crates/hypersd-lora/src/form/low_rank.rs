@@ -8,7 +8,7 @@ use super::{
     parts::Parts,
     product::{Pieces, Product},
 };
-use crate::{error::Error, grammar::Piece};
+use crate::{error::Error, grammar::Piece, sum::Sum};
 
 /// A low-rank module: `ΔW = alpha / rank · up · down`.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,17 +41,13 @@ impl LowRank {
         self.product.tensors().collect()
     }
 
-    /// `w + scale · up · down`, written once and never copied.
+    /// Adds `scale · up · down`, and says whether all of the sum is finite.
     pub(super) fn apply(
         &self,
         file: &dyn TensorSource,
         scale: f32,
-        w: &[f32],
-    ) -> Result<Vec<f32>, CoreError> {
-        let mut factors = self.product.read(file)?;
-        factors.scale(scale);
-        let mut merged = Vec::new();
-        factors.rows(0..factors.out, Some(w), &mut merged);
-        Ok(merged)
+        w: &mut Sum<'_>,
+    ) -> Result<bool, CoreError> {
+        Ok(self.product.read(file)?.add_to(w, scale))
     }
 }

@@ -99,7 +99,7 @@ impl Factor {
             found,
         };
         let shape = tensor.shape.clone();
-        let x = into_f32(tensor);
+        let x = into_f32(tensor.data);
         if shape != self.shape || x.len() != self.shape.iter().product::<usize>() {
             return Err(wrong(format!("shape {:?}", self.shape), format!("{shape:?}, {} elements", x.len())));
         }

@@ -1,12 +1,12 @@
 //! A matrix given as a thin product, which is what all low-rank forms have in common.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use hypersd_core::{Error as CoreError, TensorSource};
 use hypersd_kernels::{LinearShape, Weights, linear};
 
 use super::parts::{Factor, Parts};
-use crate::{error::Error, grammar::Piece};
+use crate::{error::Error, grammar::Piece, sum::Sum};
 
 /// `left [out, r] · right [r, in · kh · kw]`. With a Tucker core `[r, q, kh, kw]` the kernel is in the core, and
 /// `right` is `core · right [q, in]`.
@@ -121,11 +121,17 @@ impl Factors<'_> {
         self.left.to_mut().iter_mut().for_each(|x| *x *= scale);
     }
 
-    /// These rows of the product, plus `w` where it is given, in `out`.
-    pub(super) fn rows(&self, rows: std::ops::Range<usize>, w: Option<&[f32]>, out: &mut Vec<f32>) {
+    /// These rows of the product, in `out`.
+    pub(super) fn rows(&self, rows: Range<usize>, out: &mut Vec<f32>) {
         let shape = LinearShape { rows: rows.len(), inputs: self.rank, outputs: self.columns };
         let left = &self.left[rows.start * self.rank..rows.end * self.rank];
-        linear(left, Weights::F32(&self.right), None, w, shape, out);
+        linear(left, Weights::F32(&self.right), None, None, shape, out);
+    }
+
+    /// Adds `scale` times the product to a weight, and says whether all of the sum is finite.
+    pub(super) fn add_to(&self, w: &mut Sum<'_>, scale: f32) -> bool {
+        let shape = LinearShape { rows: self.out, inputs: self.rank, outputs: self.columns };
+        w.add_product(scale, &self.left, &self.right, shape)
     }
 }
 

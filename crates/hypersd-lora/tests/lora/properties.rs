@@ -158,6 +158,8 @@ proptest! {
         let first = bits(&source.tensor("w.weight").unwrap());
         source.release("w.weight");
         prop_assert_eq!(&first, &bits(&source.tensor("w.weight").unwrap()));
+        let mut scratch = vec![f32::NAN; 50];
+        prop_assert_eq!(&first, &bits(&source.tensor_in("w.weight", &mut scratch).unwrap()));
         prop_assert_eq!(first.0, Dtype::F32);
         for name in source.touched() {
             prop_assert_eq!(bits(&source.base().tensor(name).unwrap()), bits(&case.base));
