@@ -1,8 +1,15 @@
 //! Times the merge of a LoRA of Hyper-SD's size into weights of full size: `cargo run --release -p hypersd-lora
-//! --example merge_speed -- sd15` (278 modules, 3 GB) or `sdxl` (788 modules, 10 GB).
+//! --example merge_speed -- --model sd15` (278 modules, 3 GB) or `sdxl` (788 modules, 10 GB).
 //!
-//! `reference/bench_lora.py` runs it beside PEFT: with `--serve` each line of standard input asks for one merge, which
-//! is answered with its seconds.
+//! | option | |
+//! |---|---|
+//! | `--part I/N` | only every Nth module, from the one numbered I on: 1/N of the memory |
+//! | `--half` | the base is stored in F16 |
+//! | `--fresh` | each merged weight gets memory of its own, as one that becomes a parameter as it is |
+//! | `--serve` | each line of standard input asks for one merge and is answered with its seconds |
+//!
+//! Without `--fresh` the merged weights take turns in one piece of memory, as those do that the loader brings into
+//! another order or type. `reference/bench_lora.py` runs this beside PEFT.
 
 #![expect(clippy::print_stdout, reason = "examples print")]
 
@@ -16,7 +23,8 @@ use std::{
     time::Instant,
 };
 
-use hypersd_core::{HostTensor, MemorySource, TensorSource};
+use half::f16;
+use hypersd_core::{HostData, HostTensor, MemorySource, TensorSource};
 use hypersd_lora::{Base, Lora, LoraFile, Merged, Strictness, merge};
 
 const RANK: usize = 64;
@@ -24,45 +32,76 @@ const RANK: usize = 64;
 const LEFT_OUT: [&str; 4] = ["conv_in", "conv_out", "time_embedding", "add_embedding"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let options: Vec<String> = env::args().skip(1).collect();
-    let model = options.iter().find(|option| !option.starts_with('-')).map_or("sd15", String::as_str);
-    let (merged, report) = layered(model)?;
-    if options.iter().any(|option| option == "--serve") {
+    let options = Options::new(env::args().skip(1))?;
+    let (merged, report) = layered(&options)?;
+    if options.serve {
         for _ in stdin().lines() {
-            println!("{}", seconds(&merged)?);
+            println!("{}", seconds(&merged, options.fresh)?);
             stdout().flush()?;
         }
         return Ok(());
     }
     println!("{report}");
-    let mut rounds = (0..5).map(|_| seconds(&merged)).collect::<Result<Vec<_>, _>>()?;
+    let rounds = (0..5).map(|_| seconds(&merged, options.fresh));
+    let mut rounds = rounds.collect::<Result<Vec<_>, _>>()?;
     rounds.sort_by(f64::total_cmp);
     println!("median {:.3} s, least {:.3} s", rounds[2], rounds[0]);
     Ok(())
 }
 
+struct Options {
+    model: String,
+    part: (usize, usize),
+    half: bool,
+    fresh: bool,
+    serve: bool,
+}
+
+impl Options {
+    fn new(mut given: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
+        let mut options =
+            Self { model: "sd15".into(), part: (0, 1), half: false, fresh: false, serve: false };
+        while let Some(option) = given.next() {
+            let mut value = || given.next().ok_or_else(|| format!("a value after {option}"));
+            match option.as_str() {
+                "--model" => options.model = value()?,
+                "--part" => {
+                    let part = value()?;
+                    let (part, of) = part.split_once('/').ok_or("--part I/N")?;
+                    options.part = (part.parse()?, of.parse()?);
+                }
+                "--half" => options.half = true,
+                "--fresh" => options.fresh = true,
+                "--serve" => options.serve = true,
+                other => return Err(format!("unknown option {other}").into()),
+            }
+        }
+        Ok(options)
+    }
+}
+
 /// Reads every merged weight, as a loader does, and lets it go.
-fn seconds(merged: &Merged) -> Result<f64, hypersd_core::Error> {
+fn seconds(merged: &Merged, fresh: bool) -> Result<f64, hypersd_core::Error> {
     let start = Instant::now();
+    let mut scratch = Vec::new();
     for name in merged.touched() {
-        let tensor = merged.tensor(name)?;
+        let tensor = if fresh { merged.tensor(name)? } else { merged.tensor_in(name, &mut scratch)? };
         assert!(!tensor.data.is_empty());
     }
     Ok(start.elapsed().as_secs_f64())
 }
 
 /// Weights of a UNet's shapes with a file over them.
-fn layered(model: &str) -> Result<(Arc<Merged>, String), Box<dyn Error>> {
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{model}.tsv"));
+fn layered(options: &Options) -> Result<(Arc<Merged>, String), Box<dyn Error>> {
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{}.tsv", options.model));
+    let list = fs::read_to_string(list)?;
+    let adapted = list.lines().filter(|line| !LEFT_OUT.iter().any(|part| line.starts_with(part)));
     let (mut base, mut file) = (Vec::new(), Vec::new());
-    for line in fs::read_to_string(list)?.lines() {
+    for line in adapted.skip(options.part.0).step_by(options.part.1) {
         let mut fields = line.split('\t').map(str::to_owned);
         let (Some(name), Some(shape), Some(module)) = (fields.next(), fields.next(), fields.next()) else {
             return Err(format!("{line:?} is no name, shape and module").into());
         };
-        if LEFT_OUT.iter().any(|part| name.starts_with(part)) {
-            continue;
-        }
         let shape = shape.split('x').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
         let kernel = shape.len().saturating_sub(2);
         file.push((
@@ -71,7 +110,7 @@ fn layered(model: &str) -> Result<(Arc<Merged>, String), Box<dyn Error>> {
         ));
         file.push((format!("{module}.lora_down.weight"), filled([&[RANK], &shape[1..]].concat())));
         file.push((format!("{module}.alpha"), HostTensor::from_f32([], vec![RANK as f32])));
-        base.push((name, filled(shape)));
+        base.push((name, if options.half { halves(shape) } else { filled(shape) }));
     }
     let base: MemorySource = base.into_iter().collect();
     let file: MemorySource = file.into_iter().collect();
@@ -84,4 +123,9 @@ fn layered(model: &str) -> Result<(Arc<Merged>, String), Box<dyn Error>> {
 fn filled(shape: Vec<usize>) -> HostTensor<'static> {
     let elements = shape.iter().product();
     HostTensor::from_f32(shape, vec![0.01; elements])
+}
+
+fn halves(shape: Vec<usize>) -> HostTensor<'static> {
+    let elements = vec![f16::from_f32(0.01); shape.iter().product()];
+    HostTensor { shape, data: HostData::F16(elements.into()) }
 }
