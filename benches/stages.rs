@@ -9,7 +9,7 @@
 //!
 //! The two programs take turns (A B A B …) on the same stage, so that whatever else the machine does meets both, and
 //! the medians are compared. Peak memory is that of a fresh process each, which loads, merges the LoRA and draws one
-//! picture. Without `--python` only hypersd is timed: both at once need 32 GB for SDXL.
+//! picture, and of another one that only loads. Without `--python` only hypersd is timed: both at once need 32 GB for SDXL.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
 use std::{
@@ -50,7 +50,7 @@ struct Options {
     /// Width and height in pixels
     #[arg(long, default_value_t = 512)]
     size: usize,
-    /// Loads, draws one picture, prints the peak memory in bytes, and ends
+    /// Loads, draws one picture unless `load` is the only stage, prints the peak memory in bytes, and ends
     #[arg(long)]
     once: bool,
     /// Given by `cargo bench`
@@ -79,7 +79,11 @@ impl Options {
 fn main() {
     let options = Options::parse();
     if options.once {
-        ours(&options).picture();
+        let ours = ours(&options);
+        let pipeline = ours.load(With::Nothing);
+        if options.stages != ["load"] {
+            pipeline.generate(&ours.request(With::Nothing)).expect("a picture");
+        }
         println!("{}", peak_memory());
         return;
     }
@@ -123,20 +127,26 @@ fn timings(options: &Options, stages: &[&str]) {
     }
 }
 
-/// The line of the table that fresh processes answer.
+/// The lines of the table that fresh processes answer.
 fn memory(options: &Options) {
+    peak(options, "peak memory", "image", "load,lora,image");
+    peak(options, "peak memory of loading", "load", "load,lora");
+}
+
+/// One of them, and which stages it takes in the two programs.
+fn peak(options: &Options, name: &str, ours: &str, theirs: &str) {
     let files = options.files();
     let program = std::env::current_exe().expect("this program");
-    let ours = run(Command::new(program).arg("--once").args(&files));
+    let ours = run(Command::new(program).args(["--once", "--stages", ours]).args(&files));
     let ours = ours.trim().parse::<f64>().expect("bytes");
     let theirs = options.python.as_ref().map(|python| {
-        let script = ["reference/bench_diffusers.py", "--only", "load,lora,image"];
+        let script = ["reference/bench_diffusers.py", "--only", theirs];
         let lines = run(Command::new(python).args(script).args(&files));
         let answer: Answer = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
         answer.bytes.expect("bytes")
     });
     let gigabytes = 1e-9;
-    row("peak memory", ours * gigabytes, theirs.map(|bytes| bytes * gigabytes), "GB");
+    row(name, ours * gigabytes, theirs.map(|bytes| bytes * gigabytes), "GB");
 }
 
 fn row(stage: &str, ours: f64, theirs: Option<f64>, unit: &str) {
@@ -237,10 +247,6 @@ impl Ours<'_> {
             other => panic!("no stage {other}"),
         }
         start.elapsed().as_secs_f64()
-    }
-
-    fn picture(&self) {
-        self.load(With::Nothing).generate(&self.request(With::Nothing)).expect("a picture");
     }
 
     fn pipeline(&self) -> &Pipeline {
