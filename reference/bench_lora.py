@@ -4,9 +4,10 @@
     RAYON_NUM_THREADS=2 python reference/bench_lora.py --model sd15 --threads 2
 
 The modules are those of the real UNets (278 and 788, rank 64, f32), the numbers in them are not. hypersd makes merged
-weights beside the base's, PEFT adds to the weights in place, once more in each round. `--parts` splits the modules among
-as many runs, one after the other, in each of which the two take turns: so both sides of SDXL, 20 GB, fit into 6 GB. The
-times of a round are summed over the parts. `--options` are handed to merge_speed.
+weights beside the base's, PEFT adds to the weights in place and takes its part away again between the rounds, which is
+not timed. `--parts` splits the modules among as many runs, one after the other, in each of which the two take turns: so
+both sides of SDXL, 20 GB, fit into 6 GB. The times of a round are summed over the parts. `--options` are handed to
+merge_speed.
 """
 
 import argparse
@@ -58,7 +59,7 @@ class Peft:
             module.merge()
         took = time.perf_counter() - start
         for module in self.layers:
-            module.merged_adapters.clear()  # as if it had not been: the next round adds once more
+            module.unmerge()
         return took
 
 
