@@ -12,7 +12,7 @@ import numpy as np
 import parts
 import sampling
 import torch
-from common import DEVICE, WORK, Average, Run, parameters_of, to_device, warmup_cosine
+from common import DEVICE, WORK, Average, Run, descend, parameters_of, to_device, warmup_cosine
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from muon import Muon
 from torch import nn
@@ -157,11 +157,7 @@ def main():
         x0, words, _ = examples.batch(BATCH)
         noise, t = torch.randn_like(x0), torch.randint(0, 1000, (BATCH,), device=DEVICE)
         loss = noise_loss(network(sampling.add_noise(x0, noise, t), t, texts(words)).sample, noise, t)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
+        descend(loss, parameters, optimizer, schedule)
         average.update()
         run.report(loss=loss)
         if step % 500 == 499:

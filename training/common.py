@@ -36,6 +36,15 @@ def warmup_cosine(optimizer, steps, warmup=100, floor=0.02):
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
+def descend(loss, parameters, optimizer, schedule):
+    """One step down the gradient, of length one at most before the optimizer scales it."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
+    schedule.step()
+
+
 class Average:
     """An exponential moving average of the weights of networks; short-sighted while there are few steps."""
 

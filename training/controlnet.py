@@ -8,7 +8,7 @@ import data
 import numpy as np
 import sampling
 import torch
-from common import DEVICE, WORK, Run, to_device, warmup_cosine
+from common import DEVICE, WORK, Run, descend, to_device, warmup_cosine
 from diffusers import ControlNetModel
 from muon import Muon
 
@@ -62,11 +62,7 @@ def main():
         x, context = sampling.add_noise(x0, noise, t), texts(words)
         residuals = residuals_from(controlnet, edges(pictures[chosen]))(x, t, context)
         loss = base.noise_loss(unet(x, t, context, **residuals).sample, noise, t)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(controlnet.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        descend(loss, controlnet.parameters(), optimizer, schedule)
         run.report(loss=loss)
         if step % 300 == 299:
             look(unet, controlnet, texts, vae, pictures[:12], f"controlnet-{step + 1:05}.png")

@@ -38,6 +38,10 @@ def models():
     parts.save_folder(pipe.to(torch.float16), CRATE / "model", base.merges_for(captions.words()))
     ControlNetModel.from_pretrained(WORK / "controlnet").half().save_pretrained(CRATE / "controlnet")
     shutil.copy(WORK / "hyper-lora.safetensors", CRATE / "hyper-lora.safetensors")
+    for path in CRATE.rglob("config.json"):
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)  # a folder of the machine it was trained on
+        parts.write_json(path, config)
 
 
 def fixtures():

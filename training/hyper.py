@@ -15,7 +15,7 @@ import base
 import captions
 import sampling
 import torch
-from common import DEVICE, WORK, Average, Run, warmup_cosine
+from common import DEVICE, WORK, Average, Run, descend, warmup_cosine
 from muon import Muon
 from parts import lora_modules, lora_name
 from safetensors.torch import save_file
@@ -133,11 +133,7 @@ def main():
         x0, words, _ = examples.batch(BATCH)
         with parametrize.cached():
             loss = loss_of(student, teacher, x0, texts(words), empty, segments_at(step, options.steps))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
+        descend(loss, parameters, optimizer, schedule)
         average.update()
         run.report(loss=loss, segments=segments_at(step, options.steps))
         if step % 300 == 299:

@@ -10,7 +10,7 @@ import data
 import numpy as np
 import torch
 from captions import combinations
-from common import DEVICE, WORK, Run, to_device, warmup_cosine
+from common import DEVICE, WORK, Run, descend, to_device, warmup_cosine
 from muon import Muon
 from safetensors.torch import save_file
 from torch import nn
@@ -81,10 +81,7 @@ def main():
         chosen = np.random.randint(len(pictures), size=48)
         thing, colour = judge(disturbed(pixels(pictures[chosen])))
         loss = F.cross_entropy(thing, labels[chosen, 0]) + F.cross_entropy(colour, labels[chosen, 1])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
+        descend(loss, judge.parameters(), optimizer, schedule)
         run.report(loss=loss)
     judge.half().float()
     fresh, truth = examples(2 * 10**6, 1000)

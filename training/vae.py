@@ -9,7 +9,7 @@ import argparse
 import data
 import numpy as np
 import torch
-from common import DEVICE, WORK, Run, parameters_of, to_device, warmup_cosine
+from common import DEVICE, WORK, Run, descend, parameters_of, to_device, warmup_cosine
 from diffusers import AutoencoderKL
 from muon import Muon
 from torch.nn import functional as F
@@ -81,11 +81,7 @@ def main():
     run = Run("vae", options.steps, {"vae": vae, "optimizer": optimizer, "schedule": schedule})
     for step in run:
         loss, l1, kl = loss_of(vae, batch(pictures, crop=step < options.steps * 2 // 3))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        descend(loss, vae.parameters(), optimizer, schedule)
         run.report(loss=loss, l1=l1, kl=kl)
     scale = encode_all(vae.eval(), pictures)
     vae.register_to_config(scaling_factor=scale)
