@@ -8,8 +8,8 @@
 //! | `--fresh` | each merged weight gets memory of its own, as one that becomes a parameter as it is |
 //! | `--serve` | each line of standard input asks for one merge and is answered with its seconds |
 //!
-//! Without `--fresh` the merged weights take turns in one piece of memory, as those do that the loader brings into
-//! another order or type. `reference/bench_lora.py` runs this beside PEFT.
+//! Without `--fresh` the merged weights of all rounds take turns in one piece of memory, as those of a load do that the
+//! loader brings into another order or type. `reference/bench_lora.py` runs this beside PEFT.
 
 #![expect(clippy::print_stdout, reason = "examples print")]
 
@@ -34,16 +34,17 @@ const LEFT_OUT: [&str; 4] = ["conv_in", "conv_out", "time_embedding", "add_embed
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::new(env::args().skip(1))?;
     let (merged, report) = layered(&options)?;
+    let mut scratch = Vec::new();
+    let mut seconds = || seconds(&merged, (!options.fresh).then_some(&mut scratch));
     if options.serve {
         for _ in stdin().lines() {
-            println!("{}", seconds(&merged, options.fresh)?);
+            println!("{}", seconds()?);
             stdout().flush()?;
         }
         return Ok(());
     }
     println!("{report}");
-    let rounds = (0..5).map(|_| seconds(&merged, options.fresh));
-    let mut rounds = rounds.collect::<Result<Vec<_>, _>>()?;
+    let mut rounds = (0..5).map(|_| seconds()).collect::<Result<Vec<_>, _>>()?;
     rounds.sort_by(f64::total_cmp);
     println!("median {:.3} s, least {:.3} s", rounds[2], rounds[0]);
     Ok(())
@@ -81,11 +82,13 @@ impl Options {
 }
 
 /// Reads every merged weight, as a loader does, and lets it go.
-fn seconds(merged: &Merged, fresh: bool) -> Result<f64, hypersd_core::Error> {
+fn seconds(merged: &Merged, mut scratch: Option<&mut Vec<f32>>) -> Result<f64, hypersd_core::Error> {
     let start = Instant::now();
-    let mut scratch = Vec::new();
     for name in merged.touched() {
-        let tensor = if fresh { merged.tensor(name)? } else { merged.tensor_in(name, &mut scratch)? };
+        let tensor = match &mut scratch {
+            Some(scratch) => merged.tensor_in(name, scratch)?,
+            None => merged.tensor(name)?,
+        };
         assert!(!tensor.data.is_empty());
     }
     Ok(start.elapsed().as_secs_f64())
