@@ -9,7 +9,7 @@
 use std::{f32::consts::LOG2_E, ops::Range, slice};
 
 use crate::{
-    gemm::{PANEL, Product},
+    gemm::{Ahead, Base, DEPTH, PANEL, Product},
     math,
     output::{Out, fill, parallel, share},
     pack,
@@ -179,7 +179,9 @@ impl Block {
                 panel_stride: width * PANEL,
                 c: scores.as_mut_ptr(),
                 c_stride: KEYS,
-                accumulate: false,
+                base: Base::Zero,
+                run: DEPTH,
+                next: Ahead::NOTHING,
             };
             // SAFETY: the panels of the keys are complete to a multiple of 16; the rest is this task's own.
             unsafe { product.run() };
@@ -203,7 +205,9 @@ impl Block {
                 panel_stride: V_PANEL,
                 c: values.as_mut_ptr(),
                 c_stride: padded,
-                accumulate: true,
+                base: Base::Itself,
+                run: DEPTH,
+                next: Ahead::NOTHING,
             };
             // SAFETY: the panels of the values have these keys; the rest is this task's own.
             unsafe { product.run() };

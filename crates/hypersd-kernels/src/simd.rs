@@ -33,8 +33,8 @@ pub(crate) trait Simd: Copy {
     type V: Copy;
     /// 8 or 16: it divides [`PANEL`](crate::gemm::PANEL).
     const LANES: usize;
-    /// Rows of the matrix product's register tile, see [`gemm`](crate::gemm).
-    const ROWS: usize;
+    /// Panels under the matrix product's register tile, see [`gemm`](crate::gemm).
+    const TILE_PANELS: usize;
 
     fn splat(self, value: f32) -> Self::V;
     /// # Safety
@@ -43,6 +43,13 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `to` is valid for writes of `LANES` values.
     unsafe fn store(self, to: *mut f32, value: Self::V);
+
+    /// Asks for the cache line of an address, which need not be valid; does nothing where there is no such instruction.
+    #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+    /// [`prefetch`](Self::prefetch) to the second-level cache only.
+    #[inline(always)]
+    fn prefetch_far(self, _: *const f32) {}
 
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
@@ -177,7 +184,7 @@ impl Isa {
     }
 }
 
-/// Panels under the register tile of the matrix product: 2 with 16-lane vectors, else 1.
+/// Panels under the register tile of the matrix product.
 pub(crate) fn tile_panels() -> usize {
     struct Panels;
     impl Kernel for Panels {
@@ -185,7 +192,7 @@ pub(crate) fn tile_panels() -> usize {
 
         #[inline(always)]
         fn run<S: Simd>(self, _: S) -> usize {
-            2 * S::LANES / crate::gemm::PANEL
+            S::TILE_PANELS
         }
     }
     dispatch(Panels)

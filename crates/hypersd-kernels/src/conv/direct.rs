@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{Conv, ConvShape};
 use crate::{
     Weights,
-    gemm::{PANEL, Product, depth_chunks},
+    gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks},
     output::{Out, parallel, share},
     scratch::Scratch,
 };
@@ -83,7 +83,9 @@ impl Block {
                 panel_stride: depths.len() * PANEL,
                 c: out.at(start, (outputs.len() - 1) * plane + pixels.len()),
                 c_stride: plane,
-                accumulate: chunk > 0,
+                base: Base::sum_of_pieces(chunk),
+                run: DEPTH,
+                next: Ahead::NOTHING,
             };
             // SAFETY: the weights have these rows and depths, `packed` these panels; this block of `out` is this task's.
             unsafe { product.run() };

@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use super::Conv;
 use crate::{
-    gemm::{PANEL, Product, depth_chunks},
+    gemm::{Ahead, Base, EXACT_RUN, PANEL, Product, depth_chunks},
     output::{Out, parallel, share},
     scratch::Scratch,
     simd::tile_panels,
@@ -139,7 +139,9 @@ fn few_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
                     panel_stride,
                     c: m[place * m_layout.place..].as_mut_ptr(),
                     c_stride: m_layout.row,
-                    accumulate: chunk > 0,
+                    base: Base::sum_of_pieces(chunk),
+                    run: EXACT_RUN,
+                    next: Ahead::NOTHING,
                 };
                 // SAFETY: V is complete and no longer written, `u` and `m` are this task's own.
                 unsafe { product.run() };
@@ -252,7 +254,9 @@ fn multiply(
                 panel_stride: u_layout.row,
                 c: m.at(place * m_layout.place + panels.start * PANEL, (tiles - 1) * m_layout.row + columns),
                 c_stride: m_layout.row,
-                accumulate: chunk > 0,
+                base: Base::sum_of_pieces(chunk),
+                run: EXACT_RUN,
+                next: Ahead::NOTHING,
             };
             // SAFETY: V and U are complete; each task writes its own columns of its own place.
             unsafe { product.run() };
