@@ -35,6 +35,8 @@ pub(crate) trait Simd: Copy {
     const LANES: usize;
     /// Panels under the matrix product's register tile, see [`gemm`](crate::gemm).
     const TILE_PANELS: usize;
+    /// The n for which [`scale`](Self::scale) multiplies by 0.
+    const LEAST_POWER: f32 = -127.0;
 
     fn splat(self, value: f32) -> Self::V;
     /// # Safety
@@ -65,6 +67,12 @@ pub(crate) trait Simd: Copy {
     fn round(self, a: Self::V) -> Self::V;
     /// 2^n for integral n in [-127, 128]: 0 at -127, infinite at 128; anything for NaN.
     fn power_of_two(self, n: Self::V) -> Self::V;
+    /// `a * 2^n` for integral n from [`LEAST_POWER`](Self::LEAST_POWER) to 128, where 2^n is 0 and infinite.
+    #[inline(always)]
+    fn scale(self, a: Self::V, n: Self::V) -> Self::V {
+        self.mul(a, self.power_of_two(n))
+    }
+
     /// The sum of the lanes.
     fn sum(self, a: Self::V) -> f32;
     /// The largest lane.

@@ -206,6 +206,7 @@ impl Simd for Avx2 {
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
+    const LEAST_POWER: f32 = -256.0; // below all denormal numbers
     const TILE_PANELS: usize = 4; // 6 rows of 4 vectors: 24 accumulators of the 32 registers
 
     #[inline(always)]
@@ -293,6 +294,12 @@ impl Simd for Avx512 {
             let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
         }
+    }
+
+    #[inline(always)]
+    fn scale(self, a: __m512, n: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_scalef_ps(a, n) }
     }
 
     #[inline(always)]
