@@ -44,6 +44,7 @@ mod math;
 mod norm;
 mod output;
 mod pack;
+mod pages;
 mod planes;
 mod scratch;
 mod simd;
