@@ -14,6 +14,9 @@ use crate::{
 mod direct;
 mod winograd;
 
+/// Pixels from which on Winograd's algorithm pays for any number of outputs.
+const LARGE_IMAGE: usize = 1 << 16;
+
 /// The extents of a convolution, those of its input aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
@@ -124,7 +127,9 @@ pub fn conv2d(
         x.batch()
     );
 
-    let winograd = kernel == [3, 3] && stride == 1 && inputs >= 16 && outputs >= 16;
+    // For a few colours it takes a large image to make up for the sixteen outputs that Winograd computes at least.
+    let enough = outputs >= 16 || conv.area() >= LARGE_IMAGE;
+    let winograd = kernel == [3, 3] && stride == 1 && inputs >= 16 && enough;
     // SAFETY: both write every value of the output.
     unsafe {
         fill(out, len, |out| if winograd { winograd::conv(&conv, out) } else { direct::conv(&conv, out) })

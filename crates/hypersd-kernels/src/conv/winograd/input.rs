@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "transposes and transforms in place through pointers")]
 
+use std::ops::Range;
+
 use super::{Conv, Grid, SEGMENT, TILE, points};
 use crate::{
     gemm::PANEL,
@@ -14,25 +16,25 @@ const LINES: usize = 6;
 /// Pixels under a segment of tiles.
 const COLUMNS: usize = TILE * SEGMENT + 2;
 
-/// Transforms one row of tiles of the 16 channels from `channel` on: the 16 values of place `xi` and tile t go to
-/// `to(xi) + t * stride`. Channels that do not exist are zero.
+/// Transforms the tiles `columns` of a row of tiles of the 16 channels from `channel` on: the 16 values of place `xi` and
+/// the t-th of these tiles go to `to(xi) + t * stride`. Channels that do not exist are zero.
 ///
 /// # Safety
 /// Those places are valid for writes and nobody else uses them meanwhile.
 pub(super) unsafe fn transform(
     conv: &Conv<'_>,
     grid: Grid,
-    (row, channel): (usize, usize),
+    (row, columns, channel): (usize, Range<usize>, usize),
     to: impl Fn(usize) -> *mut f32,
     stride: usize,
 ) {
     let (image, line) = grid.image_and_line(row);
     let mut strip = Scratch::take(LINES * COLUMNS * PANEL);
-    for first in (0..grid.columns).step_by(SEGMENT) {
-        let tiles = SEGMENT.min(grid.columns - first);
+    for first in columns.clone().step_by(SEGMENT) {
+        let tiles = SEGMENT.min(columns.end - first);
         let window = Window { conv, image, channel, line, column: first * TILE, columns: tiles * TILE + 2 };
         dispatch(Gather { window, strip: &mut strip });
-        let places = std::array::from_fn(|place| to(place).wrapping_add(first * stride));
+        let places = std::array::from_fn(|place| to(place).wrapping_add((first - columns.start) * stride));
         dispatch(Transform { strip: &mut strip, tiles, places, stride });
     }
 }

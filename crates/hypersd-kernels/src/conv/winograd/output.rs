@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "transforms and transposes through pointers")]
 
+use std::ops::Range;
+
 use super::{Conv, Grid, Layout, PLACES, SEGMENT, TILE, points};
 use crate::{
     gemm::PANEL,
@@ -13,7 +15,7 @@ use crate::{
 /// Pixels of a segment of tiles.
 const COLUMNS: usize = TILE * SEGMENT;
 
-/// Writes the pixels of one row of tiles of the 16 channels from `channel` on, of which those beyond the last are
+/// Writes the pixels of the tiles `columns` of a row of tiles of the 16 channels from `channel` on, of which those beyond the last are
 /// dropped; `m` starts at the first tile and channel.
 ///
 /// # Safety
@@ -21,7 +23,7 @@ const COLUMNS: usize = TILE * SEGMENT;
 pub(super) unsafe fn transform(
     conv: &Conv<'_>,
     grid: Grid,
-    (row, channel): (usize, usize),
+    (row, columns, channel): (usize, Range<usize>, usize),
     (m, layout): (&[f32], Layout),
     out: Out<'_>,
 ) {
@@ -33,9 +35,9 @@ pub(super) unsafe fn transform(
         *summand = conv.summand(image, channel + c);
     }
     let mut strip = Scratch::take(TILE * COLUMNS * PANEL);
-    for first in (0..grid.columns).step_by(SEGMENT) {
-        let tiles = SEGMENT.min(grid.columns - first);
-        let m = &m[first * layout.row..];
+    for first in columns.clone().step_by(SEGMENT) {
+        let tiles = SEGMENT.min(columns.end - first);
+        let m = &m[(first - columns.start) * layout.row..];
         dispatch(Transform { m, layout, tiles, summands, strip: &mut strip });
         let column = first * TILE;
         let pixels = (tiles * TILE).min(conv.width - column);
