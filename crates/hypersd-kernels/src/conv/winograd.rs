@@ -44,7 +44,9 @@ const BLOCK_TILES: usize = 128;
 const MOST_WEIGHTS: usize = 1 << 24;
 /// The most transformed weights, in values, that every task can go through for its own few tiles: 5 MiB.
 const FEW_WEIGHTS: usize = 5 << 18;
-/// Tiles of such a task: their V and M stay in the second-level cache.
+/// The most of them, in values, that stay in the second-level cache beside the tiles of a task: 1 MiB.
+const CACHED_WEIGHTS: usize = 1 << 18;
+/// Tiles of such a task where they do, V and M staying there too.
 const OWN_TILES: usize = 32;
 /// Input channels whose weights are transformed at once.
 const WEIGHT_DEPTH: usize = 64;
@@ -214,7 +216,8 @@ fn few_weights(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
     let mut u = Scratch::take(u_layout.len());
     transform_weights(conv, 0..panels, u_layout, Out::new(&mut u));
 
-    let parts = grid.columns.div_ceil(OWN_TILES);
+    let own = if u_layout.len() <= CACHED_WEIGHTS { OWN_TILES } else { BLOCK_TILES };
+    let parts = grid.columns.div_ceil(own);
     let tiles = grid.columns.div_ceil(parts);
     let (v_layout, m_layout) = (Layout::new(tiles, inputs), Layout::new(tiles, panels * PANEL));
     parallel(grid.rows * parts, |task| {

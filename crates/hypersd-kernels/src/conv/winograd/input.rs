@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Conv, Grid, SEGMENT, TILE, points};
 use crate::{
-    gemm::PANEL,
+    gemm::{Ahead, PANEL},
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch, load_all},
 };
@@ -77,6 +77,7 @@ impl Kernel for Gather<'_> {
                     let strip = &mut strip[first * PANEL..last * PANEL];
                     self.window.line(simd, start, last - first, 0, strip);
                     self.window.line(simd, start, last - first, 8, strip);
+                    self.window.ask_for_next(simd, start, last - first);
                 }
                 _ => strip.fill(0.0),
             }
@@ -85,6 +86,18 @@ impl Kernel for Gather<'_> {
 }
 
 impl Window<'_> {
+    /// Asks for the same pixels of the next 16 channels, which are in 16 other places of the memory.
+    #[inline(always)]
+    fn ask_for_next<S: Simd>(&self, simd: S, start: usize, len: usize) {
+        let x = self.conv.x;
+        let channel = self.channel + PANEL;
+        if channel < x.channels() {
+            let from = x.plane(self.image, channel)[start..].as_ptr();
+            let planes = PANEL.min(x.channels() - channel);
+            Ahead::of(from, x.area(), planes, len).ask_for_all(simd);
+        }
+    }
+
     /// Copies `len` pixels from `start` on of the 8 channels from `lane` on to those lanes of `strip [len][16]`.
     #[inline(always)]
     fn line<S: Simd>(&self, simd: S, start: usize, len: usize, lane: usize, strip: &mut [f32]) {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Conv, Grid, Layout, PLACES, SEGMENT, TILE, points};
 use crate::{
-    gemm::PANEL,
+    gemm::{Ahead, PANEL},
     output::Out,
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch, load_all},
@@ -45,11 +45,14 @@ pub(super) unsafe fn transform(
             let pixel = (line + r) * conv.width + column;
             let start = conv.plane(image, channel) + pixel;
             let to = out.at(start, (channels - 1) * conv.area() + pixels);
+            dispatch(AskForNext { conv, channel, start, pixels, out });
             dispatch(Scatter { strip, channels, pixels, to, stride: conv.area() });
-            for c in 0..channels {
+            let unfinished = if conv.has_finish() { 0..channels } else { 0..0 };
+            for c in unfinished {
                 let plane = conv.plane(image, channel + c);
+                let sums = out.at(plane + pixel, pixels);
                 // SAFETY: the caller's promise, and they were just written.
-                unsafe { conv.finish(out, plane, pixel..pixel + pixels, 0.0) };
+                unsafe { conv.finish(sums, out, plane, pixel..pixel + pixels, 0.0) };
             }
         }
     }
@@ -134,6 +137,33 @@ impl Kernel for Scatter<'_> {
                     // SAFETY: as above.
                     unsafe { *to.add(c * stride + pixel) = strip[pixel * PANEL + c] };
                 }
+            }
+        }
+    }
+}
+
+/// Asks for the pixels of the next 16 channels, and of what is added to them, of which those of this one start at `start`.
+struct AskForNext<'a> {
+    conv: &'a Conv<'a>,
+    channel: usize,
+    start: usize,
+    pixels: usize,
+    out: Out<'a>,
+}
+
+impl Kernel for AskForNext<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { conv, channel, start, pixels, out } = self;
+        let area = conv.area();
+        let channels = conv.shape.outputs.saturating_sub(channel + PANEL).min(PANEL);
+        let next = start + PANEL * area;
+        if channels > 0 {
+            Ahead::of(out.at(next, 1), area, channels, pixels).ask_for_all(simd);
+            if let Some(residual) = conv.epilogue.residual {
+                Ahead::of(residual[next..].as_ptr(), area, channels, pixels).ask_for_all(simd);
             }
         }
     }
