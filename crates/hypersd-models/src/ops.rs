@@ -28,6 +28,16 @@ use burn::{
 #[cfg(feature = "flex")]
 use hypersd_kernels::Activation;
 
+/// Gives back to the system what the operations of the CPU keep from call to call: working memory, and the memory of
+/// tensors that are gone. The next operation takes what it needs again.
+pub fn release_memory() {
+    #[cfg(feature = "flex")]
+    {
+        cpu::memory::release();
+        hypersd_kernels::release_scratch();
+    }
+}
+
 /// A dense layer.
 ///
 /// # Shapes

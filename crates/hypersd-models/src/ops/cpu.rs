@@ -16,6 +16,8 @@ use hypersd_kernels::{
 
 use super::backend::is_flex;
 
+pub(super) mod memory;
+
 /// What flex calls its tensors.
 type FlexTensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
 
@@ -53,9 +55,12 @@ fn optional<const D: usize>(param: Option<&Param<Tensor<D>>>) -> Option<Host> {
     param.map(Host::of)
 }
 
-/// Elements in row-major order as a tensor.
-fn tensor<const D: usize>(data: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
-    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(data, shape)))
+/// The tensor of a shape whose elements `write` puts into an empty vector, in row-major order.
+fn tensor<const D: usize>(shape: [usize; D], write: impl FnOnce(&mut Vec<f32>)) -> Tensor<D> {
+    let mut elements = memory::room(shape.iter().product());
+    write(&mut elements);
+    let data = TensorData::from_bytes(memory::bytes(elements), shape, DType::F32);
+    Tensor::from_primitive::<Flex>(FlexTensor::from_data(data))
 }
 
 pub(super) fn linear<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Option<Tensor<D>>) -> Tensor<D> {
@@ -65,16 +70,11 @@ pub(super) fn linear<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Opt
     shape[D - 1] = outputs;
     let rows = shape[..D - 1].iter().product();
     let (x, bias, residual) = (Host::new(x), optional(layer.bias.as_ref()), residual.map(Host::new));
-    let mut out = Vec::new();
-    kernels::linear(
-        x.slice(),
-        Weights::F32(weight.slice()),
-        bias.as_ref().map(Host::slice),
-        residual.as_ref().map(Host::slice),
-        LinearShape { rows, inputs, outputs },
-        &mut out,
-    );
-    tensor(out, shape)
+    let (bias, residual) = (bias.as_ref().map(Host::slice), residual.as_ref().map(Host::slice));
+    let extents = LinearShape { rows, inputs, outputs };
+    tensor(shape, |out| {
+        kernels::linear(x.slice(), Weights::F32(weight.slice()), bias, residual, extents, out);
+    })
 }
 
 /// Whether the kernels have such a convolution.
@@ -116,10 +116,10 @@ pub(super) fn conv2d(
         residual: residual.as_ref().map(Host::slice),
         activation: Activation::Identity,
     };
-    let mut out = Vec::new();
     let x = Planes::new(x.slice(), [b, c, h, w]);
-    kernels::conv2d(x, Weights::F32(weight.slice()), shape, epilogue, &mut out);
-    tensor(out, [b, outputs, out_h, out_w])
+    tensor([b, outputs, out_h, out_w], |out| {
+        kernels::conv2d(x, Weights::F32(weight.slice()), shape, epilogue, out);
+    })
 }
 
 pub(super) fn group_norm(x: Tensor<4>, layer: &GroupNorm, activation: Activation) -> Tensor<4> {
@@ -133,10 +133,8 @@ pub(super) fn group_norm(x: Tensor<4>, layer: &GroupNorm, activation: Activation
         kernels::group_norm_in_place(values, [b, c, h * w], layer.num_groups, affine, activation);
         return Tensor::from_primitive::<Flex>(x.0);
     }
-    let mut out = Vec::new();
     let planes = Planes::new(x.slice(), [b, c, h, w]);
-    kernels::group_norm(planes, layer.num_groups, affine, activation, &mut out);
-    tensor(out, [b, c, h, w])
+    tensor([b, c, h, w], |out| kernels::group_norm(planes, layer.num_groups, affine, activation, out))
 }
 
 pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
@@ -146,17 +144,16 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
         kernels::activate_in_place(values, activation);
         return Tensor::from_primitive::<Flex>(x.0);
     }
-    let mut out = x.slice().to_vec();
-    kernels::activate_in_place(&mut out, activation);
-    tensor(out, shape)
+    tensor(shape, |out| {
+        out.extend_from_slice(x.slice());
+        kernels::activate_in_place(out, activation);
+    })
 }
 
 /// x `[.., 2n]` → `[.., n]`: the first half times the GELU of the second.
 pub(super) fn geglu(x: Tensor<3>) -> Tensor<3> {
     let [b, s, width] = x.dims();
-    let mut out = Vec::new();
-    kernels::geglu(Host::new(x).slice(), width / 2, &mut out);
-    tensor(out, [b, s, width / 2])
+    tensor([b, s, width / 2], |out| kernels::geglu(Host::new(x).slice(), width / 2, out))
 }
 
 pub(super) fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize, causal: bool) -> Tensor<3> {
@@ -173,9 +170,9 @@ pub(super) fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize, 
         causal,
     };
     let (q, k, v) = (Host::new(q), Host::new(k), Host::new(v));
-    let mut out = Vec::new();
-    kernels::attention(q.slice(), k.slice(), v.slice(), shape, &mut out);
-    tensor(out, [batch, queries, features])
+    tensor([batch, queries, features], |out| {
+        kernels::attention(q.slice(), k.slice(), v.slice(), shape, out);
+    })
 }
 
 #[cfg(test)]
