@@ -182,21 +182,20 @@ unsafe fn strip<S: Simd, const N: usize>(simd: S, product: &Product, panel: usiz
             if column + width <= n {
                 tile_of::<S, N>(simd, rows.len(), product, a, b, (c, c_stride), base);
             } else {
-                edge_tile::<S, N>(simd, rows.len(), n - column, product, a, b, c, base);
+                edge_tile::<S, N>(simd, (rows.len(), n - column), product, a, b, c, base);
             }
         }
     }
 }
 
-/// [`tile_of`] of which only the first `columns` columns exist.
+/// [`tile_of`] of which only so many rows and columns exist.
 ///
 /// # Safety
 /// As [`tile_of`], `c` and the base for these columns.
 #[inline(always)]
 unsafe fn edge_tile<S: Simd, const N: usize>(
     simd: S,
-    rows: usize,
-    columns: usize,
+    (rows, columns): (usize, usize),
     product: &Product,
     a: *const f32,
     b: *const f32,

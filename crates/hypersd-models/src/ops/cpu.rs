@@ -137,6 +137,13 @@ pub(super) fn group_norm(x: Tensor<4>, layer: &GroupNorm, activation: Activation
     tensor([b, c, h, w], |out| kernels::group_norm(planes, layer.num_groups, affine, activation, out))
 }
 
+pub(super) fn resize_nearest(x: Tensor<4>, [h, w]: [usize; 2]) -> Tensor<4> {
+    let [b, c, from_h, from_w] = x.dims();
+    let x = Host::new(x);
+    let planes = Planes::new(x.slice(), [b, c, from_h, from_w]);
+    tensor([b, c, h, w], |out| kernels::resize_nearest(planes, [h, w], out))
+}
+
 pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     let shape = x.dims();
     let mut x = Host::new(x);
