@@ -3,6 +3,7 @@
 use burn::tensor::{FloatDType, Tensor};
 use hypersd_core::{Component, HostTensor, LoadOptions, SharedSource, load};
 use hypersd_models::{
+    ops::activation_dtype,
     tiny_vae::{TinyVae, TinyVaeConfig},
     vae::{Vae, VaeConfig},
 };
@@ -67,7 +68,7 @@ impl DecoderConfig {
 }
 
 impl Decoder {
-    /// With `upcast`, a network that says that it overflows in f16 is run in f32.
+    /// With `upcast`, a network that says that it overflows in f16 is loaded in f32 where it would be run in f16.
     pub(crate) fn load(
         config: DecoderConfig,
         source: SharedSource,
@@ -75,17 +76,16 @@ impl Decoder {
         upcast: bool,
         tiled: bool,
     ) -> Result<Self, Error> {
-        let dtype = match options.dtype {
-            FloatDType::F16 if upcast && config.overflows() => FloatDType::F32,
-            asked => asked,
-        };
+        let run_in_f16 = activation_dtype(options.dtype, &options.device) == FloatDType::F16;
+        let upcast = upcast && run_in_f16 && config.overflows();
+        let dtype = if upcast { FloatDType::F32 } else { options.dtype };
         let options = LoadOptions { dtype, ..options.clone() };
         let network = Network::load(&config, &source, &options)?;
         Ok(Self { network, config, source, options, tiled })
     }
 
     /// Scheduler latents `[B, 4, h, w]` → pixels `[B, 3, 8h, 8w]` in \[-1, 1\], not clamped. Where half precision
-    /// overflows, in f32, with a notice.
+    /// overflows, in f32, with a notice. On the CPU only weights can: what lies between is f32 anyway.
     pub(crate) fn decode(&self, latents: Tensor<4>, notices: &Notices) -> Result<HostTensor<'static>, Error> {
         let pixels = host_tensor(self.network.decode(latents.clone(), self.tiled)?);
         let finite = pixels.to_f32().iter().all(|x| x.is_finite());

@@ -169,7 +169,10 @@ impl PipelineBuilder {
         Self { variant: Variant::Named(name.into()), ..self }
     }
 
-    /// The type that the networks compute in, whatever the files hold; f32 without this.
+    /// The type that weights are stored in, whatever the files hold; f32 without this.
+    ///
+    /// A GPU computes in the same type. The CPU computes in f32 whatever this says: there f16 and bf16 halve the memory
+    /// of the weights and lose what rounding them loses, nothing more. A LoRA is merged in f32 and the sum rounded once.
     #[must_use]
     pub fn dtype(self, dtype: FloatDType) -> Self {
         Self { dtype, ..self }

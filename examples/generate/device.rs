@@ -20,7 +20,7 @@ impl std::fmt::Display for NotCompiledIn {
 
 impl std::error::Error for NotCompiledIn {}
 
-/// The device, and the type to compute in: f32 on the CPU, f16 elsewhere, unless said otherwise.
+/// The device, and the type of the weights: f32 on the CPU, f16 elsewhere, unless said otherwise.
 pub(crate) fn choose(
     name: DeviceName,
     dtype: Option<DtypeName>,

@@ -5,7 +5,7 @@
 //!
 //! Tests run on the CPU in f32. To run them elsewhere, build with that backend's feature and set
 //! `HYPERSD_TEST_DEVICE=default` (Burn then picks the best backend compiled in, or the one that `BURN_DEVICE`
-//! names) and, for half precision, `HYPERSD_TEST_DTYPE=f16` or `bf16`.
+//! names) and, for half precision, `HYPERSD_TEST_DTYPE=f16` or `bf16`. On the CPU that is what weights are stored in.
 
 pub mod measure;
 mod single_file;
@@ -28,7 +28,7 @@ pub fn device() -> Device {
     }
 }
 
-/// The float type that tests compute in.
+/// The float type that networks under test are loaded in.
 #[must_use]
 pub fn dtype() -> FloatDType {
     match env::var("HYPERSD_TEST_DTYPE").as_deref() {
@@ -37,6 +37,12 @@ pub fn dtype() -> FloatDType {
         Ok("bf16") => FloatDType::BF16,
         Ok(other) => panic!("HYPERSD_TEST_DTYPE is {other:?}, expected \"f32\", \"f16\" or \"bf16\""),
     }
+}
+
+/// The float type of what goes into operations and networks: on the CPU f32, whatever weights are stored in.
+#[must_use]
+pub fn activation_dtype() -> FloatDType {
+    if device() == Device::flex() { FloatDType::F32 } else { dtype() }
 }
 
 /// The tolerance for the type in use: `f32` as given, the half types by what their mantissas leave.
@@ -59,11 +65,11 @@ pub struct Array {
 }
 
 impl Array {
-    /// The array as a float tensor of the type in use, on the device in use.
+    /// The array as a float tensor of the [`activation_dtype`], on the device in use.
     #[must_use]
     pub fn tensor<const D: usize>(&self) -> Tensor<D> {
         let data = TensorData::new(self.data.clone(), self.shape.clone());
-        Tensor::<D>::from_data(data, (&device(), DType::F32)).cast(dtype())
+        Tensor::<D>::from_data(data, (&device(), DType::F32)).cast(activation_dtype())
     }
 
     /// The array as an integer tensor on the device in use.

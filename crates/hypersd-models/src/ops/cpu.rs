@@ -1,14 +1,16 @@
 //! The binding to `hypersd-kernels`: f32 tensors of Burn's flex backend, seen as slices.
 //!
 //! Every function here has the signature and the meaning of the function of [`super`] that calls it, for tensors of
-//! which [`takes`] says yes.
+//! which [`takes`] says yes. The type of the weights is another matter: the kernels read those of dense layers and of
+//! convolutions in f32, f16 and bf16, and the few numbers of biases and norms are widened here.
 
 use burn::{
     backend::Flex,
     module::Param,
     nn::{GroupNorm, Linear, PaddingConfig2d, conv::Conv2d},
-    tensor::{DType, Tensor, TensorData},
+    tensor::{DType, FloatDType, Tensor, TensorData},
 };
+use half::{bf16, f16};
 use hypersd_kernels::{
     self as kernels, Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, LinearShape,
     Padding, Planes, Weights,
@@ -35,8 +37,9 @@ impl Host {
         Self(if x.as_slice::<f32>().is_some() { x } else { x.to_contiguous() })
     }
 
+    /// A parameter of few elements, in f32 whatever it is stored in.
     fn of<const D: usize>(param: &Param<Tensor<D>>) -> Self {
-        Self::new(param.val())
+        Self::new(param.val().cast(FloatDType::F32))
     }
 
     fn slice(&self) -> &[f32] {
@@ -47,6 +50,29 @@ impl Host {
     fn own(&mut self) -> Option<&mut [f32]> {
         let whole = size_of_val(self.slice()) == self.0.bytes().len(); // and not a view of a larger tensor
         if whole { self.0.try_storage_mut() } else { None }
+    }
+}
+
+/// The weights of a layer as they are stored, in row-major order.
+struct Stored(FlexTensor);
+
+impl Stored {
+    fn of<const D: usize>(param: &Param<Tensor<D>>) -> Self {
+        let weight = match param.val() {
+            weight if matches!(weight.dtype(), DType::F16 | DType::BF16) => weight,
+            weight => weight.cast(FloatDType::F32),
+        };
+        let weight = weight.try_into_primitive::<Flex>().expect("weights where their input is");
+        Self(if weight.is_contiguous() { weight } else { weight.to_contiguous() })
+    }
+
+    fn weights(&self) -> Weights<'_> {
+        const ORDERED: &str = "weights in row-major order, as `of` made them";
+        match self.0.dtype() {
+            DType::F16 => Weights::F16(self.0.as_slice::<f16>().expect(ORDERED)),
+            DType::BF16 => Weights::BF16(self.0.as_slice::<bf16>().expect(ORDERED)),
+            _ => Weights::F32(self.0.as_slice().expect(ORDERED)),
+        }
     }
 }
 
@@ -64,7 +90,7 @@ fn tensor<const D: usize>(shape: [usize; D], write: impl FnOnce(&mut Vec<f32>)) 
 }
 
 pub(super) fn linear<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Option<Tensor<D>>) -> Tensor<D> {
-    let weight = Host::of(&layer.weight);
+    let weight = Stored::of(&layer.weight);
     let [inputs, outputs] = layer.weight.dims();
     let mut shape = x.dims();
     shape[D - 1] = outputs;
@@ -73,7 +99,7 @@ pub(super) fn linear<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Opt
     let (bias, residual) = (bias.as_ref().map(Host::slice), residual.as_ref().map(Host::slice));
     let extents = LinearShape { rows, inputs, outputs };
     tensor(shape, |out| {
-        kernels::linear(x.slice(), Weights::F32(weight.slice()), bias, residual, extents, out);
+        kernels::linear(x.slice(), weight.weights(), bias, residual, extents, out);
     })
 }
 
@@ -108,7 +134,7 @@ pub(super) fn conv2d(
     };
     let [b, c, h, w] = x.dims();
     let [out_h, out_w] = shape.output_size(h, w);
-    let (x, weight, bias) = (Host::new(x), Host::of(&layer.weight), optional(layer.bias.as_ref()));
+    let (x, weight, bias) = (Host::new(x), Stored::of(&layer.weight), optional(layer.bias.as_ref()));
     let (shift, residual) = (shift.map(Host::new), residual.map(Host::new));
     let epilogue = Epilogue {
         bias: bias.as_ref().map(Host::slice),
@@ -118,7 +144,7 @@ pub(super) fn conv2d(
     };
     let x = Planes::new(x.slice(), [b, c, h, w]);
     tensor([b, outputs, out_h, out_w], |out| {
-        kernels::conv2d(x, Weights::F32(weight.slice()), shape, epilogue, out);
+        kernels::conv2d(x, weight.weights(), shape, epilogue, out);
     })
 }
 
@@ -194,6 +220,7 @@ mod tests {
     use hypersd_testing::{Array, assert_close};
 
     use super::*;
+    use crate::ops::{self, backend::in_type};
 
     /// Two f32 computations of sums of up to a few thousand terms, one of them by Winograd's algorithm.
     const TOLERANCE: f64 = 5e-6;
@@ -255,6 +282,9 @@ mod tests {
     fn a_convolution_that_the_kernels_lack_is_left_to_burn() {
         let layer = Conv2dConfig::new([4, 4], [3, 3]).with_groups(2).init(&Device::flex());
         assert!(!has_conv2d(&layer));
+        let half = in_type(&layer, DType::F16);
+        let x = random([1, 4, 5, 5]);
+        assert_same("half", ops::conv2d(x.clone(), &half), in_type(&half, DType::F32).forward(x));
     }
 
     #[test]

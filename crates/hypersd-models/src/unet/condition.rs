@@ -67,7 +67,7 @@ impl Embedder<'_> {
         (time, added)
     }
 
-    /// The embedding after its SiLU, `[B, time_embed_width]`, in the type of the weights. Every resnet begins with
+    /// The embedding after its SiLU, `[B, time_embed_width]`, in the type that is computed in. Every resnet begins with
     /// that SiLU; it is computed once.
     ///
     /// `t` holds one timestep for all pictures, or one for each. Fractions are allowed.
