@@ -1,4 +1,4 @@
-"""What the Python programs beside hypersd in `benches/stages` share: options, the answers, and inputs of the right shapes.
+"""What the Python programs beside hypersd in `benches/stages` share: options, answers, and inputs of the right shapes.
 
 A program is a function from the options to its stages, `{"unet": prepare, ...}`. `prepare()` loads what the stage needs
 and returns what is to be timed; a number that this returns is taken for its seconds. How the driver asks is written in
