@@ -1,183 +1,125 @@
-"""Times what diffusers takes, stage by stage, for SD1.5 or SDXL, a LoRA, TAESD and a ControlNet as `full_size.py`
-writes them.
+"""diffusers, as a program beside hypersd in `benches/stages`.
 
 Stages:
 
-- `load`: `from_pretrained` in f32; `lora`: reading and merging the LoRA into the weights just loaded
-- `text`: the prompt's embeddings; `unet`: one call at batch 1; `control`: that call with the ControlNet's before it
-- `vae`, `taesd`: decoding one latent to pixels
-- `image`: one TCD step through the whole pipeline, from the prompt to the picture
+- `load`: `from_pretrained` and merging the LoRA into the weights just loaded
+- `text`: the text encoders; `unet`: one call; `control`: that call with the ControlNet's before it
+- `vae`, `taesd`: decoding latents to pixels
+- `image`: one TCD step through the whole pipeline with the LoRA merged, from the prompt to the picture
 
-`text`, `unet`, `control`, `vae` and `taesd` run once untimed before they are first timed. Each timing is one JSON line,
-`{"stage": "unet", "seconds": 8.1}`; at the end comes the peak memory of this process (`VmHWM`, which counts touched
-pages of mapped files): for a whole run ask a fresh process for `--only load,lora,image`.
-
-With `--serve` the stages come from standard input, one name a line, and each is answered at once, so that a driver can
-interleave these timings with those of another program. `memory` asks for the peak so far.
+With `--dtype f16` PyTorch stores in half precision and computes in it too. With `--compile` the networks of the stages
+`unet`, `control`, `vae` and `taesd` go through `torch.compile`, which is not part of the times.
 """
 
-import argparse
-import gc
-import json
-import sys
-import time
-
+import bench_worker as worker
 import parts
 import torch
-from diffusers import AutoencoderTiny, ControlNetModel, DiffusionPipeline, TCDScheduler
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ControlNetModel,
+    DiffusionPipeline,
+    TCDScheduler,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 PROMPT = "a photo of a cat sitting on a windowsill, golden hour"
-WARMED_UP = ("text", "unet", "control", "vae", "taesd")
-STAGES = ("load", "lora", *WARMED_UP, "image")
+DTYPES = {"f32": torch.float32, "f16": torch.float16}
 
 
 class Bench:
-    """The pipeline and the inputs of the stages, each made when it is first needed."""
+    def __init__(self, given):
+        self.given = given
+        self.dtype = DTYPES[given.dtype]
 
-    def __init__(self, model, lora, taesd, controlnet, size):
-        self.model, self.lora_file, self.taesd_folder, self.controlnet_folder = model, lora, taesd, controlnet
-        self.size = size
-        self.pipe = self.tiny = self.controlnet = None
-        self.merged = False
-        self.warm = set()
-        self.latents = torch.randn(1, 4, size // 8, size // 8, generator=torch.Generator().manual_seed(0))
-
-    def time(self, stage):
-        """Seconds of one run of a stage, without the preparation that it needs."""
-        run = getattr(self, stage)()
-        if stage in WARMED_UP and stage not in self.warm:
-            run()
-            self.warm.add(stage)
-        start = time.perf_counter()
-        run()
-        return time.perf_counter() - start
+    def stages(self):
+        own = ("load", "text", "unet", "control", "vae", "taesd", "image")
+        compiled = ("unet", "control", "vae", "taesd")
+        return {name: getattr(self, name) for name in (compiled if self.given.compile else own)}
 
     # Each stage prepares, and returns what is to be timed.
 
     def load(self):
-        self.pipe, self.merged = None, False
-        gc.collect()
-        return self._load
-
-    def lora(self):
-        if self.pipe is None or self.merged:
-            self.load()()
-        return self._merge
+        return self._pipeline
 
     def text(self):
-        self._ready()
-        return self._encode
+        encoders = [self._network(CLIPTextModel, self.given.model / "text_encoder")]
+        if worker.is_sdxl(self.given):
+            encoders.append(self._network(CLIPTextModelWithProjection, self.given.model / "text_encoder_2"))
+        ids = torch.ones(self.given.batch, worker.TOKENS, dtype=torch.long)
+        return lambda: [encoder(ids, output_hidden_states=True) for encoder in encoders]
 
     def unet(self):
-        pipe = self._ready()
-        condition = self._condition()
-        return lambda: pipe.unet(self.latents, 999, **condition)
+        unet = self._network(UNet2DConditionModel, self.given.model / "unet")
+        latents, condition = self._inputs()
+        return self._warm(lambda: unet(latents, worker.TIMESTEP, **condition))
 
     def control(self):
-        pipe = self._ready()
-        condition = self._condition()
-        if self.controlnet is None:
-            self.controlnet = ControlNetModel.from_pretrained(self.controlnet_folder, dtype=torch.float32)
-        edges = torch.rand(1, 3, self.size, self.size, generator=torch.Generator().manual_seed(1)).round()
+        unet = self._network(UNet2DConditionModel, self.given.model / "unet")
+        controlnet = self._network(ControlNetModel, self.given.controlnet)
+        latents, condition = self._inputs()
+        edges = worker.normal(self.given.batch, 3, self.given.size, self.given.size).to(self.dtype)
 
         def step():
-            down, mid = self.controlnet(self.latents, 999, controlnet_cond=edges, return_dict=False, **condition)
+            down, mid = controlnet(
+                latents, worker.TIMESTEP, controlnet_cond=edges, return_dict=False, **condition
+            )
             residuals = dict(down_block_additional_residuals=down, mid_block_additional_residual=mid)
-            return pipe.unet(self.latents, 999, **condition, **residuals)
+            return unet(latents, worker.TIMESTEP, **condition, **residuals)
 
-        return step
+        return self._warm(step)
 
     def vae(self):
-        pipe = self._ready()
-        return lambda: pipe.vae.decode(self.latents / pipe.vae.config.scaling_factor)
+        return self._decoder(AutoencoderKL, self.given.model / "vae")
 
     def taesd(self):
-        self.tiny = self.tiny or AutoencoderTiny.from_pretrained(self.taesd_folder)
-        return lambda: self.tiny.decode(self.latents)
+        return self._decoder(AutoencoderTiny, self.given.taesd)
 
     def image(self):
-        pipe = self._ready()
-        generator = torch.Generator().manual_seed(0)
-        sides = dict(width=self.size, height=self.size)
-        return lambda: pipe(PROMPT, num_inference_steps=1, eta=1.0, guidance_scale=0.0, generator=generator, **sides)
+        pipe = self._pipeline()
+        pipe.scheduler = TCDScheduler.from_config(pipe.scheduler.config)
+        pipe.set_progress_bar_config(disable=True)
+        sides = dict(width=self.given.size, height=self.given.size)
+        guidance = 2.0 if self.given.batch == 2 else 0.0
+        return lambda: pipe(PROMPT, num_inference_steps=1, eta=1.0, guidance_scale=guidance, **sides)
 
-    def _load(self):
-        self.pipe = DiffusionPipeline.from_pretrained(self.model, dtype=torch.float32)
+    def _pipeline(self):
+        pipe = DiffusionPipeline.from_pretrained(self.given.model, dtype=self.dtype)
+        return parts.fuse(pipe, self.given.lora) if self.given.lora else pipe
 
-    def _merge(self):
-        parts.fuse(self.pipe, self.lora_file)
-        self.merged = True
+    def _decoder(self, kind, folder):
+        vae = self._network(kind, folder)
+        decode = torch.compile(vae.decode) if self.given.compile else vae.decode
+        latents = worker.latents(self.given).to(self.dtype)
+        return self._warm(lambda: decode(latents))
 
-    def _encode(self):
-        return self.pipe.encode_prompt(
-            PROMPT, device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
-        )
+    def _network(self, kind, folder):
+        network = kind.from_pretrained(folder, dtype=self.dtype)
+        if self.given.compile:
+            network.compile()
+        return network
 
-    def _condition(self):
-        """What the networks take beside latents and time."""
-        context, _, *pooled = self._encode()
-        if not pooled:
-            return {"encoder_hidden_states": context}
-        sides = [self.size, self.size]
-        added = {"text_embeds": pooled[0], "time_ids": torch.tensor([[*sides, 0, 0, *sides]])}
-        return {"encoder_hidden_states": context, "added_cond_kwargs": added}
+    def _inputs(self):
+        def cast(value):
+            if isinstance(value, dict):
+                return {name: cast(part) for name, part in value.items()}
+            return value.to(self.dtype)
 
-    def _ready(self):
-        """The pipeline with the LoRA merged."""
-        if self.pipe is None:
-            self._load()
-        if self.lora_file and not self.merged:
-            self._merge()
-        self.pipe.scheduler = TCDScheduler.from_config(self.pipe.scheduler.config)
-        self.pipe.set_progress_bar_config(disable=True)
-        return self.pipe
+        return cast(worker.latents(self.given)), cast(worker.condition(self.given))
 
-
-def peak_memory():
-    """The most memory that this process has had in use, in bytes."""
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+    def _warm(self, run):
+        """`torch.compile` compiles in the first run, which belongs to preparing."""
+        if self.given.compile:
+            run()
+        return run
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--model", required=True, metavar="DIR")
-    options.add_argument("--lora", metavar="FILE", help="left out: nothing is merged")
-    options.add_argument("--taesd", metavar="DIR")
-    options.add_argument("--controlnet", metavar="DIR")
-    options.add_argument("--only", type=lambda names: names.split(","), help=f"some of {','.join(STAGES)}")
-    options.add_argument("--rounds", type=int, default=1, help="how often to go through the stages")
-    options.add_argument("--size", type=int, default=512, help="width and height in pixels")
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--serve", action="store_true", help="take the stages from standard input")
-    options.add_argument("--out", type=argparse.FileType("w"), default=sys.stdout, help="where the JSON lines go")
-    given = options.parse_args()
+    def add_options(options):
+        options.add_argument("--compile", action="store_true", help="with torch.compile")
 
-    needs = {"lora": given.lora, "taesd": given.taesd, "control": given.controlnet}
-    known = [stage for stage in STAGES if needs.get(stage, True)]
-    if unknown := set(given.only or ()).difference(known):
-        options.error(f"--only: {', '.join(unknown)}: expected some of {', '.join(known)}")
-
-    torch.set_num_threads(given.threads)
-    torch.set_grad_enabled(False)
-    bench = Bench(given.model, given.lora, given.taesd, given.controlnet, given.size)
-
-    def tell(**line):
-        print(json.dumps(line), file=given.out, flush=True)
-
-    if given.serve:
-        tell(ready=known)
-        stages = iter(lambda: sys.stdin.readline().strip(), "")  # until the end, or an empty line
-    else:
-        stages = (given.only or known) * given.rounds
-    for stage in stages:
-        if stage in known:
-            tell(stage=stage, seconds=round(bench.time(stage), 4))
-        elif stage != "memory":
-            tell(error=f"{stage}: expected memory or one of {', '.join(known)}")
-        else:
-            tell(stage="memory", bytes=peak_memory())
-    tell(stage="memory", bytes=peak_memory())
+    worker.serve(lambda given: Bench(given).stages(), __doc__, add_options)
 
 
 if __name__ == "__main__":
