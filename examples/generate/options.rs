@@ -102,6 +102,10 @@ pub(crate) struct Options {
     #[arg(long, value_enum)]
     pub(crate) dtype: Option<DtypeName>,
 
+    /// Reads each network when it is needed and lets it go after: the memory of the largest one, not of all
+    #[arg(long)]
+    pub(crate) low_memory: bool,
+
     /// Where the picture goes; with a batch, -0, -1, … goes before the extension
     #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = png)]
     output: PathBuf,

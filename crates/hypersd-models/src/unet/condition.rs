@@ -28,6 +28,16 @@ impl Conditioning {
         self.context.dims()[0]
     }
 
+    /// The condition of no prompt at all: zeros, for pictures of the same sizes.
+    #[must_use]
+    pub fn zeros_like(&self) -> Self {
+        Self {
+            context: self.context.zeros_like(),
+            pooled: self.pooled.as_ref().map(Tensor::zeros_like),
+            time_ids: self.time_ids.clone(),
+        }
+    }
+
     /// The pictures of both, one batch after the other: for guidance, which takes the negative prompt first.
     ///
     /// # Panics
