@@ -161,16 +161,16 @@ impl Isa {
     fn available() -> &'static [Self] {
         static AVAILABLE: OnceLock<Vec<Isa>> = OnceLock::new();
         AVAILABLE.get_or_init(|| {
-            let mut sets = Vec::new();
-            #[cfg(all(target_arch = "x86_64", not(miri)))]
-            {
-                sets.extend(x86::Avx512::detect().map(Self::Avx512));
-                sets.extend(x86::Avx2::detect().map(Self::Avx2));
-            }
-            #[cfg(all(target_arch = "aarch64", not(miri)))]
-            sets.push(Self::Neon(neon::Neon::baseline()));
-            sets.push(Self::Portable(Portable));
-            sets
+            let sets = [
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                x86::Avx512::detect().map(Self::Avx512),
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                x86::Avx2::detect().map(Self::Avx2),
+                #[cfg(all(target_arch = "aarch64", not(miri)))]
+                Some(Self::Neon(neon::Neon::baseline())),
+                Some(Self::Portable(Portable)),
+            ];
+            sets.into_iter().flatten().collect()
         })
     }
 
