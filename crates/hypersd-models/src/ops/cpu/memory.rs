@@ -45,12 +45,12 @@ impl Memory {
         Some(room)
     }
 
-    /// Keeps `room`, and as much of the rest as lets what is used and what is kept be half more than what was ever used
-    /// at once: rooms of other sizes than the next tensors' must not add up.
+    /// Keeps `room`, and as much of the rest as lets what is used and what is kept be twice what was ever used at once:
+    /// rooms of other sizes than the next tensors' must not add up.
     fn keep(&mut self, room: Vec<f32>) {
         self.kept += room.capacity();
         self.left.push(room);
-        while self.used + self.kept > self.most / 2 * 3 {
+        while self.used + self.kept > 2 * self.most {
             self.kept -= self.left.remove(0).capacity();
         }
     }
@@ -137,8 +137,8 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_when_there_is_half_more_than_was_ever_used() {
-        let mut memory = Memory { left: Vec::new(), kept: 0, used: 400, most: 1000 };
+    fn the_oldest_goes_when_there_is_twice_what_was_ever_used() {
+        let mut memory = Memory { left: Vec::new(), kept: 0, used: 400, most: 750 };
         for size in [500, 600, 90] {
             memory.keep(Vec::with_capacity(size));
         }
