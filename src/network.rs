@@ -12,6 +12,7 @@ use burn::{
 };
 use hypersd_core::{LoadOptions, TensorSource, check, load, reload};
 use hypersd_lora::Merged;
+use hypersd_models::ops::release_memory;
 
 use crate::Error;
 
@@ -138,11 +139,7 @@ impl<M> Deref for Lent<'_, M> {
 }
 
 impl Drop for Memory {
-    /// A GPU keeps memory that was let go for tensors of the same size to come, and computes behind the program's back:
-    /// only when it is done with a network can it do without its weights.
     fn drop(&mut self) {
-        // What fails on the device is reported to whoever reads the result.
-        let _ = self.0.sync();
-        self.0.memory_cleanup();
+        release_memory(&self.0);
     }
 }

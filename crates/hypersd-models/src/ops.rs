@@ -20,7 +20,7 @@ mod norm;
 mod resample;
 
 pub use attention::attention;
-pub use backend::{activation_dtype, dtype_beside};
+pub use backend::{activation_dtype, dtype_beside, release_memory};
 pub use causal::causal_attention;
 pub use norm::{group_norm, group_norm_silu, layer_norm};
 pub use resample::{upsample, upsample_to};
@@ -31,16 +31,6 @@ use burn::{
 };
 #[cfg(feature = "flex")]
 use hypersd_kernels::Activation;
-
-/// Gives back to the system what the operations of the CPU keep from call to call: working memory, and the memory of
-/// tensors that are gone. The next operation takes what it needs again.
-pub fn release_memory() {
-    #[cfg(feature = "flex")]
-    {
-        cpu::memory::release();
-        hypersd_kernels::release_scratch();
-    }
-}
 
 /// A dense layer.
 ///
@@ -156,21 +146,22 @@ pub fn relu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     activation::relu(x)
 }
 
-/// The gated unit of the feed-forward: one dense layer gives values and gates, `value · GELU(gate)` comes out
-/// (Shazeer 2020, arXiv:2002.05202). The values are the first half; GELU is the exact one, by erf.
+/// A feed-forward with a gated unit (Shazeer 2020, arXiv:2002.05202): one dense layer gives values and gates, another
+/// one takes `value · GELU(gate)`, and its result is added to a tensor. The values are the first half; GELU is the exact
+/// one, by erf.
 ///
 /// # Shapes
-/// - x `[B, S, d_in]`, proj `d_in → 2·d` → `[B, S, d]`
+/// - x `[B, S, d_in]`, proj `d_in → 2·d`, out `d → d_out`, residual `[B, S, d_out]` → `[B, S, d_out]`
 #[must_use]
-pub fn geglu(x: Tensor<3>, proj: &Linear) -> Tensor<3> {
-    let x = linear(x, proj);
+pub fn feed_forward(x: Tensor<3>, proj: &Linear, out: &Linear, residual: Tensor<3>) -> Tensor<3> {
     #[cfg(feature = "flex")]
     if cpu::takes(&x) {
-        return cpu::geglu(x);
+        return cpu::feed_forward(x, proj, out, residual);
     }
+    let x = linear(x, proj);
     let d = x.dims()[2] / 2;
     let gate = x.clone().narrow(2, d, d);
-    activation::gelu(gate) * x.narrow(2, 0, d)
+    linear_add(activation::gelu(gate) * x.narrow(2, 0, d), out, residual)
 }
 
 /// The sum of two tensors of the same shape. Give the one that nobody else holds first.

@@ -32,11 +32,18 @@ pub(super) fn fill<M: Module>(
     options: &LoadOptions,
 ) -> Result<M, Error> {
     check_dtype(options)?;
+    let names: Vec<String> = slots.iter().map(|slot| slot.name.clone()).collect();
     let filler = Filler {
         source,
         options,
         trail: Trail::default(),
-        wanted: slots.iter().map(|slot| slot.name.clone()).collect(),
+        wanted: names.iter().cloned().collect(),
+        largest: slots
+            .iter()
+            .filter(|slot| !keeps(slot, options.dtype))
+            .map(Slot::elements)
+            .max()
+            .unwrap_or_default(),
         pending: slots.into(),
         ready: HashMap::new(),
         scratch: Mutex::default(),
@@ -48,6 +55,8 @@ pub(super) fn fill<M: Module>(
             (module.map(&mut filler), filler)
         });
     filler.finish(&module)?;
+    // Once more: a system that reads ahead has brought pages of neighbours back that were released before.
+    names.iter().for_each(|name| source.release(name));
     Ok(module)
 }
 
@@ -75,7 +84,10 @@ struct Filler<'a> {
     pending: VecDeque<Slot>,
     /// What is read and not yet placed.
     ready: HashMap<String, TensorData>,
-    /// What sources may compute in, for as many tensors as there are threads to read them.
+    /// Elements of the largest tensor that a source may compute in memory of ours.
+    largest: usize,
+    /// That memory, for as many tensors as there are threads to read them. Nobody touches what is not needed of it, and
+    /// memory that grew step by step would leave holes between the weights.
     scratch: Mutex<Vec<Vec<f32>>>,
     /// A traversal cannot stop: after a failure it goes through the rest without doing anything.
     failure: Option<Error>,
@@ -116,7 +128,7 @@ impl Filler<'_> {
 
     /// One tensor as Burn wants it.
     fn read(&self, slot: &Slot) -> Result<TensorData, Error> {
-        let mut scratch = self.scratches().pop().unwrap_or_default();
+        let mut scratch = self.scratches().pop().unwrap_or_else(|| Vec::with_capacity(self.largest));
         let tensor = if keeps(slot, self.options.dtype) {
             self.source.tensor(&slot.name)?
         } else {

