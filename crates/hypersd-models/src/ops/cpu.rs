@@ -210,7 +210,9 @@ pub(super) fn feed_forward(x: Tensor<3>, proj: &Linear, out: &Linear, residual: 
             sum.extend_from_slice(&part);
         }
     });
-    [wide, gated, part].map(memory::keep);
+    for room in [wide, gated, part] {
+        memory::keep(room);
+    }
     sum
 }
 

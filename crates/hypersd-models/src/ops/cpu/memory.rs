@@ -40,7 +40,8 @@ impl Memory {
         let fits = |room: &Vec<f32>| (len..=2 * len).contains(&room.capacity());
         let best =
             (0..self.left.len()).filter(|&i| fits(&self.left[i])).min_by_key(|&i| self.left[i].capacity())?;
-        let room = self.left.remove(best);
+        let mut room = self.left.remove(best);
+        room.clear();
         self.kept -= room.capacity();
         Some(room)
     }
@@ -130,14 +131,14 @@ mod tests {
     #[test]
     fn what_a_tensor_left_serves_the_next_of_about_its_size() {
         let mut memory = Memory { left: Vec::new(), kept: 0, used: 0, most: 1000 };
-        let room = Vec::with_capacity(300);
+        let room = vec![1.0; 300];
         let start = room.as_ptr();
         memory.keep(room);
         memory.keep(Vec::with_capacity(600));
         assert!(memory.take(301).is_some_and(|room| room.capacity() == 600));
         assert!(memory.take(301).is_none());
         assert!(memory.take(100).is_none());
-        assert!(memory.take(150).is_some_and(|room| room.as_ptr() == start));
+        assert!(memory.take(150).is_some_and(|room| room.as_ptr() == start && room.is_empty()));
         assert_eq!((memory.kept, memory.left.len()), (0, 0));
     }
 
