@@ -40,8 +40,8 @@ const SEGMENT: usize = 16;
 const FEW_TILES: usize = 64;
 /// Tiles that go through all three stages before the next, when there are many.
 const BLOCK_TILES: usize = 128;
-/// The most transformed weights at a time, in values: 64 MiB.
-const MOST_WEIGHTS: usize = 1 << 24;
+/// The most transformed weights at a time, in values: 40 MiB.
+const MOST_WEIGHTS: usize = 10 << 20;
 /// The most transformed weights, in values, that every task can go through for its own few tiles: 5 MiB.
 const FEW_WEIGHTS: usize = 5 << 18;
 /// The most of them, in values, that stay in the second-level cache beside the tiles of a task: 1 MiB.
