@@ -1,4 +1,4 @@
-//! A VAE that overflows in half precision is noticed, and decoded again in f32.
+//! A VAE that overflows in half precision is decoded in f32: at once where it says so of itself, else when it has.
 
 use std::{
     fs,
@@ -8,6 +8,7 @@ use std::{
 
 use hypersd::{Device, FloatDType, Image, Notice, Pipeline, Request, Steps, Tensor};
 use hypersd_core::{HostTensor, SafetensorsFile, TensorSource, save_safetensors};
+use serde_json::Value;
 
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 
@@ -15,11 +16,14 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// The tiny VAE with a first convolution 100,000 times as large. The norms behind it take the factor out again, so that
+/// A tiny VAE with a first convolution 100,000 times as large. The norms behind it take the factor out again, so that
 /// only what lies between sees it, and f16 ends at 65504.
-fn loud_vae(folder: &Path) {
-    let own = fixtures().join("tiny-sd15/vae");
-    fs::copy(own.join("config.json"), folder.join("config.json")).expect("a copy");
+fn loud_vae(model: &str, folder: &Path, force_upcast: bool) {
+    let own = fixtures().join(model).join("vae");
+    let config = fs::read_to_string(own.join("config.json")).expect("the configuration");
+    let mut config: Value = serde_json::from_str(&config).expect("JSON");
+    config["force_upcast"] = force_upcast.into();
+    fs::write(folder.join("config.json"), config.to_string()).expect("a file");
     let source = SafetensorsFile::open(own.join(WEIGHTS)).expect("the VAE");
     let tensor = |name: String| {
         let tensor = source.tensor(&name).expect("a tensor").into_owned();
@@ -32,11 +36,11 @@ fn loud_vae(folder: &Path) {
         .expect("a file");
 }
 
-/// Latents of one step, and a pipeline with the VAE in a type, with what it gives notice of.
-fn decode(vae: &Path, dtype: FloatDType) -> (Image, Vec<Notice>) {
+/// The picture of a model with the VAE in a type, from the same latents for every type, and what it gives notice of.
+fn decode(model: &str, vae: &Path, dtype: FloatDType) -> (Image, Vec<Notice>) {
     let notices = Arc::new(Mutex::new(Vec::new()));
     let sink = notices.clone();
-    let pipeline = Pipeline::open(fixtures().join("tiny-sd15"))
+    let pipeline = Pipeline::open(fixtures().join(model))
         .and_then(|builder| builder.vae(vae))
         .expect("the model")
         .dtype(dtype)
@@ -59,16 +63,28 @@ fn latents() -> Tensor<4> {
 #[test]
 fn what_overflows_in_f16_is_decoded_in_f32_with_a_notice() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    loud_vae(folder.path());
-    let (want, silence) = decode(folder.path(), FloatDType::F32);
-    assert_eq!(silence, []);
-    let (got, notices) = decode(folder.path(), FloatDType::F16);
-    assert_eq!(notices, [Notice::DecodedInF32]);
+    for model in ["tiny-sd15", "tiny-sdxl"] {
+        loud_vae(model, folder.path(), model == "tiny-sd15"); // diffusers heeds it for SDXL only
+        let (want, silence) = decode(model, folder.path(), FloatDType::F32);
+        assert_eq!(silence, []);
+        let (got, notices) = decode(model, folder.path(), FloatDType::F16);
+        assert_eq!(notices, [Notice::DecodedInF32], "{model}");
+        assert_eq!(got, want, "{model}");
+    }
+}
+
+#[test]
+fn an_sdxl_vae_that_says_it_overflows_is_not_tried_in_f16() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    loud_vae("tiny-sdxl", folder.path(), true);
+    let (want, _) = decode("tiny-sdxl", folder.path(), FloatDType::F32);
+    let (got, notices) = decode("tiny-sdxl", folder.path(), FloatDType::F16);
+    assert_eq!(notices, []);
     assert_eq!(got, want);
 }
 
 #[test]
 fn what_does_not_overflow_is_decoded_as_asked() {
-    let (_, notices) = decode(&fixtures().join("tiny-sd15/vae"), FloatDType::F16);
+    let (_, notices) = decode("tiny-sd15", &fixtures().join("tiny-sd15/vae"), FloatDType::F16);
     assert_eq!(notices, []);
 }
