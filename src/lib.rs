@@ -4,6 +4,7 @@ mod checkpoint;
 mod control;
 mod decoder;
 mod denoise;
+pub mod device;
 mod digest;
 mod error;
 mod family;

@@ -1,6 +1,8 @@
 //! From the names of the command line to a Burn device and type.
 
-use hypersd::{Device, FloatDType};
+use std::{error::Error, fmt};
+
+use hypersd::{Device, FloatDType, device};
 
 use crate::options::{DeviceName, DtypeName};
 
@@ -8,8 +10,8 @@ use crate::options::{DeviceName, DtypeName};
 #[derive(Debug)]
 pub(crate) struct NotCompiledIn(&'static str);
 
-impl std::fmt::Display for NotCompiledIn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for NotCompiledIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name) = self;
         write!(
             f,
@@ -18,13 +20,13 @@ impl std::fmt::Display for NotCompiledIn {
     }
 }
 
-impl std::error::Error for NotCompiledIn {}
+impl Error for NotCompiledIn {}
 
-/// The device, and the type to compute in: f32 on the CPU, f16 elsewhere, unless said otherwise.
+/// The device, which this machine has, and the type to compute in: f32 on the CPU, f16 elsewhere, unless said otherwise.
 pub(crate) fn choose(
     name: DeviceName,
     dtype: Option<DtypeName>,
-) -> Result<(Device, FloatDType), NotCompiledIn> {
+) -> Result<(Device, FloatDType), Box<dyn Error>> {
     let dtype = match dtype {
         Some(DtypeName::F32) => FloatDType::F32,
         Some(DtypeName::F16) => FloatDType::F16,
@@ -32,10 +34,12 @@ pub(crate) fn choose(
         None if name == DeviceName::Cpu => FloatDType::F32,
         None => FloatDType::F16,
     };
-    Ok((device(name)?, dtype))
+    let device = named(name)?;
+    device::check(&device).map_err(|error| format!("--device {name}: {error}"))?;
+    Ok((device, dtype))
 }
 
-fn device(name: DeviceName) -> Result<Device, NotCompiledIn> {
+fn named(name: DeviceName) -> Result<Device, NotCompiledIn> {
     match name {
         #[cfg(feature = "flex")]
         DeviceName::Cpu => Ok(Device::flex()),
