@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "_gpu")]
+pub mod cache;
 mod checkpoint;
 mod control;
 mod decoder;

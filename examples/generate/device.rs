@@ -1,5 +1,7 @@
 //! From the names of the command line to a Burn device and type.
 
+#[cfg(any(feature = "vulkan", feature = "wgpu", feature = "cuda"))]
+use std::path::PathBuf;
 use std::{error::Error, fmt};
 
 use hypersd::{Device, FloatDType, device};
@@ -35,8 +37,22 @@ pub(crate) fn choose(
         None => FloatDType::F16,
     };
     let device = named(name)?;
+    #[cfg(any(feature = "vulkan", feature = "wgpu", feature = "cuda"))]
+    if name != DeviceName::Cpu {
+        keep_kernels()?;
+    }
     device::check(&device).map_err(|error| format!("--device {name}: {error}"))?;
     Ok((device, dtype))
+}
+
+/// Keeps compiled kernels beside what other programs keep, so that only the first picture of a size waits for them.
+#[cfg(any(feature = "vulkan", feature = "wgpu", feature = "cuda"))]
+fn keep_kernels() -> Result<(), hypersd::cache::Error> {
+    let own = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    match own.or_else(|| Some(std::env::home_dir()?.join(".cache"))) {
+        Some(caches) => hypersd::cache::set_directory(caches.join("hypersd/kernels")),
+        None => Ok(()), // nobody's home: CubeCL finds a place
+    }
 }
 
 fn named(name: DeviceName) -> Result<Device, NotCompiledIn> {
