@@ -21,7 +21,8 @@ use std::{
 };
 
 use clap::Parser;
-use hypersd::{Algorithm, Control, Device, Image, Pipeline, Request, Steps, Tensor};
+use hypersd::{Algorithm, Control, Device, Image, Pipeline, Request, Steps, Tensor, device};
+use hypersd_testing::{device_named, dtype_named};
 use serde::Deserialize;
 
 #[derive(Debug, Parser)]
@@ -41,10 +42,19 @@ struct Options {
     /// A Python with reference/requirements.txt installed; left out: diffusers is not timed
     #[arg(long)]
     python: Option<PathBuf>,
+    /// Where to compute, and diffusers too: flex, or cuda, vulkan and others with that feature of hypersd-testing
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// What to compute in, and diffusers too: f32, f16 or bf16
+    #[arg(long, default_value = "f32")]
+    dtype: String,
+    /// Has diffusers compile its networks
+    #[arg(long)]
+    torch_compile: bool,
     /// How often each stage is timed
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Which stages: by default all that there are files for, and the peak memory
+    /// Which stages: by default all but `four` (steps) and `swap` that there are files for, and the peak memory
     #[arg(long, value_delimiter = ',', default_values = ["memory", "load", "text", "unet", "vae", "image", "taesd", "control"])]
     stages: Vec<String>,
     /// Width and height in pixels
@@ -69,10 +79,10 @@ impl Options {
         ];
         let given =
             files.into_iter().filter_map(|(option, path)| Some((option, path?.display().to_string())));
-        given
-            .chain([("--size", self.size.to_string())])
-            .flat_map(|(option, value)| [option.into(), value])
-            .collect()
+        let common =
+            [("--size", &self.size.to_string()), ("--device", &self.device), ("--dtype", &self.dtype)]
+                .map(|(option, value)| (option, value.clone()));
+        given.chain(common).flat_map(|(option, value)| [option.into(), value]).collect()
     }
 }
 
@@ -84,7 +94,7 @@ fn main() {
         if options.stages != ["load"] {
             pipeline.generate(&ours.request(With::Nothing)).expect("a picture");
         }
-        println!("{}", peak_memory());
+        println!("{}", device::memory(&ours.device).map_or_else(peak_memory, |memory| memory.peak));
         return;
     }
     println!("| stage | hypersd | diffusers | diffusers / hypersd |\n|---|---|---|---|");
@@ -197,12 +207,13 @@ impl With {
 /// hypersd's side. There is one pipeline at a time: the last that a stage needed.
 struct Ours<'a> {
     options: &'a Options,
+    device: Device,
     pipeline: Option<(With, Pipeline)>,
     latents: Option<Tensor<4>>,
 }
 
 fn ours(options: &Options) -> Ours<'_> {
-    Ours { options, pipeline: None, latents: None }
+    Ours { options, device: device_named(&options.device), pipeline: None, latents: None }
 }
 
 impl Ours<'_> {
@@ -230,9 +241,20 @@ impl Ours<'_> {
             self.pipeline = None;
             let start = Instant::now();
             self.pipeline = Some((with, self.load(with)));
+            self.wait();
             return start.elapsed().as_secs_f64();
         }
-        let (pipeline, request) = (self.pipeline(), self.request(with));
+        if stage == "swap" {
+            let (_, pipeline) = self.pipeline.as_mut().expect("a prepared stage");
+            let start = Instant::now();
+            pipeline.set_loras(&[(&self.options.lora, 1.0)]).expect("the LoRA");
+            self.wait();
+            return start.elapsed().as_secs_f64();
+        }
+        let (pipeline, mut request) = (self.pipeline(), self.request(with));
+        if stage == "four" {
+            request.steps = Steps::Count(4);
+        }
         let latents = self.latents.clone().expect("a prepared stage");
         let step = matches!(stage, "unet" | "control");
         let mut steps = step.then(|| pipeline.denoise(&request).expect("a request"));
@@ -243,10 +265,16 @@ impl Ours<'_> {
                 drop(steps.as_mut().and_then(Iterator::next).expect("one step").expect("one step"))
             }
             "vae" | "taesd" => drop(pipeline.decode(latents).expect("pixels")),
-            "image" => drop(pipeline.generate(&request).expect("a picture")),
+            "image" | "four" => drop(pipeline.generate(&request).expect("a picture")),
             other => panic!("no stage {other}"),
         }
+        self.wait();
         start.elapsed().as_secs_f64()
+    }
+
+    /// Until the device has done what it was told to.
+    fn wait(&self) {
+        self.device.sync().expect("a device that works");
     }
 
     fn pipeline(&self) -> &Pipeline {
@@ -261,7 +289,8 @@ impl Ours<'_> {
             With::Taesd => builder.vae(taesd.as_ref().expect("--taesd")),
             With::ControlNet => builder.controlnet(controlnet.as_ref().expect("--controlnet")),
         };
-        builder.and_then(|builder| builder.load(&Device::flex())).expect("the pipeline")
+        let dtype = dtype_named(&self.options.dtype);
+        builder.and_then(|builder| builder.dtype(dtype).load(&self.device)).expect("the pipeline")
     }
 
     fn request(&self, with: With) -> Request {
@@ -306,6 +335,7 @@ impl Diffusers {
     fn start(python: &PathBuf, options: &Options) -> Self {
         let mut process = Command::new(python)
             .args(["reference/bench_diffusers.py", "--serve"])
+            .args(options.torch_compile.then_some("--compile"))
             .args(options.files())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
