@@ -21,6 +21,7 @@ import sdxl
 import torch
 from common import save
 from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 from unet import SD15, SDXL
 
@@ -43,6 +44,7 @@ def write_sd15(out):
     lora = write_lora(out / "Hyper-SD15-1step-lora.safetensors", LORA_BYTES["sd15"])
     write(folder / "unet", lambda: UNet2DConditionModel(**SD15), use=lora)
     write(folder / "text_encoder", text_encoder)
+    name_as_published(folder / "text_encoder")
     write(folder / "vae", lambda: vae(sd15, sample_size=512))
     write(out / "taesd", AutoencoderTiny)
     write(out / "controlnet-sd15", lambda: ControlNetModel(**controlnet.PUBLISHED["sd15"]), torch.float16)
@@ -54,8 +56,9 @@ def write_sdxl(out):
     half = torch.float16
     lora = write_lora(out / "Hyper-SDXL-1step-lora.safetensors", LORA_BYTES["sdxl"])
     write(folder / "unet", lambda: UNet2DConditionModel(**SDXL), half, lora)
-    write(folder / "text_encoder", text_encoder, half)
-    write(folder / "text_encoder_2", text_encoder_2, half)
+    for name, build in ("text_encoder", text_encoder), ("text_encoder_2", text_encoder_2):
+        write(folder / name, build, half)
+        name_as_published(folder / name)
     write(folder / "vae", lambda: vae(sdxl, sample_size=1024), half)
     write(out / "controlnet-sdxl", lambda: ControlNetModel(**controlnet.PUBLISHED["sdxl_full"]), half)
     pads = {"tokenizer": parts.EOS, "tokenizer_2": sdxl.TOKENIZER_2_PAD}
@@ -100,6 +103,14 @@ def write(folder, build, dtype=torch.float32, use=lambda model: None):
     use(model)
     del model
     gc.collect()
+
+
+def name_as_published(text_encoder):
+    """transformers 5 leaves out a prefix that the published files have, and that other programs look for."""
+    path = text_encoder / "model.safetensors"
+    known = ("text_model.", "text_projection.")
+    tensors = load_file(path)
+    save(path, {k if k.startswith(known) else f"text_model.{k}": v for k, v in tensors.items()}, {"format": "pt"})
 
 
 def write_lora(path, size):

@@ -5,7 +5,11 @@ use hypersd_controlnet::{ControlNet, Hint, Strength, after_zeros, control_size};
 use hypersd_core::Image;
 use hypersd_models::unet::Residuals;
 
-use crate::{Error, guidance::Guided};
+use crate::{
+    Error,
+    guidance::Guided,
+    network::{Lent, Network},
+};
 
 /// What one ControlNet of a pipeline is shown, and how much it has to say.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +39,7 @@ pub(crate) fn size_of(controls: &[Control]) -> Result<Option<[usize; 2]>, Error>
 pub(crate) struct Controls<'a>(Vec<Controlled<'a>>);
 
 struct Controlled<'a> {
-    net: &'a ControlNet,
+    net: Lent<'a, ControlNet>,
     hint: Hint,
     strength: Strength,
 }
@@ -43,7 +47,7 @@ struct Controlled<'a> {
 impl<'a> Controls<'a> {
     /// Encodes the control images for a picture of `height` by `width` pixels.
     pub(crate) fn new(
-        nets: &'a [ControlNet],
+        nets: &'a [Network<ControlNet>],
         controls: &[Control],
         [height, width]: [usize; 2],
     ) -> Result<Self, Error> {
@@ -54,8 +58,9 @@ impl<'a> Controls<'a> {
                 found: controls.len().to_string(),
             });
         }
-        let controlled = |(net, control): (&'a ControlNet, &Control)| {
+        let controlled = |(net, control): (&'a Network<ControlNet>, &Control)| {
             control.strength.validate()?;
+            let net = net.get()?;
             let hint = net.hint(&control.image, [width, height])?;
             Ok(Controlled { net, hint, strength: control.strength })
         };

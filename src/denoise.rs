@@ -5,7 +5,7 @@ use hypersd_core::Noise;
 use hypersd_models::unet::UNet;
 use hypersd_schedulers::{Advanced, Schedule, Step};
 
-use crate::{Error, control::Controls, guidance::Guided, latents::Latents};
+use crate::{Error, control::Controls, guidance::Guided, latents::Latents, network::Lent};
 
 /// Latents after one step.
 #[derive(Debug, Clone)]
@@ -26,9 +26,9 @@ pub struct Denoised {
 }
 
 /// Denoising in progress. Each [`next`](Iterator::next) runs the UNet once, and every ControlNet
-/// that acts in the step.
+/// that acts in the step. In [low memory](crate::PipelineBuilder::low_memory) these networks are let go with it.
 pub struct Denoising<'a> {
-    unet: &'a UNet,
+    unet: Lent<'a, UNet>,
     guided: Guided,
     controls: Controls<'a>,
     schedule: Schedule,
@@ -41,7 +41,7 @@ pub struct Denoising<'a> {
 impl<'a> Denoising<'a> {
     /// Draws the initial latents and is ready for the first step.
     pub(crate) fn new(
-        unet: &'a UNet,
+        unet: Lent<'a, UNet>,
         guided: Guided,
         controls: Controls<'a>,
         schedule: Schedule,
@@ -73,7 +73,7 @@ impl<'a> Denoising<'a> {
         let input = self.x.0.clone().mul_scalar(step.input_scale());
         let position = (self.index, self.schedule.steps.len());
         let residuals = self.controls.residuals(position, &self.guided, &input, step.t)?;
-        let output = Latents(self.guided.predict(self.unet, input, step.t, residuals.as_ref())?);
+        let output = Latents(self.guided.predict(&self.unet, input, step.t, residuals.as_ref())?);
         let noise = step.noisy().then(|| self.noise.draw());
         let Advanced { x, x0 } = step.advance(&self.x, &output, noise.as_ref(), self.previous_x0.as_ref())?;
         let denoised = Denoised {

@@ -17,6 +17,7 @@ pub mod hub;
 mod latents;
 mod locate;
 mod loras;
+mod network;
 mod notice;
 mod open;
 mod part;
@@ -27,7 +28,6 @@ mod recipe;
 mod request;
 mod sampling;
 mod size;
-mod swap;
 
 pub use burn::tensor::{Device, FloatDType, Tensor};
 pub use hypersd_controlnet::{Canny, Strength};

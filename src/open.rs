@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
-use hypersd_core::{Component, LoadOptions, Location, ModelFolder, Renamed, Variant, load};
+use hypersd_core::{Component, LoadOptions, Location, ModelFolder, Renamed, Variant};
 use hypersd_lora::{Base, Family, Lora, Strictness, Weights as LoraWeights, merge};
 use hypersd_models::{
     SingleFile,
@@ -21,12 +21,12 @@ use crate::{
     folder,
     locate::locate,
     loras::{self, LoraBases},
+    network::Network,
     notice::Notices,
     part::{Part, Weights},
     prompt::{PromptEncoder, TextEncoder},
     provenance::{Hashing, WeightFiles},
     sampling::Sampling,
-    swap::Swappable,
 };
 
 /// Everything a pipeline is made of, opened but not loaded.
@@ -56,6 +56,7 @@ pub struct PipelineBuilder {
     variant: Variant,
     dtype: FloatDType,
     tiled_vae: bool,
+    low_memory: bool,
     notices: Notices,
 }
 
@@ -75,6 +76,7 @@ impl PipelineBuilder {
             variant: Variant::Default,
             dtype: FloatDType::F32,
             tiled_vae: false,
+            low_memory: false,
             notices: Notices::default(),
         })
     }
@@ -170,7 +172,10 @@ impl PipelineBuilder {
         Self { variant: Variant::Named(name.into()), ..self }
     }
 
-    /// The type that the networks compute in, whatever the files hold; f32 without this.
+    /// The type that weights are stored in, whatever the files hold; f32 without this.
+    ///
+    /// A GPU computes in the same type. The CPU computes in f32 whatever this says: there f16 and bf16 halve the memory
+    /// of the weights and lose what rounding them loses, nothing more. A LoRA is merged in f32 and the sum rounded once.
     #[must_use]
     pub fn dtype(self, dtype: FloatDType) -> Self {
         Self { dtype, ..self }
@@ -181,6 +186,18 @@ impl PipelineBuilder {
     #[must_use]
     pub fn tiled_vae(self) -> Self {
         Self { tiled_vae: true, ..self }
+    }
+
+    /// Keeps no weights in memory: each network is read when it is needed and let go after, the text encoders after the
+    /// prompt, the UNet and the ControlNets after the last step, the VAE after the pictures. Memory is then that of the
+    /// largest of them, and drawing takes the time of reading them longer, for every request. The pictures are the same
+    /// to the byte.
+    ///
+    /// The model's files must stay where they are. That they have all that the networks need is checked by
+    /// [`load`](Self::load); what only reading finds is found when a picture is drawn.
+    #[must_use]
+    pub fn low_memory(self) -> Self {
+        Self { low_memory: true, ..self }
     }
 
     /// Hears of what is no error but should be known: see [`Notice`]. It may be called from the thread that draws.
@@ -219,7 +236,7 @@ impl PipelineBuilder {
         self.parts.sampling.schedule(request).map(drop)
     }
 
-    /// Loads everything, with the LoRAs merged, onto a device.
+    /// Loads everything, with the LoRAs merged, onto a device; in [low memory](Self::low_memory), checks everything.
     ///
     /// # Errors
     /// [`Error::Device`] for a device that is not there; [`Error::Weights`] where files and configuration do not fit
@@ -227,7 +244,7 @@ impl PipelineBuilder {
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         device::check(device)?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
-        // Everything is opened before anything large is read.
+        // Everything is opened and checked before anything large is read.
         let bases = self.bases()?;
         let merged = merge(&bases, &self.loras, self.strictness)?;
         let vae_source = self.parts.vae.weights.open(&self.variant)?;
@@ -240,31 +257,35 @@ impl PipelineBuilder {
         let upcast_vae = text.len() > 1; // as diffusers' SDXL pipelines do
         let mut sources = merged.sources.into_iter();
         let mut next_source = || sources.next().expect("one source for each base");
-        let unet = Swappable::load(UNet::new(&unet.config, device)?, next_source(), options.clone())?;
+        let unet = Network::new(UNet::new(&unet.config, device)?, next_source(), options.clone())?;
         let mut encoders = Vec::new();
         for (tokenizer, part) in text {
-            encoders.push(TextEncoder::load(tokenizer, &part.config, next_source(), &options)?);
+            encoders.push(TextEncoder::new(tokenizer, &part.config, next_source(), &options)?);
         }
         let mut controlnets = Vec::new();
         for (part, source) in self.controlnets.iter().zip(controlnet_sources) {
             let controlnet = ControlNet::new(&part.config, device)?;
-            controlnet.check_fits(unet.get()?)?;
-            controlnets.push(load(controlnet, &*source, &options)?);
+            controlnet.check_fits(unet.blank())?;
+            controlnets.push(Network::new(controlnet, source, options.clone())?);
         }
         let mut encoders = encoders.into_iter();
         let first = encoders.next().expect("a model has a text encoder");
-        Ok(Pipeline {
+        let mut pipeline = Pipeline {
             text: PromptEncoder { first, second: encoders.next(), zero_negative },
             unet,
             controlnets,
-            decoder: Decoder::load(vae.config, vae_source, &options, upcast_vae, self.tiled_vae)?,
+            decoder: Decoder::new(&vae.config, vae_source, &options, upcast_vae, self.tiled_vae)?,
             sampling,
             native_size,
             lora_bases: LoraBases { bases, strictness: self.strictness },
             lora_reports: merged.reports,
             notices: self.notices,
             device: device.clone(),
-        })
+        };
+        if !self.low_memory {
+            pipeline.keep()?;
+        }
+        Ok(pipeline)
     }
 
     /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.

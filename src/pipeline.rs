@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::{Device, FloatDType, Tensor};
 use hypersd_controlnet::ControlNet;
 use hypersd_core::{HostTensor, Image, Location, Noise, save_safetensors};
-use hypersd_lora::LoraReport;
+use hypersd_lora::{LoraReport, Merged};
 use hypersd_models::unet::UNet;
 
 use crate::{
@@ -15,19 +15,20 @@ use crate::{
     denoise::{Denoising, NoiseSource},
     guidance::Guided,
     loras::LoraBases,
+    network::Network,
     notice::{Notice, Notices},
-    prompt::PromptEncoder,
+    prompt::{Batch, PromptEncoder},
     request::VAE_SCALE,
     sampling::Sampling,
-    swap::Swappable,
 };
 
-/// A loaded Stable Diffusion model on one device.
+/// A Stable Diffusion model on one device, its weights in memory or [read as they are
+/// needed](PipelineBuilder::low_memory).
 #[derive(Debug)]
 pub struct Pipeline {
     pub(crate) text: PromptEncoder,
-    pub(crate) unet: Swappable<UNet>,
-    pub(crate) controlnets: Vec<ControlNet>,
+    pub(crate) unet: Network<UNet, Merged>,
+    pub(crate) controlnets: Vec<Network<ControlNet>>,
     pub(crate) decoder: Decoder,
     pub(crate) sampling: Sampling,
     /// Height and width in pixels that a request without them gets.
@@ -50,6 +51,14 @@ impl Pipeline {
         PipelineBuilder::open(model.into())
     }
 
+    /// Reads the weights of all networks, to stay in memory.
+    pub(crate) fn keep(&mut self) -> Result<(), Error> {
+        self.unet.keep()?;
+        self.text.encoders_mut().try_for_each(|encoder| encoder.network.keep())?;
+        self.controlnets.iter_mut().try_for_each(Network::keep)?;
+        self.decoder.keep()
+    }
+
     /// Draws the pictures of a request: [`denoise`](Self::denoise) to the end, then [`decode`](Self::decode).
     ///
     /// # Errors
@@ -69,11 +78,12 @@ impl Pipeline {
         Ok(last?.x)
     }
 
-    /// Encodes the prompt, draws the initial noise, and gives the steps one at a time. Nothing runs until the
+    /// Encodes the prompt, draws the initial noise, and gives the steps one at a time. No step runs until the
     /// iterator is asked; to cancel is to stop asking.
     ///
     /// # Errors
-    /// [`Error::Request`] and [`Error::Scheduler`] for a request that cannot be right.
+    /// [`Error::Request`] and [`Error::Scheduler`] for a request that cannot be right; in
+    /// [low memory](PipelineBuilder::low_memory) [`Error::Weights`] for what reading meets.
     pub fn denoise(&self, request: &Request) -> Result<Denoising<'_>, Error> {
         self.start(request, &self.notices)
     }
@@ -83,8 +93,9 @@ impl Pipeline {
     /// what comes out is thrown away. The pictures are the same with and without it.
     ///
     /// On a GPU this compiles every kernel and tries out which are the fastest, which takes seconds to minutes; see
-    /// the module `cache`, which is there with a GPU backend, for keeping that. On the CPU there is nothing to compile: weights and the kernels' working
-    /// memory are touched for the first time, which is worth a part of one step. No notice is given.
+    /// the module `cache`, which is there with a GPU backend, for keeping that. On the CPU there is nothing to compile:
+    /// weights and the kernels' working memory are touched for the first time, which is worth a part of one step. In
+    /// [low memory](PipelineBuilder::low_memory) all weights are read, and let go again. No notice is given.
     ///
     /// # Errors
     /// As [`generate`](Self::generate).
@@ -103,9 +114,9 @@ impl Pipeline {
             let class = self.sampling.class_name().map(String::from);
             notices.give(Notice::SchedulerReplaced { class, used: self.sampling.default_algorithm() });
         }
-        let unet = self.unet.get()?;
         let size = self.size(request)?;
         let guided = self.guided(request, size, notices)?;
+        let unet = self.unet.get()?; // only now: in low memory the text encoders are gone again
         let controls = Controls::new(&self.controlnets, &request.controls, size)?;
         let [h, w] = size.map(|side| side / VAE_SCALE);
         let shape = [request.batch, unet.config().in_channels, h, w];
@@ -118,13 +129,10 @@ impl Pipeline {
     /// decoded again in f32, with a [`Notice`].
     ///
     /// # Errors
-    /// [`Error::Weights`] if the decoder's output has values that are not finite even so.
+    /// [`Error::Weights`] if the decoder's output has values that are not finite even so, and in
+    /// [low memory](PipelineBuilder::low_memory) for what reading meets.
     pub fn decode(&self, latents: Tensor<4>) -> Result<Vec<Image>, Error> {
-        let mut images = Vec::with_capacity(latents.dims()[0]);
-        for x in latents.split(1, 0) {
-            images.extend(Image::from_tensor(&self.decoder.decode(x, &self.notices)?)?);
-        }
-        Ok(images)
+        self.decoder.decode(latents, &self.notices)
     }
 
     /// Height and width of the picture in pixels: as asked for, else the first control image's, else the model's own.
@@ -135,11 +143,11 @@ impl Pipeline {
 
     fn guided(&self, request: &Request, size: [usize; 2], notices: &Notices) -> Result<Guided, Error> {
         let Request { prompt, negative, batch, guidance, .. } = request;
-        let positive = self.text.positive(prompt, *batch, size, notices)?;
+        let batch = Batch { pictures: *batch, size };
         if !Guided::wanted(*guidance) {
-            return Ok(Guided::none(positive));
+            return Ok(Guided::none(self.text.positive(prompt, batch, notices)?));
         }
-        let negative = self.text.negative(negative.as_deref(), *batch, size, notices)?;
+        let [negative, positive] = self.text.both(negative.as_deref(), prompt, batch, notices)?;
         Ok(Guided::scaled(negative, positive, *guidance))
     }
 }

@@ -12,36 +12,41 @@ use hypersd_models::{
 
 use crate::{
     Error,
+    network::Network,
     notice::{Notice, Notices},
-    swap::Swappable,
 };
 
 /// A tokenizer and the encoder that reads its ids.
 #[derive(Debug)]
 pub(crate) struct TextEncoder {
     tokenizer: Tokenizer,
-    pub(crate) network: Swappable<ClipTextModel>,
+    pub(crate) network: Network<ClipTextModel, Merged>,
 }
 
 impl TextEncoder {
-    /// Loads the encoder from its weights under canonical names.
-    pub(crate) fn load(
+    /// An encoder with the source of its weights, under canonical names.
+    pub(crate) fn new(
         tokenizer: Tokenizer,
         config: &ClipTextConfig,
         source: Arc<Merged>,
         options: &LoadOptions,
     ) -> Result<Self, Error> {
         let options = LoadOptions { ignore: IGNORED_TENSORS, ..options.clone() };
-        let network = Swappable::load(ClipTextModel::new(config, &options.device)?, source, options)?;
+        let network = Network::new(ClipTextModel::new(config, &options.device)?, source, options)?;
         Ok(Self { tokenizer, network })
     }
 
-    fn encode(&self, prompt: &str, notices: &Notices) -> Result<TextStates, Error> {
-        let encoded = self.tokenizer.encode(prompt)?;
-        if let Some(rest) = encoded.truncated {
-            notices.give(Notice::PromptTruncated { rest });
-        }
-        Ok(self.network.get()?.forward(&[encoded.ids])?)
+    /// The states of each prompt by itself.
+    fn encode(&self, prompts: &[&str], notices: &Notices) -> Result<Vec<TextStates>, Error> {
+        let network = self.network.get()?;
+        let encode = |&prompt: &&str| {
+            let encoded = self.tokenizer.encode(prompt)?;
+            if let Some(rest) = encoded.truncated {
+                notices.give(Notice::PromptTruncated { rest });
+            }
+            Ok(network.forward(&[encoded.ids])?)
+        };
+        prompts.iter().map(encode).collect()
     }
 }
 
@@ -66,47 +71,73 @@ impl PromptEncoder {
         std::iter::once(&mut self.first).chain(&mut self.second)
     }
 
-    /// The condition for `batch` pictures of one prompt. `size` is height and width in pixels, which SDXL is told.
+    /// The condition of a prompt, for a batch of pictures.
     pub(crate) fn positive(
         &self,
         prompt: &str,
-        batch: usize,
-        size: [usize; 2],
+        batch: Batch,
         notices: &Notices,
     ) -> Result<Conditioning, Error> {
-        let first = self.first.encode(prompt, notices)?;
-        let Some(second) = &self.second else {
-            let context = first.last_hidden_state.repeat_dim(0, batch);
-            return Ok(Conditioning { context, pooled: None, time_ids: None });
-        };
-        // The longer part of a long prompt is cut off alike for both: one notice is enough.
-        let second = second.encode(prompt, &Notices::default())?;
-        let penultimate = |states: &TextStates| states.hidden_states[states.hidden_states.len() - 2].clone();
-        let context = Tensor::cat(vec![penultimate(&first), penultimate(&second)], 2);
-        Ok(Conditioning {
-            context: context.repeat_dim(0, batch),
-            pooled: second.pooled.map(|pooled| pooled.repeat_dim(0, batch)),
-            time_ids: Some(vec![time_ids(size); batch]),
-        })
+        let [condition] = self.conditions([prompt], batch, notices)?;
+        Ok(condition)
     }
 
-    /// The condition that guidance leads away from.
-    pub(crate) fn negative(
+    /// The condition that guidance leads away from, and that of the prompt.
+    pub(crate) fn both(
         &self,
-        prompt: Option<&str>,
-        batch: usize,
-        size: [usize; 2],
+        negative: Option<&str>,
+        prompt: &str,
+        batch: Batch,
         notices: &Notices,
-    ) -> Result<Conditioning, Error> {
-        let negative = self.positive(prompt.unwrap_or_default(), batch, size, notices)?;
-        if prompt.is_some() || !self.zero_negative || self.second.is_none() {
-            return Ok(negative);
+    ) -> Result<[Conditioning; 2], Error> {
+        if negative.is_none() && self.zero_negative && self.second.is_some() {
+            let positive = self.positive(prompt, batch, notices)?;
+            return Ok([positive.zeros_like(), positive]);
         }
-        Ok(Conditioning {
-            context: negative.context.zeros_like(),
-            pooled: negative.pooled.map(|pooled| pooled.zeros_like()),
-            ..negative
-        })
+        let [positive, negative] = self.conditions([prompt, negative.unwrap_or_default()], batch, notices)?;
+        Ok([negative, positive])
+    }
+
+    /// The condition of each prompt: all of them by one encoder before the next encoder is asked for.
+    fn conditions<const N: usize>(
+        &self,
+        prompts: [&str; N],
+        batch: Batch,
+        notices: &Notices,
+    ) -> Result<[Conditioning; N], Error> {
+        let first = self.first.encode(&prompts, notices)?;
+        // The longer part of a long prompt is cut off alike for both: one notice is enough.
+        let second = self.second.as_ref().map(|second| second.encode(&prompts, &Notices::default()));
+        let mut second = second.transpose()?.into_iter().flatten();
+        let conditions = first.into_iter().map(|first| batch.condition(first, second.next()));
+        Ok(conditions.collect::<Vec<_>>().try_into().expect("one condition for each prompt"))
+    }
+}
+
+/// The pictures that a prompt conditions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch {
+    /// How many.
+    pub(crate) pictures: usize,
+    /// Height and width in pixels, which SDXL is told.
+    pub(crate) size: [usize; 2],
+}
+
+impl Batch {
+    /// The condition of a prompt with these states of the first encoder, and for SDXL of the second.
+    fn condition(self, first: TextStates, second: Option<TextStates>) -> Conditioning {
+        let Self { pictures, size } = self;
+        let Some(second) = second else {
+            let context = first.last_hidden_state.repeat_dim(0, pictures);
+            return Conditioning { context, pooled: None, time_ids: None };
+        };
+        let penultimate = |states: &TextStates| states.hidden_states[states.hidden_states.len() - 2].clone();
+        let context = Tensor::cat(vec![penultimate(&first), penultimate(&second)], 2);
+        Conditioning {
+            context: context.repeat_dim(0, pictures),
+            pooled: second.pooled.map(|pooled| pooled.repeat_dim(0, pictures)),
+            time_ids: Some(vec![time_ids(size); pictures]),
+        }
     }
 }
 

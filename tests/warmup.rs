@@ -11,13 +11,14 @@ fn fixtures() -> PathBuf {
     hypersd_testing::fixtures("")
 }
 
-/// The tiny model with its ControlNet, and what it gives notice of.
-fn pipeline() -> (Pipeline, Arc<Mutex<Vec<Notice>>>) {
+/// The tiny model with its ControlNet, with its weights in memory or not, and what it gives notice of.
+fn pipeline(low_memory: bool) -> (Pipeline, Arc<Mutex<Vec<Notice>>>) {
     let notices = Arc::new(Mutex::new(Vec::new()));
     let sink = notices.clone();
     let builder = Pipeline::open(fixtures().join("tiny-sd15")).expect("the model");
     let builder = builder.controlnet(fixtures().join("tiny-controlnet-sd15")).expect("the ControlNet");
     let builder = builder.on_notice(move |notice| sink.lock().expect("one thread").push(notice));
+    let builder = if low_memory { builder.low_memory() } else { builder };
     (builder.load(&Device::flex()).expect("the pipeline"), notices)
 }
 
@@ -40,18 +41,20 @@ fn request() -> Request {
 
 #[test]
 fn pictures_are_the_same_bytes_and_notices_are_given_once() {
-    let (cold, _) = pipeline();
+    let (cold, _) = pipeline(false);
     let want = cold.generate(&request()).expect("pictures");
-    let (warm, notices) = pipeline();
-    warm.warmup(&request()).expect("a request that can be right");
-    assert_eq!(*notices.lock().expect("one thread"), []);
-    assert_eq!(warm.generate(&request()).expect("pictures"), want);
-    assert!(matches!(notices.lock().expect("one thread")[..], [Notice::PromptTruncated { .. }, ..]));
+    for low_memory in [false, true] {
+        let (warm, notices) = pipeline(low_memory);
+        warm.warmup(&request()).expect("a request that can be right");
+        assert_eq!(*notices.lock().expect("one thread"), []);
+        assert_eq!(warm.generate(&request()).expect("pictures"), want);
+        assert!(matches!(notices.lock().expect("one thread")[..], [Notice::PromptTruncated { .. }, ..]));
+    }
 }
 
 #[test]
 fn what_cannot_be_drawn_cannot_be_warmed_up_for() {
-    let (pipeline, _) = pipeline();
+    let (pipeline, _) = pipeline(false);
     for request in [
         Request { width: Some(100), ..request() },
         Request { batch: 0, ..request() },

@@ -52,21 +52,22 @@ tests() {
 
 # The tables of one family.
 times() {
-  local device=$1 models=$2 python=$3 family=$4 size control lora model
+  local device=$1 models=$2 python=$3 family=$4 size lora model
   case $family in
     sd15) size=512 model=stable-diffusion-v1-5 lora=Hyper-SD15-1step-lora ;;
     sdxl) size=1024 model=stable-diffusion-xl-base-1.0 lora=Hyper-SDXL-1step-lora ;;
   esac
   local files=(--model "$models/$model" --lora "$models/$lora.safetensors" --size "$size"
-    --controlnet "$models/controlnet-$family" --device "$device" --dtype f16 --rounds 10)
+    --controlnet "$models/controlnet-$family" --device "$device" --dtype f16 --rounds 10 --threads "$(nproc)")
   [ "$family" = sd15 ] && files+=(--taesd "$models/taesd")
-  local stages=memory,load,text,unet,control,vae,taesd,image,four
+  local diffusers="$python reference/bench_diffusers.py" eager=()
+  [ -z "$python" ] || eager=(--peer "diffusers=$diffusers")
 
-  printf '\n## %s, %sx%s, f16: medians of 10, warm\n\n' "$model" "$size" "$size"
-  "$kit/stages" "${files[@]}" --stages "$stages,swap" ${python:+--python "$python"}
+  printf '\n## %s, %sx%s, f16: medians of 10 after an untimed run\n\n' "$model" "$size" "$size"
+  "$kit/stages" "${files[@]}" --stages load,swap,text,unet,control,vae,taesd,image,four "${eager[@]}"
   if [ -n "$python" ]; then
-    printf '\nThe same beside `torch.compile`:\n\n'
-    "$kit/stages" "${files[@]}" --stages unet,control,vae,image,four --python "$python" --torch-compile
+    printf '\nThe same networks beside `torch.compile`:\n\n'
+    "$kit/stages" "${files[@]}" --stages unet,control,vae,taesd --peer "torch.compile=$diffusers --compile"
   fi
 
   printf '\n### From the start of the program to the picture, seconds\n\n| kernels | %s |\n|---|---|\n' "$device"

@@ -24,7 +24,7 @@ impl fmt::Display for NotCompiledIn {
 
 impl Error for NotCompiledIn {}
 
-/// The device, which this machine has, and the type to compute in: f32 on the CPU, f16 elsewhere, unless said otherwise.
+/// The device, which this machine has, and the type of the weights: f32 on the CPU, f16 elsewhere, unless said otherwise.
 pub(crate) fn choose(
     name: DeviceName,
     dtype: Option<DtypeName>,

@@ -114,6 +114,9 @@ fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd
     let note = move |notice| notes.suspend(|| eprintln!("note: {notice}"));
     let model = options.model().location(hypersd_demo::model, locate)?;
     let mut builder = Pipeline::open(model)?.on_notice(note);
+    if options.low_memory {
+        builder = builder.low_memory();
+    }
     if let Some(variant) = &options.variant {
         builder = builder.variant(variant);
     }

@@ -98,9 +98,14 @@ pub(crate) struct Options {
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     pub(crate) device: DeviceName,
-    /// Compute type [default: f32 on the cpu, f16 elsewhere]
+    /// Type of the weights and of the arithmetic; the cpu computes in f32 whatever the weights are stored in, so that
+    /// f16 and bf16 only save memory there [default: f32 on the cpu, f16 elsewhere]
     #[arg(long, value_enum)]
     pub(crate) dtype: Option<DtypeName>,
+
+    /// Reads each network when it is needed and lets it go after: the memory of the largest one, not of all
+    #[arg(long)]
+    pub(crate) low_memory: bool,
 
     /// Where the picture goes; with a batch, -0, -1, … goes before the extension
     #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = png)]

@@ -7,7 +7,7 @@ use burn::{
     tensor::{DType, Device, FloatDType, Tensor, TensorData},
 };
 use hypersd_models::ops;
-use hypersd_testing::{Array, assert_close, device, dtype, tolerance};
+use hypersd_testing::{Array, activation_dtype, assert_close, device, dtype, tolerance};
 
 /// Sums of up to 11520 products of about unit variance, in another order.
 const F32: f64 = 2e-5;
@@ -23,18 +23,23 @@ fn numbers<const D: usize>(seed: u32, shape: [usize; D]) -> Tensor<D> {
     Tensor::from_data(TensorData::new(numbers, shape), (&Device::flex(), DType::F32))
 }
 
-/// Takes parameters, or an input, from the CPU to the device and the type in use.
+/// Takes parameters, or an input, from the CPU to the device and the type in use: on the CPU only parameters are in half
+/// precision.
 struct There;
 
 impl There {
     fn input<const D: usize>(x: &Tensor<D>) -> Tensor<D> {
-        Tensor::<D>::from_data(x.clone().into_data(), (&device(), DType::F32)).cast(dtype())
+        Self::cast(x, activation_dtype())
+    }
+
+    fn cast<const D: usize>(x: &Tensor<D>, dtype: FloatDType) -> Tensor<D> {
+        Tensor::<D>::from_data(x.clone().into_data(), (&device(), DType::F32)).cast(dtype)
     }
 }
 
 impl ModuleMapper for There {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        Param::initialized(param.id, Self::input(&param.val()))
+        Param::initialized(param.id, Self::cast(&param.val(), dtype()))
     }
 }
 
@@ -43,7 +48,7 @@ fn there<M: Module>(module: &M) -> M {
 }
 
 fn assert_same<const D: usize>(name: &str, got: Tensor<D>, want: Tensor<D>) {
-    assert_eq!(FloatDType::from(got.dtype()), dtype(), "type of {name}");
+    assert_eq!(FloatDType::from(got.dtype()), activation_dtype(), "type of {name}");
     let shape = want.dims().to_vec();
     let want = Array { shape, data: want.into_data().try_into_vec_as().expect("f32") };
     assert_close(name, got, &want, tolerance(F32));

@@ -124,7 +124,7 @@ impl ControlNet {
     ///
     /// `x` and `t` are as in [`UNet::forward`]. The hint's batch is that of `x`, or 1, or divides it: a hint for B
     /// pictures serves a guided batch of 2 B. Start and end of the strength are not looked at: ask
-    /// [`Strength::guides`] first. The residuals are of the weights' type.
+    /// [`Strength::guides`] first. The residuals are of the type that is computed in.
     ///
     /// # Shapes
     /// - x `[B, in_channels, h, w]`, hint `[B, C, h, w]`
@@ -169,7 +169,7 @@ impl ControlNet {
         Residuals { down: down.map(|((x, conv), factor)| residual(x, conv, factor)).collect(), mid }
     }
 
-    /// Checks the inputs against the configuration and brings them to the type of the weights.
+    /// Checks the inputs against the configuration and brings them to the type that is computed in.
     fn prepare(
         &self,
         x: Tensor<4>,
@@ -193,7 +193,7 @@ impl ControlNet {
     }
 
     fn dtype(&self) -> FloatDType {
-        self.conv_in.weight.val().dtype().into()
+        ops::dtype_beside(&self.conv_in.weight)
     }
 }
 

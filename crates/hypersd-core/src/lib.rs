@@ -69,7 +69,7 @@ pub use folder::{Component, ModelFolder, Variant};
 pub use host::{Dtype, HostData, HostTensor, TensorInfo};
 pub use image::{Image, PixelRange, TextChunk};
 pub use joined::Joined;
-pub use load::{LoadOptions, load, reload};
+pub use load::{LoadOptions, check, load, reload};
 pub use location::{Embedded, Location};
 pub use memory::MemorySource;
 pub use names::matches as name_matches;

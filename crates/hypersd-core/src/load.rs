@@ -46,9 +46,17 @@ pub struct LoadOptions {
 /// type that differs; [`Error::Argument`] for a dtype that the device does not have; what reading meets.
 pub fn load<M: Module>(module: M, source: &dyn TensorSource, options: &LoadOptions) -> Result<M, Error> {
     let slots = survey::survey(&module);
-    let ignored = |name: &String| options.ignore.iter().any(|pattern| matches(pattern, name));
-    let offered = source.names().into_iter().filter(|name| !ignored(name)).collect();
-    fill_checked(module, source, slots, &offered, options)
+    agree(&slots, source, &offered(source, options))?;
+    fill::fill(module, source, slots, options)
+}
+
+/// What [`load`] would say of a source before it reads anything: names, shapes and types, but no values.
+///
+/// # Errors
+/// As for [`load`], but for what reading meets.
+pub fn check<M: Module>(module: &M, source: &dyn TensorSource, options: &LoadOptions) -> Result<(), Error> {
+    fill::check_dtype(options)?;
+    agree(&survey::survey(module), source, &offered(source, options))
 }
 
 /// Fills only the parameters called `names` (as the source calls them) again, and leaves the others as they are.
@@ -65,23 +73,22 @@ pub fn reload<M: Module>(
     options: &LoadOptions,
 ) -> Result<M, Error> {
     let names: BTreeSet<String> = names.into_iter().map(|name| name.as_ref().to_string()).collect();
-    let slots = survey::survey(&module).into_iter().filter(|slot| names.contains(&slot.name)).collect();
-    fill_checked(module, source, slots, &names, options)
+    let slots: Vec<Slot> =
+        survey::survey(&module).into_iter().filter(|slot| names.contains(&slot.name)).collect();
+    agree(&slots, source, &names)?;
+    fill::fill(module, source, slots, options)
 }
 
-/// Compares what is wanted with what is offered, then reads.
-fn fill_checked<M: Module>(
-    module: M,
-    source: &dyn TensorSource,
-    slots: Vec<Slot>,
-    offered: &BTreeSet<String>,
-    options: &LoadOptions,
-) -> Result<M, Error> {
-    let mismatch = survey::compare(&slots, source, offered);
-    if !mismatch.is_empty() {
-        return Err(Box::new(mismatch).into());
-    }
-    fill::fill(module, source, slots, options)
+/// The tensors of a source that need a parameter.
+fn offered(source: &dyn TensorSource, options: &LoadOptions) -> BTreeSet<String> {
+    let ignored = |name: &String| options.ignore.iter().any(|pattern| matches(pattern, name));
+    source.names().into_iter().filter(|name| !ignored(name)).collect()
+}
+
+/// Compares what is wanted with what is offered.
+fn agree(slots: &[Slot], source: &dyn TensorSource, offered: &BTreeSet<String>) -> Result<(), Error> {
+    let mismatch = survey::compare(slots, source, offered);
+    if mismatch.is_empty() { Ok(()) } else { Err(Box::new(mismatch).into()) }
 }
 
 #[cfg(test)]

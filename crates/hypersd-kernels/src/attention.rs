@@ -9,7 +9,8 @@
 use std::{f32::consts::LOG2_E, ops::Range, slice};
 
 use crate::{
-    gemm::{PANEL, Product},
+    elementwise::{Map, map},
+    gemm::{Ahead, Base, DEPTH, PANEL, Product},
     math,
     output::{Out, fill, parallel, share},
     pack,
@@ -162,10 +163,12 @@ impl Block {
         }
         let mut scores = Scratch::take(queries.len() * KEYS);
         let mut values = Scratch::take(queries.len() * padded);
-        values.fill(0.0);
         let mut state = [State::EMPTY; QUERIES];
 
         let visible = if causal { keys.min(queries.end) } else { keys };
+        if visible == 0 {
+            values.fill(0.0);
+        }
         for first in (0..visible).step_by(KEYS) {
             let block = head * packed.blocks + first / KEYS;
             let count = KEYS.min(visible - first);
@@ -179,20 +182,19 @@ impl Block {
                 panel_stride: width * PANEL,
                 c: scores.as_mut_ptr(),
                 c_stride: KEYS,
-                accumulate: false,
+                base: Base::Zero,
+                run: DEPTH,
+                next: Ahead::NOTHING,
             };
             // SAFETY: the panels of the keys are complete to a multiple of 16; the rest is this task's own.
             unsafe { product.run() };
+            let length = count.next_multiple_of(PANEL);
             for (row, query) in queries.clone().enumerate() {
                 let seen = if causal { count.min((query + 1).saturating_sub(first)) } else { count };
-                let scores = &mut scores[row * KEYS..][..count.next_multiple_of(PANEL)];
-                scores[seen..].fill(f32::NEG_INFINITY);
-                dispatch(Update {
-                    scores,
-                    state: &mut state[row],
-                    values: &mut values[row * padded..][..padded],
-                });
+                scores[row * KEYS..][seen..length].fill(f32::NEG_INFINITY);
             }
+            let state = &mut state[..queries.len()];
+            dispatch(Update { scores: &mut scores, length, state, values: &mut values, begun: first > 0 });
             let product = Product {
                 m: queries.len(),
                 n: padded,
@@ -203,18 +205,28 @@ impl Block {
                 panel_stride: V_PANEL,
                 c: values.as_mut_ptr(),
                 c_stride: padded,
-                accumulate: true,
+                base: if first > 0 { Base::Itself } else { Base::Zero },
+                run: DEPTH,
+                next: Ahead::NOTHING,
             };
             // SAFETY: the panels of the values have these keys; the rest is this task's own.
             unsafe { product.run() };
         }
         for (row, query) in queries.clone().enumerate() {
-            let inverse = 1.0 / state[row].sum;
-            for (i, value) in values[row * padded..][..width].iter().enumerate() {
-                // SAFETY: this query of this head is this task's.
-                unsafe { *out.at(start + query * stride + i, 1) = value * inverse };
-            }
+            let (from, to) = (&values[row * padded..][..width], out.at(start + query * stride, width));
+            // SAFETY: this query of this head is this task's.
+            unsafe { map(from.as_ptr(), to, width, Times(1.0 / state[row].sum)) };
         }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Times(f32);
+
+impl Map for Times {
+    #[inline(always)]
+    fn map<S: Simd>(self, simd: S, x: S::V, _: usize, _: usize) -> S::V {
+        simd.mul(x, simd.splat(self.0))
     }
 }
 
@@ -231,13 +243,16 @@ impl State {
     const EMPTY: Self = Self { largest: f32::NEG_INFINITY, sum: 0.0 };
 }
 
-/// Replaces the scores of a query by their powers and scales what it has summed so far to the new largest score.
+/// Replaces the scores of all queries by their powers, and scales what each has summed so far to its new largest score.
 struct Update<'a> {
-    /// A multiple of 16, -infinity where there is no key.
+    /// [`KEYS`] per query, of which `length`, a multiple of 16, are used; -infinity where there is no key.
     scores: &'a mut [f32],
-    state: &'a mut State,
-    /// The weighted sum of the values, a multiple of 16.
+    length: usize,
+    state: &'a mut [State],
+    /// The weighted sums of the values, as many for each query.
     values: &'a mut [f32],
+    /// Whether there are such sums.
+    begun: bool,
 }
 
 impl Kernel for Update<'_> {
@@ -245,29 +260,48 @@ impl Kernel for Update<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { scores, state, values } = self;
-        let mut largest = simd.splat(state.largest);
-        for chunk in scores.chunks_exact(S::LANES) {
-            // SAFETY: a chunk is a vector.
-            largest = simd.max(largest, unsafe { simd.load(chunk.as_ptr()) });
-        }
-        let largest = simd.largest(largest);
-        let mut sum = simd.splat(0.0);
-        for chunk in scores.chunks_exact_mut(S::LANES) {
-            // SAFETY: a chunk is a vector.
-            unsafe {
-                let score = simd.load(chunk.as_ptr());
-                let power = math::exp2(simd, simd.sub(score, simd.splat(largest)));
-                simd.store(chunk.as_mut_ptr(), power);
-                sum = simd.add(sum, power);
+        let Self { scores, length, state, values, begun } = self;
+        let width = values.len() / state.len();
+        for (row, state) in state.iter_mut().enumerate() {
+            let scores = &mut scores[row * KEYS..][..length];
+            let largest = state.largest.max(largest(simd, scores));
+            let sum = powers(simd, scores, largest);
+            let factor = if largest == state.largest { 1.0 } else { (state.largest - largest).exp2() };
+            if begun && factor != 1.0 {
+                for value in &mut values[row * width..][..width] {
+                    *value *= factor;
+                }
             }
+            *state = State { largest, sum: state.sum * factor + sum };
         }
-        let factor = if largest == state.largest { 1.0 } else { (state.largest - largest).exp2() };
-        if factor != 1.0 {
-            for value in values {
-                *value *= factor;
-            }
-        }
-        *state = State { largest, sum: state.sum * factor + simd.sum(sum) };
     }
+}
+
+/// The largest of at least 16 scores.
+#[inline(always)]
+fn largest<S: Simd>(simd: S, scores: &[f32]) -> f32 {
+    const WAYS: usize = 4; // independent of each other, to hide the latency of a comparison
+    let mut ways = [simd.splat(f32::NEG_INFINITY); WAYS];
+    for (i, chunk) in scores.chunks_exact(S::LANES).enumerate() {
+        let way = &mut ways[i % WAYS];
+        // SAFETY: a chunk is a vector.
+        *way = simd.max(*way, unsafe { simd.load(chunk.as_ptr()) });
+    }
+    simd.largest(simd.max(simd.max(ways[0], ways[1]), simd.max(ways[2], ways[3])))
+}
+
+/// Replaces each score by 2^(score - largest) and returns their sum.
+#[inline(always)]
+fn powers<S: Simd>(simd: S, scores: &mut [f32], largest: f32) -> f32 {
+    let (largest, mut sum) = (simd.splat(largest), simd.splat(0.0));
+    for chunk in scores.chunks_exact_mut(S::LANES) {
+        // SAFETY: a chunk is a vector.
+        unsafe {
+            let score = simd.load(chunk.as_ptr());
+            let power = math::exp2(simd, simd.sub(score, largest));
+            simd.store(chunk.as_mut_ptr(), power);
+            sum = simd.add(sum, power);
+        }
+    }
+    simd.sum(sum)
 }

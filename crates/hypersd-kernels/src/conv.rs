@@ -14,6 +14,9 @@ use crate::{
 mod direct;
 mod winograd;
 
+/// Pixels from which on Winograd's algorithm pays for any number of outputs.
+const LARGE_IMAGE: usize = 1 << 16;
+
 /// The extents of a convolution, those of its input aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
@@ -124,7 +127,9 @@ pub fn conv2d(
         x.batch()
     );
 
-    let winograd = kernel == [3, 3] && stride == 1 && inputs >= 16 && outputs >= 16;
+    // For a few colours it takes a large image to make up for the sixteen outputs that Winograd computes at least.
+    let enough = outputs >= 16 || conv.area() >= LARGE_IMAGE;
+    let winograd = kernel == [3, 3] && stride == 1 && inputs >= 16 && enough;
     // SAFETY: both write every value of the output.
     unsafe {
         fill(out, len, |out| if winograd { winograd::conv(&conv, out) } else { direct::conv(&conv, out) })
@@ -161,21 +166,30 @@ impl Conv<'_> {
             + shift.map_or(0.0, |shift| shift[image * self.shape.outputs + channel])
     }
 
-    /// Adds `summand` and the residual to the sums of some pixels of the plane that starts at `plane`, and applies the
+    /// Writes some pixels of the plane that starts at `plane`: their sums plus `summand` and the residual, after the
     /// activation.
     ///
     /// # Safety
-    /// The sums are written, and nobody else uses them meanwhile.
-    unsafe fn finish(&self, out: Out<'_>, plane: usize, pixels: Range<usize>, summand: f32) {
+    /// `sums` is valid for reads of as many values, which may be the pixels themselves, and nobody else uses the pixels
+    /// meanwhile.
+    unsafe fn finish(
+        &self,
+        sums: *const f32,
+        out: Out<'_>,
+        plane: usize,
+        pixels: Range<usize>,
+        summand: f32,
+    ) {
         let Epilogue { residual, activation, .. } = self.epilogue;
-        if summand == 0.0 && residual.is_none() && activation == Activation::Identity {
-            return;
-        }
         let (at, len) = (plane + pixels.start, pixels.len());
         let f = Finish { summand, residual: residual.map(|r| &r[at..at + len]), activation };
-        let to = out.at(at, len);
         // SAFETY: the caller's promise.
-        unsafe { map(to, to, len, f) };
+        unsafe { map(sums, out.at(at, len), len, f) };
+    }
+
+    /// Whether the epilogue has more to do than to add a number per plane.
+    fn has_finish(&self) -> bool {
+        self.epilogue.residual.is_some() || self.epilogue.activation != Activation::Identity
     }
 }
 

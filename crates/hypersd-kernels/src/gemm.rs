@@ -1,27 +1,38 @@
 //! The matrix product that every heavy kernel is made of.
 //!
 //! `a` is read in place, row by row, each value broadcast; `b` comes in *panels* of 16 columns, each stored as
-//! `[k][16]`, so that a row of a panel is one cache line. A register tile of `Simd::ROWS` rows and one panel (two with
-//! 16-lane vectors) stays in registers over the whole of k.
+//! `[k][16]`, so that a row of a panel is one cache line. A register tile of six rows and one panel (four with 16-lane
+//! vectors) stays in registers over a run of k.
 
 #![expect(
     unsafe_code,
     reason = "a register tile walks rows and panels by pointer, without a bounds check per load"
 )]
 
-use std::{hint::black_box, ops::Range};
+use std::{hint::black_box, ptr};
 
 use crate::{
     output::share,
     simd::{Kernel, Simd, dispatch},
 };
 
+mod ahead;
+
+pub(crate) use ahead::Ahead;
+
 /// Columns of a panel.
 pub(crate) const PANEL: usize = 16;
 
-/// The longest piece of k that is multiplied at once: a panel of it (16 KiB), or two with wide vectors, stays in the
-/// first-level cache.
-const DEPTH: usize = 256;
+/// Rows of a register tile.
+const ROWS: usize = 6;
+
+/// The longest piece of k that is multiplied at once: the panels under a tile (8 KiB each) stay in the first-level
+/// cache.
+pub(crate) const DEPTH: usize = 128;
+
+/// The longest piece for those whose sums must be more exact: the rounding error of a sum grows with the root of its
+/// length, that of sums of pieces hardly at all.
+pub(crate) const EXACT_RUN: usize = 32;
 
 /// Rows of `a` that meet every panel in turn: as many as stay in the second-level cache.
 const CACHED_ROWS: usize = 128;
@@ -31,7 +42,7 @@ pub(crate) fn depth_chunks(k: usize) -> usize {
     k.div_ceil(DEPTH).max(1)
 }
 
-/// `c [m, n] = a [m, k] · b [k, n]`, or `c += a · b`.
+/// `c [m, n] = a [m, k] · b [k, n] + base`.
 #[derive(Clone, Copy)]
 pub(crate) struct Product {
     pub(crate) m: usize,
@@ -46,8 +57,44 @@ pub(crate) struct Product {
     /// First value of `c`, whose rows are `c_stride` apart.
     pub(crate) c: *mut f32,
     pub(crate) c_stride: usize,
-    /// Whether to add to `c` or to overwrite it.
-    pub(crate) accumulate: bool,
+    /// What the product is added to.
+    pub(crate) base: Base,
+    /// After how many values of k a sum is added to `c` and begun anew.
+    pub(crate) run: usize,
+    /// What this thread will read after this product.
+    pub(crate) next: Ahead,
+}
+
+/// What a product is added to.
+#[derive(Clone, Copy)]
+pub(crate) enum Base {
+    Zero,
+    /// What `c` holds.
+    Itself,
+    /// A row of n values, the same for each row of `c`, and a matrix with the strides of `c`. Either may be null.
+    Terms {
+        row: *const f32,
+        matrix: *const f32,
+    },
+}
+
+impl Base {
+    /// Zero for the first piece of k, the sum so far for the others.
+    pub(crate) fn sum_of_pieces(piece: usize) -> Self {
+        if piece == 0 { Self::Zero } else { Self::Itself }
+    }
+
+    /// The base of the rows from `row` on and the columns from `column` on.
+    #[inline(always)]
+    fn at(self, row: usize, column: usize, stride: usize) -> Self {
+        let moved = |from: *const f32, by| if from.is_null() { from } else { from.wrapping_add(by) };
+        match self {
+            Self::Terms { row: r, matrix } => {
+                Self::Terms { row: moved(r, column), matrix: moved(matrix, row * stride + column) }
+            }
+            other => other,
+        }
+    }
 }
 
 impl Product {
@@ -58,7 +105,8 @@ impl Product {
     ///
     /// # Safety
     /// `a` is valid for reads of `m` rows of `k`, `b` of all its panels, `c` for writes of `m` rows of `n`, and for
-    /// reads where `accumulate` is set. Nobody else writes to any of them or reads `c` meanwhile.
+    /// reads where `base` is `c` itself; the terms of `base` for reads of as much. Nobody else writes to any of them or
+    /// reads `c` meanwhile.
     pub(crate) unsafe fn run(self) {
         dispatch(Trusted(self));
     }
@@ -74,13 +122,16 @@ impl Kernel for Trusted {
     fn run<S: Simd>(self, simd: S) {
         let product = self.0;
         let blocks = product.m.div_ceil(CACHED_ROWS);
+        let tiles = product.m.div_ceil(ROWS) * product.n.div_ceil(S::TILE_PANELS * PANEL);
+        let mut next = product.next.in_parts(tiles);
         for block in 0..blocks {
             let rows = share(product.m, blocks, block);
             // SAFETY: `Product::run` has the caller's promise for all rows, and these are some of them.
             unsafe {
                 let a = product.a.add(rows.start * product.a_stride);
                 let c = product.c.add(rows.start * product.c_stride);
-                cached(simd, &Product { m: rows.len(), a, c, ..product });
+                let base = product.base.at(rows.start, 0, product.c_stride);
+                cached(simd, &Product { m: rows.len(), a, c, base, ..product }, &mut next);
             }
         }
     }
@@ -91,60 +142,97 @@ impl Kernel for Trusted {
 /// # Safety
 /// As [`Product::run`].
 #[inline(always)]
-unsafe fn cached<S: Simd>(simd: S, product: &Product) {
-    let wide = 2 * S::LANES / PANEL; // panels under two vectors: 1 or 2
+unsafe fn cached<S: Simd>(simd: S, product: &Product, next: &mut Ahead) {
     let panels = product.n.div_ceil(PANEL);
-    let mut panel = 0;
-    while panel < panels {
+    let groups = panels.div_ceil(S::TILE_PANELS);
+    for group in 0..groups {
+        let columns = share(panels, groups, group);
         // SAFETY: the caller's promise; the columns stay below n rounded up to a panel.
         unsafe {
-            if panel + wide <= panels {
-                columns::<S, 2>(simd, product, panel, wide * PANEL);
-                panel += wide;
-            } else {
-                columns::<S, 1>(simd, product, panel, PANEL);
-                panel += 1;
+            match columns.len() * PANEL / S::LANES {
+                1 if S::LANES == PANEL => strip::<S, 1>(simd, product, columns.start, next),
+                2 => strip::<S, 2>(simd, product, columns.start, next),
+                3 if S::LANES == PANEL => strip::<S, 3>(simd, product, columns.start, next),
+                4 if S::LANES == PANEL => strip::<S, 4>(simd, product, columns.start, next),
+                vectors => unreachable!("kernel bug: a tile of {vectors} vectors"),
             }
         }
     }
 }
 
-/// All rows of the `width` columns from `panel` on, `width` being N vectors.
+/// All rows of the N vectors of columns from `panel` on.
 ///
 /// # Safety
 /// As [`Product::run`], for these columns; the last panel may reach beyond n.
 #[inline(always)]
-unsafe fn columns<S: Simd, const N: usize>(simd: S, product: &Product, panel: usize, width: usize) {
+unsafe fn strip<S: Simd, const N: usize>(simd: S, product: &Product, panel: usize, next: &mut Ahead) {
     let Product { m, n, a_stride, c_stride, .. } = *product;
-    let column = panel * PANEL;
-    let groups = m.div_ceil(S::ROWS);
+    let (column, width) = (panel * PANEL, N * S::LANES);
+    let groups = m.div_ceil(ROWS);
     for group in 0..groups {
+        next.ask(simd);
         // Even groups: a tail of one or two rows would not keep the multipliers busy.
-        let Range { start: row, end } = share(m, groups, group);
-        let rows = end - row;
-        // SAFETY: the rows are below m, the columns below n, except in the last branch, which writes to `edge`.
+        let rows = share(m, groups, group);
+        // SAFETY: the rows are below m and the columns below n, or the sums go to another place first.
         unsafe {
-            let a = product.a.add(row * a_stride);
+            let a = product.a.add(rows.start * a_stride);
             let b = product.b.add(panel * product.panel_stride);
-            let c = product.c.add(row * c_stride + column);
+            let c = product.c.add(rows.start * c_stride + column);
+            let base = product.base.at(rows.start, column, c_stride);
             if column + width <= n {
-                tile_of::<S, N>(simd, rows, product, a, b, (c, c_stride), product.accumulate);
+                tile_of::<S, N>(simd, rows.len(), product, a, b, (c, c_stride), base);
             } else {
-                let mut edge = [0.0; 12 * 2 * PANEL];
-                tile_of::<S, N>(simd, rows, product, a, b, (edge.as_mut_ptr(), width), false);
-                for r in 0..rows {
-                    for j in 0..n - column {
-                        let to = c.add(r * c_stride + j);
-                        *to =
-                            if product.accumulate { *to + edge[r * width + j] } else { edge[r * width + j] };
-                    }
-                }
+                edge_tile::<S, N>(simd, (rows.len(), n - column), product, a, b, c, base);
             }
         }
     }
 }
 
-/// [`tile`] for a number of rows known at run time, at most `Simd::ROWS`.
+/// [`tile_of`] of which only so many rows and columns exist.
+///
+/// # Safety
+/// As [`tile_of`], `c` and the base for these columns.
+#[inline(always)]
+unsafe fn edge_tile<S: Simd, const N: usize>(
+    simd: S,
+    (rows, columns): (usize, usize),
+    product: &Product,
+    a: *const f32,
+    b: *const f32,
+    c: *mut f32,
+    base: Base,
+) {
+    let width = N * S::LANES;
+    let mut sums = [0.0; ROWS * 4 * PANEL];
+    // SAFETY: the sums have room for all rows and vectors; the rest is the caller's promise.
+    unsafe {
+        tile_of::<S, N>(simd, rows, product, a, b, (sums.as_mut_ptr(), width), Base::Zero);
+        for (r, sums) in sums.chunks_exact(width).take(rows).enumerate() {
+            add_edge(&sums[..columns], c.add(r * product.c_stride), base.at(r, 0, product.c_stride));
+        }
+    }
+}
+
+/// Writes the sums of a row to `c`, value by value.
+///
+/// # Safety
+/// `c` and what `base` points to are valid for as many values.
+#[inline(always)]
+unsafe fn add_edge(sums: &[f32], c: *mut f32, base: Base) {
+    // SAFETY: j is below their number.
+    let read = |from: *const f32, j| if from.is_null() { 0.0 } else { unsafe { *from.add(j) } };
+    for (j, sum) in sums.iter().enumerate() {
+        let base = match base {
+            Base::Zero => 0.0,
+            Base::Itself => read(c, j),
+            Base::Terms { row, matrix } => read(row, j) + read(matrix, j),
+        };
+        // SAFETY: as above.
+        unsafe { *c.add(j) = base + sum };
+    }
+}
+
+/// [`tile`] for a number of rows known at run time, at most [`ROWS`].
 ///
 /// # Safety
 /// As [`tile`].
@@ -156,23 +244,17 @@ unsafe fn tile_of<S: Simd, const N: usize>(
     a: *const f32,
     b: *const f32,
     c: (*mut f32, usize),
-    accumulate: bool,
+    base: Base,
 ) {
     // SAFETY: passed on.
     unsafe {
         match rows {
-            1 => tile::<S, 1, N>(simd, product, a, b, c, accumulate),
-            2 => tile::<S, 2, N>(simd, product, a, b, c, accumulate),
-            3 => tile::<S, 3, N>(simd, product, a, b, c, accumulate),
-            4 => tile::<S, 4, N>(simd, product, a, b, c, accumulate),
-            5 => tile::<S, 5, N>(simd, product, a, b, c, accumulate),
-            6 => tile::<S, 6, N>(simd, product, a, b, c, accumulate),
-            7 if S::ROWS == 12 => tile::<S, 7, N>(simd, product, a, b, c, accumulate),
-            8 if S::ROWS == 12 => tile::<S, 8, N>(simd, product, a, b, c, accumulate),
-            9 if S::ROWS == 12 => tile::<S, 9, N>(simd, product, a, b, c, accumulate),
-            10 if S::ROWS == 12 => tile::<S, 10, N>(simd, product, a, b, c, accumulate),
-            11 if S::ROWS == 12 => tile::<S, 11, N>(simd, product, a, b, c, accumulate),
-            12 if S::ROWS == 12 => tile::<S, 12, N>(simd, product, a, b, c, accumulate),
+            1 => tile::<S, 1, N>(simd, product, a, b, c, base),
+            2 => tile::<S, 2, N>(simd, product, a, b, c, base),
+            3 => tile::<S, 3, N>(simd, product, a, b, c, base),
+            4 => tile::<S, 4, N>(simd, product, a, b, c, base),
+            5 => tile::<S, 5, N>(simd, product, a, b, c, base),
+            6 => tile::<S, 6, N>(simd, product, a, b, c, base),
             _ => unreachable!("kernel bug: a tile of {rows} rows"),
         }
     }
@@ -181,43 +263,75 @@ unsafe fn tile_of<S: Simd, const N: usize>(
 /// The register tile: R rows of `a` times N vectors of columns, over the whole of k.
 ///
 /// # Safety
-/// `a` is valid for reads of R rows of k, `b` of the panels under N vectors, `c.0` for writes (and reads, if
-/// `accumulate`) of R rows of N vectors, `c.1` apart.
+/// `a` is valid for reads of R rows of k, `b` of the panels under N vectors, `c.0` for writes (and reads, if it is the
+/// base) of R rows of N vectors, `c.1` apart, and so are the terms of the base.
 #[inline(always)]
 unsafe fn tile<S: Simd, const R: usize, const N: usize>(
     simd: S,
     product: &Product,
     a: *const f32,
     b: *const f32,
-    (c, c_stride): (*mut f32, usize),
-    accumulate: bool,
+    c: (*mut f32, usize),
+    base: Base,
 ) {
-    let Product { k, a_stride, panel_stride, .. } = *product;
-    let mut sums = [[simd.splat(0.0); N]; R];
-    // SAFETY: p < k, r < R, and the vectors j of a panel row lie inside the panel.
+    let Product { k, a_stride, panel_stride, run: longest, .. } = *product;
+    // The compiler would compute the address of each row from that of the row before, a chain of additions per step;
+    // not knowing how these two are related, it cannot.
+    let mut at = [a, black_box(a.wrapping_add(3 * a_stride))];
+    let (mut b, mut left) = (b, k);
+    // SAFETY: a run ends at k at the latest, r < R, and the vectors j of a panel row lie inside the panel.
     unsafe {
-        // The compiler would compute the address of each row from that of the row before, a chain of eleven additions
-        // per step; not knowing how these four are related, it cannot.
-        let mut at = [a; 4];
-        for (i, at) in at.iter_mut().enumerate() {
-            *at = black_box(a.wrapping_add(3 * i * a_stride));
-        }
-        let mut b = b;
-        for _ in 0..k {
-            step(simd, &at, a_stride, b, panel_stride, &mut sums);
-            for at in &mut at {
-                *at = at.wrapping_add(1);
+        let mut add = start::<S, R, N>(simd, c, base);
+        loop {
+            let mut sums = [[simd.splat(0.0); N]; R];
+            let run = left.min(longest);
+            for _ in 0..run {
+                step(simd, at, a_stride, b, panel_stride, &mut sums);
+                at = at.map(|at| at.wrapping_add(1));
+                b = b.wrapping_add(PANEL);
             }
-            b = b.wrapping_add(PANEL);
+            for (r, sums) in sums.iter().enumerate() {
+                for (j, &sum) in sums.iter().enumerate() {
+                    let to = c.0.add(r * c.1 + j * S::LANES);
+                    simd.store(to, if add { simd.add(simd.load(to), sum) } else { sum });
+                }
+            }
+            left -= run;
+            if left == 0 {
+                break;
+            }
+            add = true;
         }
-        for (r, sums) in sums.iter().enumerate() {
-            for (j, &sum) in sums.iter().enumerate() {
-                let to = c.add(r * c_stride + j * S::LANES);
-                let sum = if accumulate { simd.add(simd.load(to), sum) } else { sum };
-                simd.store(to, sum);
+    }
+}
+
+/// Puts the terms of `base`, if it has any, into R rows of N vectors of `c`, and returns whether the sums are to be added
+/// to `c`.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+unsafe fn start<S: Simd, const R: usize, const N: usize>(
+    simd: S,
+    (c, c_stride): (*mut f32, usize),
+    base: Base,
+) -> bool {
+    for r in 0..R {
+        for j in 0..N {
+            let (column, at) = (j * S::LANES, r * c_stride + j * S::LANES);
+            if let Base::Terms { row, matrix } = base {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let sum = plus(simd, simd.splat(0.0), row, column);
+                    simd.store(c.add(at), plus(simd, sum, matrix, at));
+                }
+            } else {
+                // It is needed when the sums are there; by then it has come.
+                simd.prefetch(c.wrapping_add(at));
             }
         }
     }
+    !matches!(base, Base::Zero)
 }
 
 /// One value of k: `sums[r] += a[r] * b`.
@@ -227,7 +341,7 @@ unsafe fn tile<S: Simd, const R: usize, const N: usize>(
 #[inline(always)]
 unsafe fn step<S: Simd, const R: usize, const N: usize>(
     simd: S,
-    a: &[*const f32; 4],
+    a: [*const f32; 2],
     a_stride: usize,
     b: *const f32,
     panel_stride: usize,
@@ -247,4 +361,19 @@ unsafe fn step<S: Simd, const R: usize, const N: usize>(
             }
         }
     }
+}
+
+/// `sum + from[at]`, or `sum` where there is no term.
+///
+/// # Safety
+/// `from` is null or has a vector at `at`.
+#[inline(always)]
+unsafe fn plus<S: Simd>(simd: S, sum: S::V, from: *const f32, at: usize) -> S::V {
+    // SAFETY: the caller's promise.
+    if from.is_null() { sum } else { simd.add(sum, unsafe { simd.load(from.add(at)) }) }
+}
+
+/// The pointer of a term that may not be there.
+pub(crate) fn term(values: Option<&[f32]>) -> *const f32 {
+    values.map_or(ptr::null(), <[f32]>::as_ptr)
 }

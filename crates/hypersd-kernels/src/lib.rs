@@ -10,6 +10,7 @@
 //! | a thin product added to a large matrix | [`low_rank_update`] |
 //! | norms, the group norm fused with its activation | [`group_norm`], [`group_norm_in_place`], [`layer_norm`] |
 //! | activations | [`activate_in_place`], [`geglu`] |
+//! | enlargement | [`resize_nearest`] |
 //!
 //! ```
 //! use hypersd_kernels::{ConvShape, Epilogue, Planes, Weights, conv2d};
@@ -44,7 +45,9 @@ mod math;
 mod norm;
 mod output;
 mod pack;
+mod pages;
 mod planes;
+mod resample;
 mod scratch;
 mod simd;
 mod update;
@@ -56,6 +59,7 @@ pub use elementwise::{Activation, activate_in_place, geglu};
 pub use linear::{LinearShape, linear};
 pub use norm::{Affine, group_norm, group_norm_in_place, layer_norm};
 pub use planes::Planes;
+pub use resample::resize_nearest;
 pub use scratch::release_scratch;
 pub use simd::{InstructionSet, instruction_set, use_instruction_set};
 pub use update::low_rank_update;

@@ -6,12 +6,10 @@ use std::ops::Range;
 
 use crate::{
     Weights,
-    elementwise::{Map, load, map},
-    gemm::{PANEL, Product, depth_chunks},
+    gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks, term},
     output::{Out, fill, parallel, share},
     pack::copy_row,
     scratch::Scratch,
-    simd::Simd,
 };
 
 /// The most panels of weights that one task packs and multiplies: 256 columns.
@@ -52,9 +50,7 @@ pub fn linear(
 
     let row_tasks = rows.div_ceil(TASK_ROWS);
     let panels = outputs.div_ceil(PANEL);
-    // Few rows: narrower tasks, so that every thread has some.
-    let wanted = (2 * rayon::current_num_threads()).div_ceil(row_tasks.max(1));
-    let column_tasks = panels.div_ceil(TASK_PANELS).max(wanted.min(panels / 2));
+    let column_tasks = column_tasks(row_tasks, panels);
     let write = |out: Out<'_>| {
         parallel(row_tasks * column_tasks, |task| {
             let block = Block {
@@ -66,6 +62,16 @@ pub fn linear(
     };
     // SAFETY: the blocks cover all rows and all columns, and each writes all of its own.
     unsafe { fill(out, rows * outputs, write) };
+}
+
+/// Into how many parts the columns are split: each is narrow enough to be packed, every thread has some, and all have
+/// the same number, or the last would keep the others waiting.
+fn column_tasks(row_tasks: usize, panels: usize) -> usize {
+    let threads = rayon::current_num_threads();
+    let least = panels.div_ceil(TASK_PANELS).max((2 * threads).div_ceil(row_tasks.max(1)));
+    let most = (panels / 2).max(1);
+    let even = (least..least + threads).find(|tasks| (row_tasks * tasks).is_multiple_of(threads));
+    even.unwrap_or(least).min(most)
 }
 
 /// The part of the output that one task computes.
@@ -87,6 +93,11 @@ impl Block {
         let LinearShape { inputs, outputs, .. } = shape;
         let rows = &self.rows;
         let columns = self.panels.start * PANEL..(self.panels.end * PANEL).min(outputs);
+        let first = rows.start * outputs + columns.start;
+        let terms = Base::Terms {
+            row: term(bias.map(|bias| &bias[columns.clone()])),
+            matrix: term(residual.map(|residual| &residual[first..])),
+        };
         let chunks = depth_chunks(inputs);
         let mut packed = Scratch::take(self.panels.len() * inputs.div_ceil(chunks) * PANEL);
         for chunk in 0..chunks {
@@ -100,39 +111,29 @@ impl Block {
                 a_stride: inputs,
                 b: packed.as_ptr(),
                 panel_stride: depth.len() * PANEL,
-                c: out.at(rows.start * outputs + columns.start, (rows.len() - 1) * outputs + columns.len()),
+                c: out.at(first, (rows.len() - 1) * outputs + columns.len()),
                 c_stride: outputs,
-                accumulate: chunk > 0,
+                base: if chunk == 0 { terms } else { Base::Itself },
+                run: DEPTH,
+                next: self.weights_after(chunk, weights, shape),
             };
-            // SAFETY: x has these rows and depths, `packed` these panels; this block of `out` is this task's.
+            // SAFETY: x has these rows and depths, `packed` these panels, the bias these columns, the residual the shape of
+            // `out`, of which this block is this task's.
             unsafe { product.run() };
         }
-        if bias.is_none() && residual.is_none() {
-            return;
-        }
-        for row in rows.clone() {
-            let at = row * outputs + columns.start;
-            let to = out.at(at, columns.len());
-            let terms =
-                [bias.map(|bias| &bias[columns.clone()]), residual.map(|r| &r[at..at + columns.len()])];
-            // SAFETY: the products have written these values, and they are this task's.
-            unsafe { map(to, to, columns.len(), AddRows(terms)) };
-        }
     }
-}
 
-/// `x + bias + residual`, each a row.
-#[derive(Clone, Copy)]
-struct AddRows<'a>([Option<&'a [f32]>; 2]);
-
-impl Map for AddRows<'_> {
-    #[inline(always)]
-    fn map<S: Simd>(self, simd: S, x: S::V, index: usize, count: usize) -> S::V {
-        let mut sum = x;
-        for row in self.0.into_iter().flatten() {
-            sum = simd.add(sum, load(simd, &row[index..index + count]));
-        }
-        sum
+    /// The weights that are packed after those of `chunk`: of the next depths, or of the next columns, which this thread
+    /// takes next unless another has.
+    fn weights_after(&self, chunk: usize, weights: Weights<'_>, shape: LinearShape) -> Ahead {
+        let LinearShape { inputs, outputs, .. } = shape;
+        let chunks = depth_chunks(inputs);
+        let last = chunk + 1 == chunks;
+        let depth = share(inputs, chunks, if last { 0 } else { chunk + 1 });
+        let column = if last { self.panels.end } else { self.panels.start } * PANEL;
+        let columns = (self.panels.len() * PANEL).min(outputs.saturating_sub(column));
+        let (start, size) = weights.address(depth.start * outputs + column);
+        Ahead::new(start, outputs * size, depth.len(), columns * size)
     }
 }
 

@@ -44,16 +44,16 @@ fn polynomial<S: Simd, const N: usize>(simd: S, coefficients: &[f32; N], x: S::V
     value
 }
 
-/// 2^x; 0 below -127, infinite from 127.5 on, NaN for NaN.
+/// 2^x; 0 below -127 or where f32 ends, infinite from 127.5 on, NaN for NaN.
 #[inline(always)]
 pub(crate) fn exp2<S: Simd>(simd: S, x: S::V) -> S::V {
-    let x = simd.max(simd.splat(-127.0), simd.min(simd.splat(128.0), x));
+    let x = simd.max(simd.splat(S::LEAST_POWER), simd.min(simd.splat(128.0), x));
     let whole = simd.round(x);
     let value = polynomial(simd, &EXP2, simd.sub(x, whole));
-    simd.mul(value, simd.power_of_two(whole))
+    simd.scale(value, whole)
 }
 
-/// e^x; 0 below -88, infinite from 88.4 on, NaN for NaN.
+/// e^x; below 2^-126 if x is below -88, infinite from 88.4 on, NaN for NaN.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::V) -> S::V {
     let log2_e = simd.splat(LOG2_E);
@@ -62,7 +62,7 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::V) -> S::V {
     // x log2(e) - whole, in two steps so that its rounding does not grow with x.
     let fraction = simd.mul_add(x, log2_e, simd.sub(simd.splat(0.0), whole));
     let fraction = simd.mul_add(x, simd.splat(LOG2_E_LOW), fraction);
-    simd.mul(polynomial(simd, &EXP2, fraction), simd.power_of_two(whole))
+    simd.scale(polynomial(simd, &EXP2, fraction), whole)
 }
 
 /// x / (1 + e^(-slope x)): SiLU for a slope of 1.

@@ -9,6 +9,8 @@ use std::{marker::PhantomData, ops::Range};
 
 use rayon::prelude::*;
 
+use crate::pages;
+
 /// Memory that several tasks write, each its own part.
 ///
 /// Only the pointer is shared; writing through it is `unsafe` at the place that does, where the parts are seen to be
@@ -51,6 +53,7 @@ impl<'a> Out<'a> {
 pub(crate) unsafe fn fill(out: &mut Vec<f32>, len: usize, write: impl FnOnce(Out<'_>)) {
     out.clear();
     out.reserve_exact(len);
+    pages::ask_for_huge(out.as_mut_ptr(), len);
     write(Out { start: out.as_mut_ptr(), len, lifetime: PhantomData });
     // SAFETY: the capacity is there, and the caller promises that the values are written.
     unsafe { out.set_len(len) };

@@ -33,8 +33,10 @@ pub(crate) trait Simd: Copy {
     type V: Copy;
     /// 8 or 16: it divides [`PANEL`](crate::gemm::PANEL).
     const LANES: usize;
-    /// Rows of the matrix product's register tile, see [`gemm`](crate::gemm).
-    const ROWS: usize;
+    /// Panels under the matrix product's register tile, see [`gemm`](crate::gemm).
+    const TILE_PANELS: usize;
+    /// The n for which [`scale`](Self::scale) multiplies by 0.
+    const LEAST_POWER: f32 = -127.0;
 
     fn splat(self, value: f32) -> Self::V;
     /// # Safety
@@ -43,6 +45,13 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `to` is valid for writes of `LANES` values.
     unsafe fn store(self, to: *mut f32, value: Self::V);
+
+    /// Asks for the cache line of an address, which need not be valid; does nothing where there is no such instruction.
+    #[inline(always)]
+    fn prefetch(self, _: *const f32) {}
+    /// [`prefetch`](Self::prefetch) to the second-level cache only.
+    #[inline(always)]
+    fn prefetch_far(self, _: *const f32) {}
 
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
@@ -58,6 +67,12 @@ pub(crate) trait Simd: Copy {
     fn round(self, a: Self::V) -> Self::V;
     /// 2^n for integral n in [-127, 128]: 0 at -127, infinite at 128; anything for NaN.
     fn power_of_two(self, n: Self::V) -> Self::V;
+    /// `a * 2^n` for integral n from [`LEAST_POWER`](Self::LEAST_POWER) to 128, where 2^n is 0 and infinite.
+    #[inline(always)]
+    fn scale(self, a: Self::V, n: Self::V) -> Self::V {
+        self.mul(a, self.power_of_two(n))
+    }
+
     /// The sum of the lanes.
     fn sum(self, a: Self::V) -> f32;
     /// The largest lane.
@@ -146,16 +161,16 @@ impl Isa {
     fn available() -> &'static [Self] {
         static AVAILABLE: OnceLock<Vec<Isa>> = OnceLock::new();
         AVAILABLE.get_or_init(|| {
-            let mut sets = Vec::new();
-            #[cfg(all(target_arch = "x86_64", not(miri)))]
-            {
-                sets.extend(x86::Avx512::detect().map(Self::Avx512));
-                sets.extend(x86::Avx2::detect().map(Self::Avx2));
-            }
-            #[cfg(all(target_arch = "aarch64", not(miri)))]
-            sets.push(Self::Neon(neon::Neon::baseline()));
-            sets.push(Self::Portable(Portable));
-            sets
+            let sets = [
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                x86::Avx512::detect().map(Self::Avx512),
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
+                x86::Avx2::detect().map(Self::Avx2),
+                #[cfg(all(target_arch = "aarch64", not(miri)))]
+                Some(Self::Neon(neon::Neon::baseline())),
+                Some(Self::Portable(Portable)),
+            ];
+            sets.into_iter().flatten().collect()
         })
     }
 
@@ -177,7 +192,7 @@ impl Isa {
     }
 }
 
-/// Panels under the register tile of the matrix product: 2 with 16-lane vectors, else 1.
+/// Panels under the register tile of the matrix product.
 pub(crate) fn tile_panels() -> usize {
     struct Panels;
     impl Kernel for Panels {
@@ -185,7 +200,7 @@ pub(crate) fn tile_panels() -> usize {
 
         #[inline(always)]
         fn run<S: Simd>(self, _: S) -> usize {
-            2 * S::LANES / crate::gemm::PANEL
+            S::TILE_PANELS
         }
     }
     dispatch(Panels)

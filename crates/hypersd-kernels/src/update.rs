@@ -14,7 +14,7 @@ use std::{
 use crate::{
     LinearShape, Weights,
     elementwise::{load, store},
-    gemm::{PANEL, Product, depth_chunks},
+    gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks},
     output::{Out, fill, parallel, share},
     pack::copy_row,
     scratch::Scratch,
@@ -122,7 +122,9 @@ impl Block<'_> {
                 panel_stride: inputs * PANEL,
                 c: product[..count * width].as_mut_ptr(),
                 c_stride: width,
-                accumulate: chunk > 0,
+                base: Base::sum_of_pieces(chunk),
+                run: DEPTH,
+                next: Ahead::NOTHING,
             };
             // SAFETY: `left` has these rows and depths, `packed` these panels, `product` this block.
             unsafe { product.run() };

@@ -30,6 +30,15 @@ impl Weights<'_> {
         self.len() == 0
     }
 
+    /// Where weight `index` would be, in a slice long enough, and the bytes it takes.
+    pub(crate) fn address(&self, index: usize) -> (*const u8, usize) {
+        match self {
+            Self::F32(values) => (values.as_ptr().wrapping_add(index).cast(), size_of::<f32>()),
+            Self::F16(values) => (values.as_ptr().wrapping_add(index).cast(), size_of::<f16>()),
+            Self::BF16(values) => (values.as_ptr().wrapping_add(index).cast(), size_of::<bf16>()),
+        }
+    }
+
     /// The weights from `start` on as f32, as many as `buffer` holds: in place if they are f32, else in `buffer`.
     #[inline]
     pub(crate) fn read<'b>(&'b self, start: usize, buffer: &'b mut [f32]) -> &'b [f32] {

@@ -12,6 +12,8 @@ mod linear;
 mod norm;
 #[path = "kernels/reference.rs"]
 mod reference;
+#[path = "kernels/resample.rs"]
+mod resample;
 #[path = "kernels/update.rs"]
 mod update;
 

@@ -7,6 +7,9 @@
 //!
 //! On the CPU (Burn's flex backend) in f32 the kernels of `hypersd-kernels` compute; everywhere else Burn's own
 //! operations do. What is added to a result can be given along with it, because the kernels add it on their way out.
+//!
+//! A network brings its inputs to the type that is computed in beside its weights ([`dtype_beside`]) and leaves types
+//! alone from there on: f32 on the CPU, where weights may be stored in half precision, and the weights' own elsewhere.
 
 mod attention;
 mod backend;
@@ -17,6 +20,7 @@ mod norm;
 mod resample;
 
 pub use attention::attention;
+pub use backend::{activation_dtype, dtype_beside};
 pub use causal::causal_attention;
 pub use norm::{group_norm, group_norm_silu, layer_norm};
 pub use resample::{upsample, upsample_to};
@@ -27,6 +31,16 @@ use burn::{
 };
 #[cfg(feature = "flex")]
 use hypersd_kernels::Activation;
+
+/// Gives back to the system what the operations of the CPU keep from call to call: working memory, and the memory of
+/// tensors that are gone. The next operation takes what it needs again.
+pub fn release_memory() {
+    #[cfg(feature = "flex")]
+    {
+        cpu::memory::release();
+        hypersd_kernels::release_scratch();
+    }
+}
 
 /// A dense layer.
 ///
@@ -64,7 +78,7 @@ pub fn conv2d(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
     if cpu::takes(&x) && cpu::has_conv2d(layer) {
         return cpu::conv2d(x, layer, None, None);
     }
-    layer.forward(x)
+    burns_conv2d(x, layer)
 }
 
 /// [`conv2d`] plus one number for every channel: the time embedding.
@@ -78,7 +92,7 @@ pub fn conv2d_shift(x: Tensor<4>, layer: &Conv2d, shift: Tensor<2>) -> Tensor<4>
         return cpu::conv2d(x, layer, Some(shift), None);
     }
     let [b, c] = shift.dims();
-    layer.forward(x) + shift.reshape([b, c, 1, 1])
+    burns_conv2d(x, layer) + shift.reshape([b, c, 1, 1])
 }
 
 /// [`conv2d`] plus a tensor of the shape of its result: the shortcut.
@@ -91,7 +105,15 @@ pub fn conv2d_add(x: Tensor<4>, layer: &Conv2d, residual: Tensor<4>) -> Tensor<4
     if cpu::takes(&x) && cpu::has_conv2d(layer) {
         return cpu::conv2d(x, layer, None, Some(residual));
     }
-    layer.forward(x) + residual
+    burns_conv2d(x, layer) + residual
+}
+
+/// Burn's convolution, which wants the weights in the type of the image.
+fn burns_conv2d(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
+    if layer.weight.val().dtype() == x.dtype() {
+        return layer.forward(x);
+    }
+    backend::in_type(layer, x.dtype()).forward(x)
 }
 
 /// `x · sigmoid(x)`.

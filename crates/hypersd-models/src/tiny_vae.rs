@@ -141,7 +141,7 @@ impl TinyVae {
     /// The latents of an image, in the scale of the sampler.
     ///
     /// # Shapes
-    /// - image `[B, 3, H, W]` in [-1, 1] → `[B, 4, ⌈H/8⌉, ⌈W/8⌉]`, in the type of the weights
+    /// - image `[B, 3, H, W]` in [-1, 1] → `[B, 4, ⌈H/8⌉, ⌈W/8⌉]`, in the type that is computed in
     ///
     /// # Errors
     /// [`Error::Shape`] for other channels than the configuration's.
@@ -154,7 +154,7 @@ impl TinyVae {
     /// The image of latents as a sampler leaves them.
     ///
     /// # Shapes
-    /// - latents `[B, 4, h, w]` → `[B, 3, 8h, 8w]`, about [-1, 1] but not clamped, in the type of the weights
+    /// - latents `[B, 4, h, w]` → `[B, 3, 8h, 8w]`, about [-1, 1] but not clamped, in the type that is computed in
     ///
     /// # Errors
     /// [`Error::Shape`] for other channels than the configuration's.
@@ -237,10 +237,10 @@ impl Layers {
 
     fn dtype(&self) -> FloatDType {
         let weight = self.layers.iter().find_map(|layer| match layer {
-            Layer::Conv(conv) => Some(conv.weight.val()),
+            Layer::Conv(conv) => Some(&conv.weight),
             _ => None,
         });
-        weight.map_or(FloatDType::F32, |weight| weight.dtype().into())
+        weight.map_or(FloatDType::F32, ops::dtype_beside)
     }
 }
 

@@ -5,8 +5,8 @@
 //!
 //! Tests run on the CPU in f32. To run them elsewhere, build with that backend's feature of this crate and set
 //! `HYPERSD_TEST_DEVICE` to `cuda`, `vulkan`, `wgpu` or `metal` (or to `vulkan-software`, a driver that computes on the
-//! CPU) and, for half precision, `HYPERSD_TEST_DTYPE` to `f16` or `bf16`. Nothing is skipped: a device that was not
-//! built, or that is not there, fails every test.
+//! CPU) and, for half precision, `HYPERSD_TEST_DTYPE` to `f16` or `bf16`. On the CPU that is what weights are stored in.
+//! Nothing is skipped: a device that was not built, or that is not there, fails every test.
 
 pub mod measure;
 mod single_file;
@@ -62,7 +62,7 @@ pub fn on_cpu() -> bool {
     device() == Device::flex()
 }
 
-/// The float type that tests compute in.
+/// The float type that networks under test are loaded in.
 #[must_use]
 pub fn dtype() -> FloatDType {
     dtype_named(env::var("HYPERSD_TEST_DTYPE").as_deref().unwrap_or("f32"))
@@ -80,6 +80,12 @@ pub fn dtype_named(name: &str) -> FloatDType {
         "bf16" => FloatDType::BF16,
         other => panic!("the type is {other:?}, expected \"f32\", \"f16\" or \"bf16\""),
     }
+}
+
+/// The float type of what goes into operations and networks: on the CPU f32, whatever weights are stored in.
+#[must_use]
+pub fn activation_dtype() -> FloatDType {
+    if on_cpu() { FloatDType::F32 } else { dtype() }
 }
 
 /// The tolerance for the type and the device in use: in f32 on the CPU as given; the half types by what their mantissas
@@ -112,11 +118,11 @@ pub struct Array {
 }
 
 impl Array {
-    /// The array as a float tensor of the type in use, on the device in use.
+    /// The array as a float tensor of the [`activation_dtype`], on the device in use.
     #[must_use]
     pub fn tensor<const D: usize>(&self) -> Tensor<D> {
         let data = TensorData::new(self.data.clone(), self.shape.clone());
-        Tensor::<D>::from_data(data, (&device(), DType::F32)).cast(dtype())
+        Tensor::<D>::from_data(data, (&device(), DType::F32)).cast(activation_dtype())
     }
 
     /// The array as an integer tensor on the device in use.

@@ -31,14 +31,7 @@ pub(super) fn fill<M: Module>(
     slots: Vec<Slot>,
     options: &LoadOptions,
 ) -> Result<M, Error> {
-    let dtype = DType::from(options.dtype);
-    if element_size(options.dtype).is_none() || !options.device.supports_dtype(dtype) {
-        return Err(Error::Argument {
-            argument: "dtype",
-            expected: format!("a float type that {:?} computes in, of F32, F16 and BF16", options.device),
-            found: format!("{dtype:?}"),
-        });
-    }
+    check_dtype(options)?;
     let filler = Filler {
         source,
         options,
@@ -56,6 +49,19 @@ pub(super) fn fill<M: Module>(
         });
     filler.finish(&module)?;
     Ok(module)
+}
+
+/// Refuses a type that weights are not stored in, or that the device does not have.
+pub(super) fn check_dtype(options: &LoadOptions) -> Result<(), Error> {
+    let dtype = DType::from(options.dtype);
+    if element_size(options.dtype).is_some() && options.device.supports_dtype(dtype) {
+        return Ok(());
+    }
+    Err(Error::Argument {
+        argument: "dtype",
+        expected: format!("a float type that {:?} computes in, of F32, F16 and BF16", options.device),
+        found: format!("{dtype:?}"),
+    })
 }
 
 /// A traversal that replaces each wanted parameter.

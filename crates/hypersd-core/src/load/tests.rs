@@ -21,7 +21,7 @@ use hypersd_testing::device;
 use proptest::prelude::*;
 
 use super::{
-    LoadOptions, fill,
+    LoadOptions, check, fill,
     layout::{Layout, arrange},
     load, reload,
     survey::Slot,
@@ -256,6 +256,7 @@ fn all_that_does_not_fit_is_in_one_error() {
     let info = TensorInfo { dtype: Dtype::Other("F8_E4M3"), shape: vec![5] };
     let source = Odd { tensors: tensors.into_iter().collect(), infos: [("linear.bias", info)].into() };
 
+    let checked = check(&Net::new(&device()), &source, &options(FloatDType::F32)).unwrap_err();
     let error = load(Net::new(&device()), &source, &options(FloatDType::F32));
     let found = mismatch(error);
     assert_eq!(
@@ -275,6 +276,7 @@ fn all_that_does_not_fit_is_in_one_error() {
     );
     assert_eq!(found.wrong_dtype, [("linear.bias".to_string(), Dtype::Other("F8_E4M3"))]);
     let message = Error::from(found).to_string();
+    assert_eq!(checked.to_string(), message);
     for part in [
         "odd.safetensors: the tensors do not fit the model",
         "norm.bias",
@@ -476,7 +478,16 @@ fn a_type_that_weights_are_not_kept_in_is_refused() {
     for dtype in [FloatDType::F64, FloatDType::Flex32] {
         let error = load(Net::new(&device()), &source(FloatDType::F32), &options(dtype)).unwrap_err();
         assert!(matches!(error, Error::Argument { argument: "dtype", .. }), "{error}");
+        let checked = check(&Net::new(&device()), &source(FloatDType::F32), &options(dtype)).unwrap_err();
+        assert_eq!(checked.to_string(), error.to_string());
     }
+}
+
+#[test]
+fn checking_reads_nothing() {
+    let source = Watched::new(source(FloatDType::F32));
+    check(&Net::new(&device()), &source, &options(FloatDType::F32)).unwrap();
+    assert!(source.read.lock().unwrap().is_empty());
 }
 
 #[derive(Module, Debug)]

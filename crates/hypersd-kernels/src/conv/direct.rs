@@ -10,8 +10,9 @@ use rayon::prelude::*;
 use super::{Conv, ConvShape};
 use crate::{
     Weights,
-    gemm::{PANEL, Product, depth_chunks},
+    gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks},
     output::{Out, parallel, share},
+    pack::copy_row,
     scratch::Scratch,
 };
 
@@ -68,37 +69,78 @@ impl Block {
         let chunks = depth_chunks(depth);
         let panels = pixels.len().div_ceil(PANEL);
         let mut packed = Scratch::take(panels * depth.div_ceil(chunks) * PANEL);
-        let plane = conv.area();
+        // Of the output, each channel lies in a place of its own, and those far apart fight for the same sets of a cache.
+        let stride = (panels | 1) * PANEL;
+        let mut sums = Scratch::take(outputs.len() * stride);
         for chunk in 0..chunks {
             let depths = share(depth, chunks, chunk);
             self.pack(conv, depths.clone(), &mut packed);
-            let start = conv.plane(image, outputs.start) + pixels.start;
+            let pixels = self.pixels_after(conv, chunk, chunks);
             let product = Product {
                 m: outputs.len(),
-                n: pixels.len(),
+                n: panels * PANEL,
                 k: depths.len(),
                 a: weights[outputs.start * depth + depths.start..].as_ptr(),
                 a_stride: depth,
                 b: packed.as_ptr(),
                 panel_stride: depths.len() * PANEL,
-                c: out.at(start, (outputs.len() - 1) * plane + pixels.len()),
-                c_stride: plane,
-                accumulate: chunk > 0,
+                c: sums.as_mut_ptr(),
+                c_stride: stride,
+                base: Base::sum_of_pieces(chunk),
+                run: DEPTH,
+                next: if chunk + 1 < chunks { pixels } else { self.outputs_ahead(conv, out).then(pixels) },
             };
-            // SAFETY: the weights have these rows and depths, `packed` these panels; this block of `out` is this task's.
+            // SAFETY: the weights have these rows and depths, `packed` these panels, `sums` these rows.
             unsafe { product.run() };
         }
-        for channel in outputs.clone() {
+        for (channel, sums) in outputs.clone().zip(sums.chunks_exact(stride)) {
             let (plane, summand) = (conv.plane(image, channel), conv.summand(image, channel));
-            // SAFETY: the products have written these pixels, and they are this task's.
-            unsafe { conv.finish(out, plane, pixels.clone(), summand) };
+            // SAFETY: these pixels are this task's, and there are sums for all of them.
+            unsafe { conv.finish(sums.as_ptr(), out, plane, pixels.clone(), summand) };
         }
+    }
+
+    /// What the block writes, and what is added to it.
+    fn outputs_ahead(&self, conv: &Conv<'_>, out: Out<'_>) -> Ahead {
+        let start = conv.plane(self.image, self.outputs.start) + self.pixels.start;
+        let of = |start| Ahead::of(start, conv.area(), self.outputs.len(), self.pixels.len());
+        let written = of(out.at(start, 1));
+        conv.epilogue.residual.map_or(written, |residual| written.then(of(residual[start..].as_ptr())))
+    }
+
+    /// The pixels that are packed after those of `chunk`: of the next channels, or of the next block, which this thread
+    /// takes next unless another has. Each channel lies in a place of its own, where no processor would expect it.
+    fn pixels_after(&self, conv: &Conv<'_>, chunk: usize, chunks: usize) -> Ahead {
+        let ConvShape { kernel, stride, padding, .. } = conv.shape;
+        let (x, taps) = (conv.x, kernel[0] * kernel[1]);
+        let last = chunk + 1 == chunks;
+        let depths = share(x.channels() * taps, chunks, if last { 0 } else { chunk + 1 });
+        let channels = depths.start / taps..depths.end.div_ceil(taps);
+        let first = if last { self.pixels.end } else { self.pixels.start };
+        let end = (first + self.pixels.len()).min(conv.area());
+        let pixels = if conv.shape == ConvShape::pointwise(conv.shape.outputs) {
+            first..end
+        } else {
+            let line = |pixel: usize| (pixel / conv.width * stride).saturating_sub(padding.top);
+            line(first) * x.width()..(line(end) + kernel[0]).min(x.height()) * x.width()
+        };
+        if pixels.is_empty() || channels.is_empty() {
+            return Ahead::NOTHING;
+        }
+        let plane = x.plane(self.image, channels.start);
+        Ahead::of(plane[pixels.start..].as_ptr(), x.area(), channels.len(), pixels.len())
     }
 
     /// Copies what the taps `depths` see from each pixel to panels `[depths][16]`, the last one filled up with zeros.
     fn pack(&self, conv: &Conv<'_>, depths: Range<usize>, packed: &mut [f32]) {
         let [kernel_height, kernel_width] = conv.shape.kernel;
         let panel_stride = depths.len() * PANEL;
+        if conv.shape == ConvShape::pointwise(conv.shape.outputs) {
+            for (p, channel) in depths.enumerate() {
+                copy_row(&conv.x.plane(self.image, channel)[self.pixels.clone()], packed, p, panel_stride);
+            }
+            return;
+        }
         let mut line = [0.0; TASK_PIXELS];
         for (p, depth) in depths.enumerate() {
             let (channel, tap) =

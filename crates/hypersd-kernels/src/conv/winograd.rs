@@ -19,7 +19,7 @@ use std::ops::Range;
 
 use super::Conv;
 use crate::{
-    gemm::{PANEL, Product, depth_chunks},
+    gemm::{Ahead, Base, EXACT_RUN, PANEL, Product, depth_chunks},
     output::{Out, parallel, share},
     scratch::Scratch,
     simd::tile_panels,
@@ -42,6 +42,12 @@ const FEW_TILES: usize = 64;
 const BLOCK_TILES: usize = 128;
 /// The most transformed weights at a time, in values: 64 MiB.
 const MOST_WEIGHTS: usize = 1 << 24;
+/// The most transformed weights, in values, that every task can go through for its own few tiles: 5 MiB.
+const FEW_WEIGHTS: usize = 5 << 18;
+/// The most of them, in values, that stay in the second-level cache beside the tiles of a task: 1 MiB.
+const CACHED_WEIGHTS: usize = 1 << 18;
+/// Tiles of such a task where they do, V and M staying there too.
+const OWN_TILES: usize = 32;
 /// Input channels whose weights are transformed at once.
 const WEIGHT_DEPTH: usize = 64;
 
@@ -51,6 +57,8 @@ pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
     if grid.rows == 0 || grid.columns == 0 {
     } else if grid.rows * grid.columns <= FEW_TILES {
         few_tiles(conv, grid, out);
+    } else if PLACES * conv.x.channels() * conv.shape.outputs.next_multiple_of(PANEL) <= FEW_WEIGHTS {
+        few_weights(conv, grid, out);
     } else {
         many_tiles(conv, grid, out);
     }
@@ -139,7 +147,9 @@ fn few_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
                     panel_stride,
                     c: m[place * m_layout.place..].as_mut_ptr(),
                     c_stride: m_layout.row,
-                    accumulate: chunk > 0,
+                    base: Base::sum_of_pieces(chunk),
+                    run: EXACT_RUN,
+                    next: Ahead::NOTHING,
                 };
                 // SAFETY: V is complete and no longer written, `u` and `m` are this task's own.
                 unsafe { product.run() };
@@ -149,7 +159,7 @@ fn few_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
             for (panel, first) in channels.clone().step_by(PANEL).enumerate() {
                 let m = &m[row * grid.columns * m_layout.row + panel * PANEL..];
                 // SAFETY: these channels are this task's, and so are their pixels.
-                unsafe { output::transform(conv, grid, (row, first), (m, m_layout), out) };
+                unsafe { output::transform(conv, grid, (row, 0..grid.columns, first), (m, m_layout), out) };
             }
         }
     });
@@ -189,12 +199,51 @@ fn many_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
             parallel(rows.len() * panels.len(), |task| {
                 let (row, panel) = (task / panels.len(), task % panels.len());
                 let m = &m[row * grid.columns * m_layout.row + panel * PANEL..];
-                let at = (rows.start + row, (panels.start + panel) * PANEL);
+                let at = (rows.start + row, 0..grid.columns, (panels.start + panel) * PANEL);
                 // SAFETY: each task writes its own row of tiles of its own channels.
                 unsafe { output::transform(conv, grid, at, (m, m_layout), out) };
             });
         }
     }
+}
+
+/// All weights first; then each task takes its own tiles through the three stages, in its own cache. With few channels
+/// there is little arithmetic per value, and handing V and M from thread to thread would take longer than it.
+fn few_weights(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
+    let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
+    let panels = outputs.div_ceil(PANEL);
+    let u_layout = Layout::new(panels, inputs * PANEL);
+    let mut u = Scratch::take(u_layout.len());
+    transform_weights(conv, 0..panels, u_layout, Out::new(&mut u));
+
+    let own = if u_layout.len() <= CACHED_WEIGHTS { OWN_TILES } else { BLOCK_TILES };
+    let parts = grid.columns.div_ceil(own);
+    let tiles = grid.columns.div_ceil(parts);
+    let (v_layout, m_layout) = (Layout::new(tiles, inputs), Layout::new(tiles, panels * PANEL));
+    parallel(grid.rows * parts, |task| {
+        let (row, columns) = (task / parts, share(grid.columns, parts, task % parts));
+        let mut v = Scratch::take(v_layout.len());
+        let mut m = Scratch::take(m_layout.len());
+        for channel in (0..inputs).step_by(PANEL) {
+            let v = Out::new(&mut v);
+            let len = (columns.len() - 1) * v_layout.row + PANEL;
+            let to = |place: usize| v.at(place * v_layout.place + channel, len);
+            // SAFETY: `v` is this task's own.
+            unsafe { input::transform(conv, grid, (row, columns.clone(), channel), to, v_layout.row) };
+        }
+        for place in 0..PLACES {
+            let m = (Out::new(&mut m), m_layout);
+            // SAFETY: V and U are complete, and `m` is this task's own.
+            unsafe {
+                multiply_place(inputs, columns.len(), place, 0..panels, (&v, v_layout), (&u, u_layout), m)
+            };
+        }
+        for panel in 0..panels {
+            let at = (row, columns.clone(), panel * PANEL);
+            // SAFETY: each task writes its own tiles.
+            unsafe { output::transform(conv, grid, at, (&m[panel * PANEL..], m_layout), out) };
+        }
+    });
 }
 
 /// V of the tiles of `rows`, channels beyond the last being zero.
@@ -208,7 +257,9 @@ fn transform_input(conv: &Conv<'_>, grid: Grid, rows: Range<usize>, layout: Layo
             v.at(place * layout.place + tile * layout.row + group * PANEL, len)
         };
         // SAFETY: each task writes its own tiles of its own channels.
-        unsafe { input::transform(conv, grid, (rows.start + row, group * PANEL), to, layout.row) };
+        unsafe {
+            input::transform(conv, grid, (rows.start + row, 0..grid.columns, group * PANEL), to, layout.row)
+        };
     });
 }
 
@@ -238,24 +289,43 @@ fn multiply(
     let parts = panels.div_ceil(16).max(panels.min(2));
     parallel(PLACES * parts, |task| {
         let (place, panels) = (task / parts, share(panels, parts, task % parts));
-        let columns = panels.len() * PANEL;
-        let chunks = depth_chunks(inputs);
-        for chunk in 0..chunks {
-            let depth = share(inputs, chunks, chunk);
-            let product = Product {
-                m: tiles,
-                n: columns,
-                k: depth.len(),
-                a: v[place * v_layout.place + depth.start..].as_ptr(),
-                a_stride: v_layout.row,
-                b: u[place * u_layout.place + panels.start * u_layout.row + depth.start * PANEL..].as_ptr(),
-                panel_stride: u_layout.row,
-                c: m.at(place * m_layout.place + panels.start * PANEL, (tiles - 1) * m_layout.row + columns),
-                c_stride: m_layout.row,
-                accumulate: chunk > 0,
-            };
-            // SAFETY: V and U are complete; each task writes its own columns of its own place.
-            unsafe { product.run() };
-        }
+        // SAFETY: V and U are complete; each task writes its own columns of its own place.
+        unsafe { multiply_place(inputs, tiles, place, panels, (v, v_layout), (u, u_layout), (m, m_layout)) };
     });
+}
+
+/// `M = V · U` for one place and the output channels of `panels`.
+///
+/// # Safety
+/// Nobody else uses this part of `m` meanwhile.
+unsafe fn multiply_place(
+    inputs: usize,
+    tiles: usize,
+    place: usize,
+    panels: Range<usize>,
+    (v, v_layout): (&[f32], Layout),
+    (u, u_layout): (&[f32], Layout),
+    (m, m_layout): (Out<'_>, Layout),
+) {
+    let columns = panels.len() * PANEL;
+    let chunks = depth_chunks(inputs);
+    for chunk in 0..chunks {
+        let depth = share(inputs, chunks, chunk);
+        let product = Product {
+            m: tiles,
+            n: columns,
+            k: depth.len(),
+            a: v[place * v_layout.place + depth.start..].as_ptr(),
+            a_stride: v_layout.row,
+            b: u[place * u_layout.place + panels.start * u_layout.row + depth.start * PANEL..].as_ptr(),
+            panel_stride: u_layout.row,
+            c: m.at(place * m_layout.place + panels.start * PANEL, (tiles - 1) * m_layout.row + columns),
+            c_stride: m_layout.row,
+            base: Base::sum_of_pieces(chunk),
+            run: EXACT_RUN,
+            next: Ahead::NOTHING,
+        };
+        // SAFETY: the slices have these rows and panels; the rest is the caller's promise.
+        unsafe { product.run() };
+    }
 }

@@ -28,7 +28,7 @@ macro_rules! halves {
 impl Simd for Neon {
     type V = [float32x4_t; 2];
     const LANES: usize = 8;
-    const ROWS: usize = 6;
+    const TILE_PANELS: usize = 1;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {

@@ -18,7 +18,7 @@ fn zip(a: [f32; 8], b: [f32; 8], f: impl Fn(f32, f32) -> f32) -> [f32; 8] {
 impl Simd for Portable {
     type V = [f32; 8];
     const LANES: usize = 8;
-    const ROWS: usize = 6;
+    const TILE_PANELS: usize = 1;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::V {

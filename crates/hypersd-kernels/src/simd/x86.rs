@@ -87,7 +87,7 @@ unsafe fn transpose8(from: *const f32, from_stride: usize, to: *mut f32, to_stri
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
-    const ROWS: usize = 6; // 6 rows of 16 columns: 12 accumulators of the 16 registers
+    const TILE_PANELS: usize = 1; // 6 rows of 2 vectors: 12 accumulators of the 16 registers
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
@@ -105,6 +105,18 @@ impl Simd for Avx2 {
     unsafe fn store(self, to: *mut f32, value: __m256) {
         // SAFETY: the token and the caller's promise.
         unsafe { _mm256_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
+    fn prefetch_far(self, at: *const f32) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 
     #[inline(always)]
@@ -194,7 +206,8 @@ impl Simd for Avx2 {
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
-    const ROWS: usize = 12; // 12 rows of 32 columns: 24 accumulators of the 32 registers
+    const LEAST_POWER: f32 = -256.0; // below all denormal numbers
+    const TILE_PANELS: usize = 4; // 6 rows of 4 vectors: 24 accumulators of the 32 registers
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -212,6 +225,18 @@ impl Simd for Avx512 {
     unsafe fn store(self, to: *mut f32, value: __m512) {
         // SAFETY: the token and the caller's promise.
         unsafe { _mm512_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
+    fn prefetch_far(self, at: *const f32) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 
     #[inline(always)]
@@ -269,6 +294,12 @@ impl Simd for Avx512 {
             let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
         }
+    }
+
+    #[inline(always)]
+    fn scale(self, a: __m512, n: __m512) -> __m512 {
+        // SAFETY: the token.
+        unsafe { _mm512_scalef_ps(a, n) }
     }
 
     #[inline(always)]

@@ -163,8 +163,9 @@ impl Embeddings {
     /// `[B, L]` → `[B, L, D]`
     fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, length] = ids.dims();
+        let dtype = ops::dtype_beside(&self.token_embedding.weight);
         let positions = self.position_embedding.weight.val().narrow(0, 0, length); // [L, D]
-        self.token_embedding.forward(ids) + positions.unsqueeze()
+        self.token_embedding.forward(ids).cast(dtype) + positions.cast(dtype).unsqueeze()
     }
 }
 

@@ -51,16 +51,18 @@ impl Resnet {
     /// # Shapes
     /// - x `[B, c_in, H, W]`, emb `[B, time_width]` → `[B, c_out, H, W]`
     pub(crate) fn forward(&self, x: Tensor<4>, emb: Option<&Tensor<2>>) -> Tensor<4> {
-        let h = ops::group_norm_silu(x.clone(), &self.norm1);
+        // A convolution of the shortcut comes first, so that the norm has x for itself and may write into it: x can be
+        // the largest tensor of the VAE.
+        let (x, shortcut) = match &self.conv_shortcut {
+            Some(conv) => (x.clone(), ops::conv2d(x, conv)),
+            None => (x.clone(), x),
+        };
+        let h = ops::group_norm_silu(x, &self.norm1);
         let h = match (&self.time_emb_proj, emb) {
             (Some(proj), Some(emb)) => ops::conv2d_shift(h, &self.conv1, ops::linear(emb.clone(), proj)),
             _ => ops::conv2d(h, &self.conv1),
         };
         let h = ops::group_norm_silu(h, &self.norm2);
-        let shortcut = match &self.conv_shortcut {
-            Some(conv) => ops::conv2d(x, conv),
-            None => x,
-        };
         ops::conv2d_add(h, &self.conv2, shortcut)
     }
 }

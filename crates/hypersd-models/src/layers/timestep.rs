@@ -54,7 +54,7 @@ impl TimestepEmbedding {
         Self { linear_1: linear(d_in, d_out, true, device), linear_2: linear(d_out, d_out, true, device) }
     }
 
-    /// `[B, d_in]` → `[B, d_out]`, in the type of the weights.
+    /// `[B, d_in]` → `[B, d_out]`, in the type that is computed in.
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let x = x.cast(self.dtype());
         ops::linear(ops::silu(ops::linear(x, &self.linear_1)), &self.linear_2)
@@ -67,6 +67,6 @@ impl TimestepEmbedding {
     }
 
     pub(crate) fn dtype(&self) -> FloatDType {
-        self.linear_1.weight.val().dtype().into()
+        ops::dtype_beside(&self.linear_1.weight)
     }
 }

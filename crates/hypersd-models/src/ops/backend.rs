@@ -1,6 +1,34 @@
-//! Which backend a tensor lives on.
+//! Which backend a tensor lives on, and what that means for its type.
 
-use burn::tensor::Device;
+use burn::{
+    module::{Module, ModuleMapper, Param},
+    tensor::{DType, Device, FloatDType, Tensor},
+};
+
+/// The type that a network computes in whose weights are stored as `stored` on a device: the same type, but f32 on the
+/// CPU. There half precision only saves memory: kernels widen weights as they read them.
+#[must_use]
+pub fn activation_dtype(stored: FloatDType, device: &Device) -> FloatDType {
+    if is_flex(device) { FloatDType::F32 } else { stored }
+}
+
+/// The [`activation_dtype`] of a network, by any of its parameters.
+#[must_use]
+pub fn dtype_beside<const D: usize>(param: &Param<Tensor<D>>) -> FloatDType {
+    let param = param.val();
+    activation_dtype(param.dtype().into(), &param.device())
+}
+
+/// A layer with all its parameters in the type of its input, for operations of Burn, which know only one.
+pub(super) fn in_type<M: Module>(layer: &M, dtype: DType) -> M {
+    struct InType(DType);
+    impl ModuleMapper for InType {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            Param::initialized(param.id, param.val().cast(self.0))
+        }
+    }
+    layer.clone().map(&mut InType(dtype))
+}
 
 /// Whether tensors of the device are computed by Burn's CPU backend, flex.
 #[cfg(feature = "flex")]

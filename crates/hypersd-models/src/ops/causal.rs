@@ -45,7 +45,7 @@ fn composed(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>) -> Tensor<4> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Distribution;
-    use hypersd_testing::{Array, assert_close, device, dtype, tolerance};
+    use hypersd_testing::{Array, activation_dtype, assert_close, device, tolerance};
 
     use super::*;
 
@@ -55,8 +55,10 @@ mod tests {
     #[test]
     fn both_ways_are_the_same() {
         for [s, d] in [[1, 8], [5, 16], [77, 40]] {
-            let random =
-                || Tensor::<4>::random([2, 3, s, d], Distribution::Normal(0.0, 1.0), &device()).cast(dtype());
+            let random = || {
+                Tensor::<4>::random([2, 3, s, d], Distribution::Normal(0.0, 1.0), &device())
+                    .cast(activation_dtype())
+            };
             let [q, k, v] = [(); 3].map(|()| random());
             let want = fused(q.clone(), k.clone(), v.clone()).cast(FloatDType::F32);
             let want =

@@ -1,20 +1,24 @@
 //! The binding to `hypersd-kernels`: f32 tensors of Burn's flex backend, seen as slices.
 //!
 //! Every function here has the signature and the meaning of the function of [`super`] that calls it, for tensors of
-//! which [`takes`] says yes.
+//! which [`takes`] says yes. The type of the weights is another matter: the kernels read those of dense layers and of
+//! convolutions in f32, f16 and bf16, and the few numbers of biases and norms are widened here.
 
 use burn::{
     backend::Flex,
     module::Param,
     nn::{GroupNorm, Linear, PaddingConfig2d, conv::Conv2d},
-    tensor::{DType, Tensor, TensorData},
+    tensor::{DType, FloatDType, Tensor, TensorData},
 };
+use half::{bf16, f16};
 use hypersd_kernels::{
     self as kernels, Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, LinearShape,
     Padding, Planes, Weights,
 };
 
 use super::backend::is_flex;
+
+pub(super) mod memory;
 
 /// What flex calls its tensors.
 type FlexTensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
@@ -33,8 +37,9 @@ impl Host {
         Self(if x.as_slice::<f32>().is_some() { x } else { x.to_contiguous() })
     }
 
+    /// A parameter of few elements, in f32 whatever it is stored in.
     fn of<const D: usize>(param: &Param<Tensor<D>>) -> Self {
-        Self::new(param.val())
+        Self::new(param.val().cast(FloatDType::F32))
     }
 
     fn slice(&self) -> &[f32] {
@@ -48,33 +53,54 @@ impl Host {
     }
 }
 
+/// The weights of a layer as they are stored, in row-major order.
+struct Stored(FlexTensor);
+
+impl Stored {
+    fn of<const D: usize>(param: &Param<Tensor<D>>) -> Self {
+        let weight = match param.val() {
+            weight if matches!(weight.dtype(), DType::F16 | DType::BF16) => weight,
+            weight => weight.cast(FloatDType::F32),
+        };
+        let weight = weight.try_into_primitive::<Flex>().expect("weights where their input is");
+        Self(if weight.is_contiguous() { weight } else { weight.to_contiguous() })
+    }
+
+    fn weights(&self) -> Weights<'_> {
+        const ORDERED: &str = "weights in row-major order, as `of` made them";
+        match self.0.dtype() {
+            DType::F16 => Weights::F16(self.0.as_slice::<f16>().expect(ORDERED)),
+            DType::BF16 => Weights::BF16(self.0.as_slice::<bf16>().expect(ORDERED)),
+            _ => Weights::F32(self.0.as_slice().expect(ORDERED)),
+        }
+    }
+}
+
 /// The elements of a parameter that may not be there.
 fn optional<const D: usize>(param: Option<&Param<Tensor<D>>>) -> Option<Host> {
     param.map(Host::of)
 }
 
-/// Elements in row-major order as a tensor.
-fn tensor<const D: usize>(data: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
-    Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(data, shape)))
+/// The tensor of a shape whose elements `write` puts into an empty vector, in row-major order.
+fn tensor<const D: usize>(shape: [usize; D], write: impl FnOnce(&mut Vec<f32>)) -> Tensor<D> {
+    let mut elements = memory::room(shape.iter().product());
+    write(&mut elements);
+    let data = TensorData::from_bytes(memory::bytes(elements), shape, DType::F32);
+    Tensor::from_primitive::<Flex>(FlexTensor::from_data(data))
 }
 
 pub(super) fn linear<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Option<Tensor<D>>) -> Tensor<D> {
-    let weight = Host::of(&layer.weight);
+    let weight = Stored::of(&layer.weight);
     let [inputs, outputs] = layer.weight.dims();
     let mut shape = x.dims();
     shape[D - 1] = outputs;
     let rows = shape[..D - 1].iter().product();
     let (x, bias, residual) = (Host::new(x), optional(layer.bias.as_ref()), residual.map(Host::new));
-    let mut out = Vec::new();
-    kernels::linear(
-        x.slice(),
-        Weights::F32(weight.slice()),
-        bias.as_ref().map(Host::slice),
-        residual.as_ref().map(Host::slice),
-        LinearShape { rows, inputs, outputs },
-        &mut out,
-    );
-    tensor(out, shape)
+    let (bias, residual) = (bias.as_ref().map(Host::slice), residual.as_ref().map(Host::slice));
+    let extents = LinearShape { rows, inputs, outputs };
+    tensor(shape, |out| {
+        kernels::linear(x.slice(), weight.weights(), bias, residual, extents, out);
+    })
 }
 
 /// Whether the kernels have such a convolution.
@@ -108,7 +134,7 @@ pub(super) fn conv2d(
     };
     let [b, c, h, w] = x.dims();
     let [out_h, out_w] = shape.output_size(h, w);
-    let (x, weight, bias) = (Host::new(x), Host::of(&layer.weight), optional(layer.bias.as_ref()));
+    let (x, weight, bias) = (Host::new(x), Stored::of(&layer.weight), optional(layer.bias.as_ref()));
     let (shift, residual) = (shift.map(Host::new), residual.map(Host::new));
     let epilogue = Epilogue {
         bias: bias.as_ref().map(Host::slice),
@@ -116,10 +142,10 @@ pub(super) fn conv2d(
         residual: residual.as_ref().map(Host::slice),
         activation: Activation::Identity,
     };
-    let mut out = Vec::new();
     let x = Planes::new(x.slice(), [b, c, h, w]);
-    kernels::conv2d(x, Weights::F32(weight.slice()), shape, epilogue, &mut out);
-    tensor(out, [b, outputs, out_h, out_w])
+    tensor([b, outputs, out_h, out_w], |out| {
+        kernels::conv2d(x, weight.weights(), shape, epilogue, out);
+    })
 }
 
 pub(super) fn group_norm(x: Tensor<4>, layer: &GroupNorm, activation: Activation) -> Tensor<4> {
@@ -133,10 +159,15 @@ pub(super) fn group_norm(x: Tensor<4>, layer: &GroupNorm, activation: Activation
         kernels::group_norm_in_place(values, [b, c, h * w], layer.num_groups, affine, activation);
         return Tensor::from_primitive::<Flex>(x.0);
     }
-    let mut out = Vec::new();
     let planes = Planes::new(x.slice(), [b, c, h, w]);
-    kernels::group_norm(planes, layer.num_groups, affine, activation, &mut out);
-    tensor(out, [b, c, h, w])
+    tensor([b, c, h, w], |out| kernels::group_norm(planes, layer.num_groups, affine, activation, out))
+}
+
+pub(super) fn resize_nearest(x: Tensor<4>, [h, w]: [usize; 2]) -> Tensor<4> {
+    let [b, c, from_h, from_w] = x.dims();
+    let x = Host::new(x);
+    let planes = Planes::new(x.slice(), [b, c, from_h, from_w]);
+    tensor([b, c, h, w], |out| kernels::resize_nearest(planes, [h, w], out))
 }
 
 pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
@@ -146,17 +177,16 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
         kernels::activate_in_place(values, activation);
         return Tensor::from_primitive::<Flex>(x.0);
     }
-    let mut out = x.slice().to_vec();
-    kernels::activate_in_place(&mut out, activation);
-    tensor(out, shape)
+    tensor(shape, |out| {
+        out.extend_from_slice(x.slice());
+        kernels::activate_in_place(out, activation);
+    })
 }
 
 /// x `[.., 2n]` → `[.., n]`: the first half times the GELU of the second.
 pub(super) fn geglu(x: Tensor<3>) -> Tensor<3> {
     let [b, s, width] = x.dims();
-    let mut out = Vec::new();
-    kernels::geglu(Host::new(x).slice(), width / 2, &mut out);
-    tensor(out, [b, s, width / 2])
+    tensor([b, s, width / 2], |out| kernels::geglu(Host::new(x).slice(), width / 2, out))
 }
 
 pub(super) fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize, causal: bool) -> Tensor<3> {
@@ -173,9 +203,9 @@ pub(super) fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize, 
         causal,
     };
     let (q, k, v) = (Host::new(q), Host::new(k), Host::new(v));
-    let mut out = Vec::new();
-    kernels::attention(q.slice(), k.slice(), v.slice(), shape, &mut out);
-    tensor(out, [batch, queries, features])
+    tensor([batch, queries, features], |out| {
+        kernels::attention(q.slice(), k.slice(), v.slice(), shape, out);
+    })
 }
 
 #[cfg(test)]
@@ -190,6 +220,7 @@ mod tests {
     use hypersd_testing::{Array, assert_close};
 
     use super::*;
+    use crate::ops::{self, backend::in_type};
 
     /// Two f32 computations of sums of up to a few thousand terms, one of them by Winograd's algorithm.
     const TOLERANCE: f64 = 5e-6;
@@ -251,6 +282,9 @@ mod tests {
     fn a_convolution_that_the_kernels_lack_is_left_to_burn() {
         let layer = Conv2dConfig::new([4, 4], [3, 3]).with_groups(2).init(&Device::flex());
         assert!(!has_conv2d(&layer));
+        let half = in_type(&layer, DType::F16);
+        let x = random([1, 4, 5, 5]);
+        assert_same("half", ops::conv2d(x.clone(), &half), in_type(&half, DType::F32).forward(x));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use hypersd_kernels::Activation;
 
 #[cfg(feature = "flex")]
 use super::cpu;
-use super::silu;
+use super::{backend::in_type, silu};
 
 /// Group normalisation (Wu & He 2018, arXiv:1803.08494), in f32 whatever the type of the tensor: neither the squares
 /// of f16 nor the sums of bf16 can be relied upon.
@@ -63,5 +63,8 @@ pub fn group_norm_silu(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
 /// - x `[.., C]` → `[.., C]`
 #[must_use]
 pub fn layer_norm<const D: usize>(x: Tensor<D>, layer: &LayerNorm) -> Tensor<D> {
-    layer.forward(x)
+    if layer.gamma.val().dtype() == x.dtype() {
+        return layer.forward(x);
+    }
+    in_type(layer, x.dtype()).forward(x)
 }

@@ -6,6 +6,8 @@ use burn::tensor::{
 };
 
 use super::backend::is_flex;
+#[cfg(feature = "flex")]
+use super::cpu;
 
 /// Doubles height and width, every pixel becoming four.
 ///
@@ -24,6 +26,10 @@ pub fn upsample(x: Tensor<4>) -> Tensor<4> {
 /// - x `[B, C, H, W]` → `[B, C, h, w]`
 #[must_use]
 pub fn upsample_to(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) {
+        return cpu::resize_nearest(x, size);
+    }
     if is_flex(&x.device()) {
         let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
         module::interpolate(x, options)

@@ -28,6 +28,16 @@ impl Conditioning {
         self.context.dims()[0]
     }
 
+    /// The condition of no prompt at all: zeros, for pictures of the same sizes.
+    #[must_use]
+    pub fn zeros_like(&self) -> Self {
+        Self {
+            context: self.context.zeros_like(),
+            pooled: self.pooled.as_ref().map(Tensor::zeros_like),
+            time_ids: self.time_ids.clone(),
+        }
+    }
+
     /// The pictures of both, one batch after the other: for guidance, which takes the negative prompt first.
     ///
     /// # Panics
@@ -67,7 +77,7 @@ impl Embedder<'_> {
         (time, added)
     }
 
-    /// The embedding after its SiLU, `[B, time_embed_width]`, in the type of the weights. Every resnet begins with
+    /// The embedding after its SiLU, `[B, time_embed_width]`, in the type that is computed in. Every resnet begins with
     /// that SiLU; it is computed once.
     ///
     /// `t` holds one timestep for all pictures, or one for each. Fractions are allowed.

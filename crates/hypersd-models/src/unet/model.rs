@@ -3,7 +3,7 @@
 use burn::{
     module::Module,
     nn::{GroupNorm, conv::Conv2d},
-    tensor::{Device, FloatDType, Tensor},
+    tensor::{Device, Tensor},
 };
 
 use crate::{
@@ -64,7 +64,7 @@ impl UNet {
     /// What the network predicts for latents `x` at timestep `t`: noise, velocity or the sample, as it was trained.
     ///
     /// `t` holds one timestep for the batch, or one for each picture; it may have a fraction. Inputs are cast to
-    /// the type of the weights, which is also that of the output.
+    /// the type that is [computed in](ops::dtype_beside), which is also that of the output.
     ///
     /// # Shapes
     /// - x `[B, in_channels, h, w]`, any h and w → `[B, out_channels, h, w]`
@@ -95,7 +95,7 @@ impl UNet {
         Ok(ops::conv2d(ops::group_norm_silu(x, &self.conv_norm_out), &self.conv_out))
     }
 
-    /// Checks the inputs against the configuration and brings them to the type of the weights.
+    /// Checks the inputs against the configuration and brings them to the type that is computed in.
     fn prepare(
         &self,
         x: Tensor<4>,
@@ -108,7 +108,7 @@ impl UNet {
         let embedder =
             Embedder { config: &self.config, time: &self.time_embedding, added: self.add_embedding.as_ref() };
         let emb = embedder.embed(t, conditioning)?;
-        let dtype: FloatDType = self.conv_in.weight.val().dtype().into();
+        let dtype = ops::dtype_beside(&self.conv_in.weight);
         Ok((x.cast(dtype), emb, conditioning.context.clone().cast(dtype)))
     }
 }

@@ -42,7 +42,7 @@ impl Decoder {
     }
 
     pub(super) fn dtype(&self) -> FloatDType {
-        self.conv_in.weight.val().dtype().into()
+        ops::dtype_beside(&self.conv_in.weight)
     }
 
     /// `[B, latent_channels, h, w]` → `[B, out_channels, 8h, 8w]`

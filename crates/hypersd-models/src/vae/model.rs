@@ -76,7 +76,7 @@ impl Vae {
     /// The distribution of an image's latents. Scale what is drawn from it with [`scale`](Self::scale).
     ///
     /// # Shapes
-    /// - image `[B, 3, H, W]` in [-1, 1], H and W at least 8 → moments `[B, 4, ⌊H/8⌋, ⌊W/8⌋]`, in the type of the weights
+    /// - image `[B, 3, H, W]` in [-1, 1], H and W at least 8 → moments `[B, 4, ⌊H/8⌋, ⌊W/8⌋]`, in the type that is computed in
     ///
     /// # Errors
     /// [`Error::Shape`] for other channels than the configuration's, or an image that leaves no latents.
@@ -103,7 +103,7 @@ impl Vae {
     /// The image of scaled latents, as a sampler leaves them.
     ///
     /// # Shapes
-    /// - latents `[B, 4, h, w]` → `[B, 3, 8h, 8w]`, about [-1, 1] but not clamped, in the type of the weights
+    /// - latents `[B, 4, h, w]` → `[B, 3, 8h, 8w]`, about [-1, 1] but not clamped, in the type that is computed in
     ///
     /// # Errors
     /// [`Error::Shape`] for other channels than the configuration's.

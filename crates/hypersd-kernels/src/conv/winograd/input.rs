@@ -2,9 +2,11 @@
 
 #![expect(unsafe_code, reason = "transposes and transforms in place through pointers")]
 
+use std::ops::Range;
+
 use super::{Conv, Grid, SEGMENT, TILE, points};
 use crate::{
-    gemm::PANEL,
+    gemm::{Ahead, PANEL},
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch, load_all},
 };
@@ -14,25 +16,25 @@ const LINES: usize = 6;
 /// Pixels under a segment of tiles.
 const COLUMNS: usize = TILE * SEGMENT + 2;
 
-/// Transforms one row of tiles of the 16 channels from `channel` on: the 16 values of place `xi` and tile t go to
-/// `to(xi) + t * stride`. Channels that do not exist are zero.
+/// Transforms the tiles `columns` of a row of tiles of the 16 channels from `channel` on: the 16 values of place `xi` and
+/// the t-th of these tiles go to `to(xi) + t * stride`. Channels that do not exist are zero.
 ///
 /// # Safety
 /// Those places are valid for writes and nobody else uses them meanwhile.
 pub(super) unsafe fn transform(
     conv: &Conv<'_>,
     grid: Grid,
-    (row, channel): (usize, usize),
+    (row, columns, channel): (usize, Range<usize>, usize),
     to: impl Fn(usize) -> *mut f32,
     stride: usize,
 ) {
     let (image, line) = grid.image_and_line(row);
     let mut strip = Scratch::take(LINES * COLUMNS * PANEL);
-    for first in (0..grid.columns).step_by(SEGMENT) {
-        let tiles = SEGMENT.min(grid.columns - first);
+    for first in columns.clone().step_by(SEGMENT) {
+        let tiles = SEGMENT.min(columns.end - first);
         let window = Window { conv, image, channel, line, column: first * TILE, columns: tiles * TILE + 2 };
         dispatch(Gather { window, strip: &mut strip });
-        let places = std::array::from_fn(|place| to(place).wrapping_add(first * stride));
+        let places = std::array::from_fn(|place| to(place).wrapping_add((first - columns.start) * stride));
         dispatch(Transform { strip: &mut strip, tiles, places, stride });
     }
 }
@@ -75,6 +77,7 @@ impl Kernel for Gather<'_> {
                     let strip = &mut strip[first * PANEL..last * PANEL];
                     self.window.line(simd, start, last - first, 0, strip);
                     self.window.line(simd, start, last - first, 8, strip);
+                    self.window.ask_for_next(simd, start, last - first);
                 }
                 _ => strip.fill(0.0),
             }
@@ -83,6 +86,18 @@ impl Kernel for Gather<'_> {
 }
 
 impl Window<'_> {
+    /// Asks for the same pixels of the next 16 channels, which are in 16 other places of the memory.
+    #[inline(always)]
+    fn ask_for_next<S: Simd>(&self, simd: S, start: usize, len: usize) {
+        let x = self.conv.x;
+        let channel = self.channel + PANEL;
+        if channel < x.channels() {
+            let from = x.plane(self.image, channel)[start..].as_ptr();
+            let planes = PANEL.min(x.channels() - channel);
+            Ahead::of(from, x.area(), planes, len).ask_for_all(simd);
+        }
+    }
+
     /// Copies `len` pixels from `start` on of the 8 channels from `lane` on to those lanes of `strip [len][16]`.
     #[inline(always)]
     fn line<S: Simd>(&self, simd: S, start: usize, len: usize, lane: usize, strip: &mut [f32]) {

@@ -2,9 +2,11 @@
 
 #![expect(unsafe_code, reason = "transforms and transposes through pointers")]
 
+use std::ops::Range;
+
 use super::{Conv, Grid, Layout, PLACES, SEGMENT, TILE, points};
 use crate::{
-    gemm::PANEL,
+    gemm::{Ahead, PANEL},
     output::Out,
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch, load_all},
@@ -13,7 +15,7 @@ use crate::{
 /// Pixels of a segment of tiles.
 const COLUMNS: usize = TILE * SEGMENT;
 
-/// Writes the pixels of one row of tiles of the 16 channels from `channel` on, of which those beyond the last are
+/// Writes the pixels of the tiles `columns` of a row of tiles of the 16 channels from `channel` on, of which those beyond the last are
 /// dropped; `m` starts at the first tile and channel.
 ///
 /// # Safety
@@ -21,7 +23,7 @@ const COLUMNS: usize = TILE * SEGMENT;
 pub(super) unsafe fn transform(
     conv: &Conv<'_>,
     grid: Grid,
-    (row, channel): (usize, usize),
+    (row, columns, channel): (usize, Range<usize>, usize),
     (m, layout): (&[f32], Layout),
     out: Out<'_>,
 ) {
@@ -33,9 +35,9 @@ pub(super) unsafe fn transform(
         *summand = conv.summand(image, channel + c);
     }
     let mut strip = Scratch::take(TILE * COLUMNS * PANEL);
-    for first in (0..grid.columns).step_by(SEGMENT) {
-        let tiles = SEGMENT.min(grid.columns - first);
-        let m = &m[first * layout.row..];
+    for first in columns.clone().step_by(SEGMENT) {
+        let tiles = SEGMENT.min(columns.end - first);
+        let m = &m[(first - columns.start) * layout.row..];
         dispatch(Transform { m, layout, tiles, summands, strip: &mut strip });
         let column = first * TILE;
         let pixels = (tiles * TILE).min(conv.width - column);
@@ -43,11 +45,14 @@ pub(super) unsafe fn transform(
             let pixel = (line + r) * conv.width + column;
             let start = conv.plane(image, channel) + pixel;
             let to = out.at(start, (channels - 1) * conv.area() + pixels);
+            dispatch(AskForNext { conv, channel, start, pixels, out });
             dispatch(Scatter { strip, channels, pixels, to, stride: conv.area() });
-            for c in 0..channels {
+            let unfinished = if conv.has_finish() { 0..channels } else { 0..0 };
+            for c in unfinished {
                 let plane = conv.plane(image, channel + c);
+                let sums = out.at(plane + pixel, pixels);
                 // SAFETY: the caller's promise, and they were just written.
-                unsafe { conv.finish(out, plane, pixel..pixel + pixels, 0.0) };
+                unsafe { conv.finish(sums, out, plane, pixel..pixel + pixels, 0.0) };
             }
         }
     }
@@ -132,6 +137,33 @@ impl Kernel for Scatter<'_> {
                     // SAFETY: as above.
                     unsafe { *to.add(c * stride + pixel) = strip[pixel * PANEL + c] };
                 }
+            }
+        }
+    }
+}
+
+/// Asks for the pixels of the next 16 channels, and of what is added to them, of which those of this one start at `start`.
+struct AskForNext<'a> {
+    conv: &'a Conv<'a>,
+    channel: usize,
+    start: usize,
+    pixels: usize,
+    out: Out<'a>,
+}
+
+impl Kernel for AskForNext<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { conv, channel, start, pixels, out } = self;
+        let area = conv.area();
+        let channels = conv.shape.outputs.saturating_sub(channel + PANEL).min(PANEL);
+        let next = start + PANEL * area;
+        if channels > 0 {
+            Ahead::of(out.at(next, 1), area, channels, pixels).ask_for_all(simd);
+            if let Some(residual) = conv.epilogue.residual {
+                Ahead::of(residual[next..].as_ptr(), area, channels, pixels).ask_for_all(simd);
             }
         }
     }

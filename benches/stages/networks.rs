@@ -1,0 +1,143 @@
+//! hypersd's networks, each by itself, on inputs of the right shapes.
+
+use std::{fmt::Debug, path::Path, sync::Arc};
+
+use burn::{
+    module::Module,
+    tensor::{DType, TensorData},
+};
+use hypersd::{Device, FloatDType, Image, Rng, Strength, Tensor};
+use hypersd_controlnet::{ControlNet, ControlNetConfig};
+use hypersd_core::{Component, LoadOptions, Noise, Renamed, Variant, load};
+use hypersd_models::{
+    clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, canonical_names},
+    tiny_vae::{TinyVae, TinyVaeConfig},
+    unet::{Conditioning, UNet, UNetConfig},
+    vae::{Vae, VaeConfig},
+};
+use serde::de::DeserializeOwned;
+
+use crate::{Dtype, Task, worker::Run};
+
+/// The timestep of the first of one step.
+const T: &[f32] = &[999.0];
+
+/// All of the model's text encoders.
+pub(crate) fn text(task: &Task) -> Run<'_> {
+    let folders = ["text_encoder", "text_encoder_2"].map(|name| task.model.join(name));
+    let encoders: Vec<_> =
+        folders.iter().filter(|folder| folder.is_dir()).map(|folder| encoder(folder, task)).collect();
+    let ids = vec![vec![1; 77]; task.batch()];
+    Box::new(move || {
+        let states = encoders.iter().map(|encoder| encoder.forward(&ids).expect("states"));
+        Box::new(states.collect::<Vec<_>>())
+    })
+}
+
+pub(crate) fn unet(task: &Task) -> Run<'_> {
+    let unet = denoiser(task);
+    let (x, conditioning) = (latents(task), conditioning(task, unet.config()));
+    Box::new(move || Box::new(unet.forward(x.clone(), T, &conditioning, None).expect("a prediction")))
+}
+
+/// The UNet after the ControlNet, which has seen its image before the first step.
+pub(crate) fn control(task: &Task) -> Run<'_> {
+    let folder = task.controlnet.as_ref().expect("--controlnet");
+    let controlnet = network::<ControlNetConfig, _, _>(folder, task, ControlNet::new);
+    let unet = denoiser(task);
+    let hint = controlnet.hint(&stripes(task.size), [task.size; 2]).expect("a hint");
+    let (x, conditioning) = (latents(task), conditioning(task, unet.config()));
+    Box::new(move || {
+        let residuals = controlnet.forward(x.clone(), T, &conditioning, &hint, &Strength::default());
+        let residuals = residuals.expect("residuals");
+        Box::new(unet.forward(x.clone(), T, &conditioning, Some(&residuals)).expect("a prediction"))
+    })
+}
+
+pub(crate) fn vae(task: &Task) -> Run<'_> {
+    let dtype = if upcasts_vae(task) { FloatDType::F32 } else { task.dtype.into() };
+    let options = LoadOptions { dtype, ..options(task) };
+    let vae = network_with::<VaeConfig, _, _>(&task.model.join("vae"), &options, Vae::new);
+    let x = latents(task);
+    Box::new(move || Box::new(vae.decode(x.clone()).expect("pixels")))
+}
+
+pub(crate) fn taesd(task: &Task) -> Run<'_> {
+    let folder = task.taesd.as_ref().expect("--taesd");
+    let vae = network::<TinyVaeConfig, _, _>(folder, task, TinyVae::new);
+    let x = latents(task);
+    Box::new(move || Box::new(vae.decode(x.clone()).expect("pixels")))
+}
+
+fn denoiser(task: &Task) -> UNet {
+    network::<UNetConfig, _, _>(&task.model.join("unet"), task, UNet::new)
+}
+
+/// Whether the pipeline decodes in f32 although it computes in f16: for SDXL on a GPU.
+fn upcasts_vae(task: &Task) -> bool {
+    task.device.is_some() && matches!(task.dtype, Dtype::F16) && is_sdxl(task)
+}
+
+fn is_sdxl(task: &Task) -> bool {
+    task.model.join("text_encoder_2").is_dir()
+}
+
+/// The network in a folder, built by `new` and loaded.
+fn network<C: DeserializeOwned, M: Module, E: Debug>(
+    folder: &Path,
+    task: &Task,
+    new: fn(&C, &Device) -> Result<M, E>,
+) -> M {
+    network_with(folder, &options(task), new)
+}
+
+fn network_with<C: DeserializeOwned, M: Module, E: Debug>(
+    folder: &Path,
+    options: &LoadOptions,
+    new: fn(&C, &Device) -> Result<M, E>,
+) -> M {
+    let component = Component::open(folder).expect("a component");
+    let module = new(&component.config().expect("a configuration"), &options.device).expect("a network");
+    let source = component.weights(&Variant::Default).expect("weights");
+    load(module, &*source, options).expect("weights that fit")
+}
+
+fn encoder(folder: &Path, task: &Task) -> ClipTextModel {
+    let options = LoadOptions { ignore: IGNORED_TENSORS, ..options(task) };
+    let component = Component::open(folder).expect("a component");
+    let config: ClipTextConfig = component.config().expect("a configuration");
+    let source = component.weights(&Variant::Default).expect("weights");
+    let names = canonical_names(source.names());
+    let source = Renamed::new(Arc::clone(&source), names).expect("names");
+    let module = ClipTextModel::new(&config, &options.device).expect("a network");
+    load(module, &source, &options).expect("weights that fit")
+}
+
+fn options(task: &Task) -> LoadOptions {
+    LoadOptions { device: task.device(), dtype: task.dtype.into(), ignore: &[] }
+}
+
+fn conditioning(task: &Task, unet: &UNetConfig) -> Conditioning {
+    let (batch, side) = (task.batch(), task.size as f32);
+    let sdxl = is_sdxl(task);
+    Conditioning {
+        context: normal(task, [batch, 77, unet.cross_attention_dim.at(0)]),
+        pooled: sdxl.then(|| normal(task, [batch, 1280])),
+        time_ids: sdxl.then(|| vec![[side, side, 0.0, 0.0, side, side]; batch]),
+    }
+}
+
+fn latents(task: &Task) -> Tensor<4> {
+    normal(task, [task.batch(), 4, task.size / 8, task.size / 8])
+}
+
+fn normal<const D: usize>(task: &Task, shape: [usize; D]) -> Tensor<D> {
+    let noise = Noise::new(Rng::TorchCpu, 0).normal(&shape).to_f32().into_owned();
+    Tensor::from_data(TensorData::new(noise, shape), (&task.device(), DType::F32))
+}
+
+/// A picture for a ControlNet, which takes as long whatever it is shown.
+fn stripes(side: usize) -> Image {
+    let pixels = (0..side * side).flat_map(|i| [if i % 16 == 0 { 255 } else { 0 }; 3]).collect();
+    Image::from_rgb8(side, side, pixels).expect("three bytes for each pixel")
+}

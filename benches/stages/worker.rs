@@ -1,0 +1,93 @@
+//! hypersd, as the program that is asked (`peer.rs` says how).
+
+use std::{
+    any::Any,
+    fs,
+    io::{self, BufRead},
+    time::Instant,
+};
+
+use hypersd::{Algorithm, Pipeline, Request, Steps, device};
+
+use crate::{Task, networks};
+
+/// What a stage does each time; what it made is dropped when the time has been taken.
+pub(crate) type Run<'a> = Box<dyn FnMut() -> Box<dyn Any> + 'a>;
+
+/// Answers until the input ends. What a stage needs is kept until another stage is asked for.
+pub(crate) fn serve(task: &Task) {
+    let stages = ["load", "text", "unet", "control", "vae", "taesd", "image", "four", "swap"];
+    let device = task.device();
+    println!("ready {}", stages.into_iter().filter(|stage| task.covers(stage)).collect::<Vec<_>>().join(" "));
+    let mut prepared: Option<(String, Run<'_>)> = None;
+    for line in io::stdin().lock().lines() {
+        let stage = line.expect("text");
+        if stage == "memory" {
+            println!("{}", device::memory(&device).map_or_else(peak_memory, |memory| memory.peak));
+            continue;
+        }
+        if prepared.as_ref().is_none_or(|(name, _)| *name != stage) {
+            drop(prepared.take()); // before the next is loaded
+            prepared = Some((stage.clone(), prepare(&stage, task)));
+        }
+        let (_, run) = prepared.as_mut().expect("just prepared");
+        device.sync().expect("a device that works");
+        let start = Instant::now();
+        let made = run();
+        device.sync().expect("a device that works");
+        println!("{}", start.elapsed().as_secs_f64());
+        drop(made);
+    }
+}
+
+fn prepare<'a>(stage: &str, task: &'a Task) -> Run<'a> {
+    match stage {
+        "load" => Box::new(|| Box::new(load(task))),
+        "image" | "four" => {
+            let steps = if stage == "four" { 4 } else { 1 };
+            let (pipeline, request) = (load(task), request(task, steps));
+            Box::new(move || Box::new(pipeline.generate(&request).expect("a picture")))
+        }
+        "swap" => {
+            let mut pipeline = load(task);
+            let lora = task.lora.as_deref().expect("--lora");
+            Box::new(move || Box::new(pipeline.set_loras(&[(lora, 1.0)]).expect("the LoRA")))
+        }
+        "text" => networks::text(task),
+        "unet" => networks::unet(task),
+        "control" => networks::control(task),
+        "vae" => networks::vae(task),
+        "taesd" => networks::taesd(task),
+        other => panic!("no stage {other}"),
+    }
+}
+
+/// The whole model with the LoRA merged.
+fn load(task: &Task) -> Pipeline {
+    let mut builder = Pipeline::open(&*task.model).expect("the model").dtype(task.dtype.into());
+    if let Some(lora) = &task.lora {
+        builder = builder.lora(&**lora, 1.0).expect("the LoRA");
+    }
+    builder.load(&task.device()).expect("the pipeline")
+}
+
+/// TCD steps.
+fn request(task: &Task, steps: usize) -> Request {
+    Request {
+        prompt: "a photo of a cat sitting on a windowsill, golden hour".into(),
+        scheduler: Some(Algorithm::Tcd),
+        steps: Steps::Count(steps),
+        eta: Some(1.0),
+        guidance: if task.batch() == 2 { 2.0 } else { 0.0 },
+        width: Some(task.size),
+        height: Some(task.size),
+        ..Request::default()
+    }
+}
+
+/// The most of the CPU's memory that this process has had in use, in bytes, with the touched pages of mapped files.
+fn peak_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("kilobytes") * 1024
+}

@@ -1,0 +1,115 @@
+//! Weights stored in half precision on the CPU: what is computed from them is, to the bit, what f32 weights of the same
+//! values give.
+
+#![cfg(feature = "flex")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use burn::{
+    module::Module,
+    tensor::{Device, FloatDType, Tensor},
+};
+use half::{bf16, f16};
+use hypersd_core::{HostData, HostTensor, LoadOptions, MemorySource, SafetensorsFile, TensorSource, load};
+use hypersd_models::{
+    clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS},
+    tiny_vae::TinyVae,
+    unet::{Conditioning, UNet},
+    vae::Vae,
+};
+use hypersd_testing::{Array, fixture};
+use serde::de::DeserializeOwned;
+
+const HALVES: [FloatDType; 2] = [FloatDType::F16, FloatDType::BF16];
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn config<T: DeserializeOwned>(name: &str) -> T {
+    serde_json::from_str(&fs::read_to_string(path(name)).expect("a committed fixture")).expect("JSON")
+}
+
+/// The tensors of a file, each element rounded to a half type.
+fn rounded(file: &SafetensorsFile, dtype: FloatDType) -> MemorySource {
+    let tensor = |name: String| {
+        let tensor = file.tensor(&name).expect("a tensor");
+        let x = tensor.to_f32();
+        let data = match dtype {
+            FloatDType::F16 => HostData::F16(x.iter().map(|&x| f16::from_f32(x)).collect()),
+            _ => HostData::BF16(x.iter().map(|&x| bf16::from_f32(x)).collect()),
+        };
+        let shape = tensor.shape.clone();
+        (name, HostTensor { shape, data })
+    };
+    file.names().into_iter().map(tensor).collect()
+}
+
+/// A network stored in half precision, and one in f32 with the same values.
+fn pair<M: Module>(blank: M, weights: &str, dtype: FloatDType) -> [M; 2] {
+    let file = SafetensorsFile::open(path(weights)).expect("a committed fixture");
+    let options = |dtype| LoadOptions { device: Device::flex(), dtype, ignore: IGNORED_TENSORS };
+    let half = load(blank.clone(), &file, &options(dtype)).expect("the fixture fits");
+    let wide = load(blank, &rounded(&file, dtype), &options(FloatDType::F32)).expect("the fixture fits");
+    [half, wide]
+}
+
+fn assert_same<const D: usize>(name: &str, [half, wide]: [Tensor<D>; 2]) {
+    assert_eq!(half.dtype(), wide.dtype(), "type of {name}");
+    let data = wide.into_data();
+    assert!(data.try_to_vec_as::<f32>().expect("f32").iter().any(|&x| x != 0.0), "{name} is no zeros");
+    assert_eq!(half.into_data(), data, "{name}");
+}
+
+#[test]
+fn unets_compute_as_with_f32_weights() {
+    for family in ["tiny_sd15", "tiny_sdxl"] {
+        let case = fixture(path(&format!("unet/{family}_odd.safetensors")));
+        let conditioning = Conditioning {
+            context: case["context"].tensor(),
+            pooled: case.get("pooled").map(Array::tensor),
+            time_ids: case.get("time_ids").map(|ids| ids.data.as_chunks::<6>().0.to_vec()),
+        };
+        for dtype in HALVES {
+            let blank = UNet::new(&config(&format!("unet/{family}.json")), &Device::flex()).unwrap();
+            let out = pair(blank, &format!("unet/{family}.safetensors"), dtype)
+                .map(|unet| unet.forward(case["x"].tensor(), &case["t"].data, &conditioning, None).unwrap());
+            assert_same(family, out);
+        }
+    }
+}
+
+#[test]
+fn autoencoders_compute_as_with_f32_weights() {
+    let case = fixture(path("vae/tiny_kl_odd.safetensors"));
+    for dtype in HALVES {
+        let blank = Vae::new(&config("vae/tiny_kl.json"), &Device::flex()).unwrap();
+        let vaes = pair(blank, "vae/tiny_kl.safetensors", dtype);
+        assert_same("decoded", vaes.each_ref().map(|vae| vae.decode(case["latents"].tensor()).unwrap()));
+        assert_same("mean", vaes.map(|vae| vae.encode(case["image"].tensor()).unwrap().mean));
+
+        let blank = TinyVae::new(&config("vae/tiny_taesd.json"), &Device::flex()).unwrap();
+        let vaes = pair(blank, "vae/tiny_taesd.safetensors", dtype);
+        assert_same(
+            "TAESD's image",
+            vaes.each_ref().map(|vae| vae.decode(case["latents"].tensor()).unwrap()),
+        );
+        assert_same("TAESD's latents", vaes.map(|vae| vae.encode(case["image"].tensor()).unwrap()));
+    }
+}
+
+#[test]
+fn text_encoders_compute_as_with_f32_weights() {
+    let config: ClipTextConfig = config("clip/small_g/config.json");
+    let ids = [vec![3, 5, 7, 2, 9, 1]];
+    for dtype in HALVES {
+        let blank = ClipTextModel::new(&config, &Device::flex()).unwrap();
+        let states = pair(blank, "clip/small_g/model.safetensors", dtype)
+            .map(|encoder| encoder.forward(&ids).unwrap());
+        assert_same("the states", states.each_ref().map(|states| states.last_hidden_state.clone()));
+        assert_same("the pooled state", states.map(|states| states.pooled.expect("a projection")));
+    }
+}

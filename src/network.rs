@@ -1,0 +1,148 @@
+//! Networks with the sources of their weights: kept in memory, or read for each use.
+//!
+//! A LoRA is part of the source that a network is read from, so to exchange it is to read again, from another source,
+//! the weights that either touches. Nothing is added to or subtracted from weights in place: what is read is what
+//! loading from that source would have given, bit for bit, however often it is done.
+
+use std::{collections::BTreeSet, mem, ops::Deref, sync::Arc};
+
+use burn::{
+    module::Module,
+    tensor::{Device, FloatDType},
+};
+use hypersd_core::{LoadOptions, TensorSource, check, load, reload};
+use hypersd_lora::Merged;
+
+use crate::Error;
+
+/// A network and where its weights come from.
+#[derive(Debug)]
+pub(crate) struct Network<M, S: ?Sized = dyn TensorSource> {
+    weights: Weights<M>,
+    /// The network without its weights, which takes no memory.
+    blank: M,
+    source: Arc<S>,
+    options: LoadOptions,
+}
+
+#[derive(Debug)]
+enum Weights<M> {
+    /// In memory.
+    Kept(M),
+    /// Read for each use.
+    OnDemand,
+    /// Gone: an exchange failed, and the weights from before it could not be read again.
+    Lost,
+}
+
+/// A network in use.
+#[derive(Debug)]
+pub(crate) enum Lent<'a, M> {
+    /// One that stays.
+    Kept(&'a M),
+    /// One that goes when this does, and after it what its device kept of its memory.
+    Read { network: M, _memory: Memory },
+}
+
+/// The memory of a device, to be tidied up when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Memory(Device);
+
+impl<M: Module, S: TensorSource + ?Sized> Network<M, S> {
+    /// A network that was made but not loaded, to be read for each use unless it is [kept](Self::keep). Whether the
+    /// source has what it needs is checked here.
+    pub(crate) fn new(blank: M, source: Arc<S>, options: LoadOptions) -> Result<Self, Error> {
+        check(&blank, &source, &options)?;
+        Ok(Self { weights: Weights::OnDemand, blank, source, options })
+    }
+
+    /// Reads the weights, to stay in memory.
+    pub(crate) fn keep(&mut self) -> Result<(), Error> {
+        self.weights = Weights::Kept(load(self.blank.clone(), &self.source, &self.options)?);
+        Ok(())
+    }
+
+    /// The network with its weights.
+    pub(crate) fn get(&self) -> Result<Lent<'_, M>, Error> {
+        match &self.weights {
+            Weights::Kept(network) => Ok(Lent::Kept(network)),
+            Weights::OnDemand => self.read(&self.options),
+            Weights::Lost => Err(Error::Unloaded),
+        }
+    }
+
+    /// The network with its weights read in another type, for one use.
+    pub(crate) fn get_in(&self, dtype: FloatDType) -> Result<Lent<'_, M>, Error> {
+        self.read(&LoadOptions { dtype, ..self.options.clone() })
+    }
+
+    fn read(&self, options: &LoadOptions) -> Result<Lent<'_, M>, Error> {
+        let network = load(self.blank.clone(), &self.source, options)?;
+        Ok(Lent::Read { network, _memory: Memory(options.device.clone()) })
+    }
+
+    /// The network without its weights: for its configuration.
+    pub(crate) fn blank(&self) -> &M {
+        &self.blank
+    }
+
+    /// What the weights are read from.
+    pub(crate) fn source(&self) -> &Arc<S> {
+        &self.source
+    }
+
+    /// The type that the weights are stored in.
+    pub(crate) fn dtype(&self) -> FloatDType {
+        self.options.dtype
+    }
+}
+
+impl<M: Module> Network<M, Merged> {
+    /// Takes the weights from another source of the same base; of those in memory, what differs is read again. A weight
+    /// is let go as soon as it is replaced, so that memory stays that of the network. If reading fails, the network is
+    /// loaded again as it was.
+    pub(crate) fn exchange(&mut self, source: Arc<Merged>) -> Result<(), Error> {
+        let network = match mem::replace(&mut self.weights, Weights::Lost) {
+            Weights::Kept(network) => network,
+            Weights::OnDemand => {
+                self.weights = Weights::OnDemand;
+                self.source = source;
+                return Ok(());
+            }
+            Weights::Lost => return Err(Error::Unloaded),
+        };
+        let touched: BTreeSet<&str> = self.source.touched().into_iter().chain(source.touched()).collect();
+        match reload(network, &*source, &touched, &self.options) {
+            Ok(network) => {
+                self.weights = Weights::Kept(network);
+                self.source = source;
+                Ok(())
+            }
+            Err(error) => {
+                self.keep()?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl<M> Deref for Lent<'_, M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        match self {
+            Self::Kept(network) => network,
+            Self::Read { network, .. } => network,
+        }
+    }
+}
+
+impl Drop for Memory {
+    /// A GPU keeps memory that was let go for tensors of the same size to come, and computes behind the program's back:
+    /// only when it is done with a network can it do without its weights.
+    fn drop(&mut self) {
+        // What fails on the device is reported to whoever reads the result.
+        let _ = self.0.sync();
+        self.0.memory_cleanup();
+    }
+}
