@@ -51,7 +51,10 @@ fn prepare<'a>(stage: &str, task: &'a Task) -> Run<'a> {
         "swap" => {
             let mut pipeline = load(task);
             let lora = task.lora.as_deref().expect("--lora");
-            Box::new(move || Box::new(pipeline.set_loras(&[(lora, 1.0)]).expect("the LoRA")))
+            Box::new(move || {
+                pipeline.set_loras(&[(lora, 1.0)]).expect("the LoRA");
+                Box::new(())
+            })
         }
         "text" => networks::text(task),
         "unet" => networks::unet(task),
