@@ -5,9 +5,11 @@ Stages:
 - `load`: `from_pretrained` and merging the LoRA into the weights just loaded
 - `text`: the text encoders; `unet`: one call; `control`: that call with the ControlNet's before it
 - `vae`, `taesd`: decoding latents to pixels
-- `image`: one TCD step through the whole pipeline with the LoRA merged, from the prompt to the picture
+- `image`, `four`: one and four TCD steps through the whole pipeline with the LoRA merged, from the prompt to the picture
+- `swap`: reading the LoRA, merging it, and taking it out again, for the one exchange that hypersd makes
 
-With `--dtype f16` PyTorch stores in half precision and computes in it too. With `--compile` the networks of the stages
+With `--dtype f16` or `bf16` PyTorch stores in half precision and computes in it too. With `--device cuda` UNet, ControlNet
+and decoders are `channels_last`, a run has ended when the card has, and the peak is of what PyTorch has reserved there. With `--compile` the networks of the stages
 `unet`, `control`, `vae` and `taesd` go through `torch.compile`, which is not part of the times.
 """
 
@@ -25,7 +27,7 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 PROMPT = "a photo of a cat sitting on a windowsill, golden hour"
-DTYPES = {"f32": torch.float32, "f16": torch.float16}
+DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Bench:
@@ -34,9 +36,10 @@ class Bench:
         self.dtype = DTYPES[given.dtype]
 
     def stages(self):
-        own = ("load", "text", "unet", "control", "vae", "taesd", "image")
+        own = ("load", "text", "unet", "control", "vae", "taesd", "image", "four", "swap")
         compiled = ("unet", "control", "vae", "taesd")
-        return {name: getattr(self, name) for name in (compiled if self.given.compile else own)}
+        names = compiled if self.given.compile else own
+        return {name: self._until_done(getattr(self, name)) for name in names}
 
     # Each stage prepares, and returns what is to be timed.
 
@@ -47,7 +50,7 @@ class Bench:
         encoders = [self._network(CLIPTextModel, self.given.model / "text_encoder")]
         if worker.is_sdxl(self.given):
             encoders.append(self._network(CLIPTextModelWithProjection, self.given.model / "text_encoder_2"))
-        ids = torch.ones(self.given.batch, worker.TOKENS, dtype=torch.long)
+        ids = torch.ones(self.given.batch, worker.TOKENS, dtype=torch.long, device=self.given.device)
         return lambda: [encoder(ids, output_hidden_states=True) for encoder in encoders]
 
     def unet(self):
@@ -59,7 +62,7 @@ class Bench:
         unet = self._network(UNet2DConditionModel, self.given.model / "unet")
         controlnet = self._network(ControlNetModel, self.given.controlnet)
         latents, condition = self._inputs()
-        edges = worker.normal(self.given.batch, 3, self.given.size, self.given.size).to(self.dtype)
+        edges = self._cast(worker.normal(self.given.batch, 3, self.given.size, self.given.size))
 
         def step():
             down, mid = controlnet(
@@ -71,42 +74,89 @@ class Bench:
         return self._warm(step)
 
     def vae(self):
-        return self._decoder(AutoencoderKL, self.given.model / "vae")
+        # As the pipeline does for SDXL, on a card; on the CPU f16 is f16.
+        on_card = self.given.device != "cpu"
+        upcast = on_card and self.dtype == torch.float16 and worker.is_sdxl(self.given)
+        return self._decoder(AutoencoderKL, self.given.model / "vae", torch.float32 if upcast else self.dtype)
 
     def taesd(self):
-        return self._decoder(AutoencoderTiny, self.given.taesd)
+        return self._decoder(AutoencoderTiny, self.given.taesd, self.dtype)
 
     def image(self):
+        return self._picture(1)
+
+    def four(self):
+        return self._picture(4)
+
+    def swap(self):
+        pipe = self._pipeline()
+
+        def exchange():
+            pipe.load_lora_weights(self.given.lora)
+            pipe.fuse_lora()
+            pipe.unfuse_lora()
+            pipe.unload_lora_weights()
+
+        return exchange
+
+    def _picture(self, steps):
         pipe = self._pipeline()
         pipe.scheduler = TCDScheduler.from_config(pipe.scheduler.config)
         pipe.set_progress_bar_config(disable=True)
         sides = dict(width=self.given.size, height=self.given.size)
         guidance = 2.0 if self.given.batch == 2 else 0.0
-        return lambda: pipe(PROMPT, num_inference_steps=1, eta=1.0, guidance_scale=guidance, **sides)
+        return lambda: pipe(PROMPT, num_inference_steps=steps, eta=1.0, guidance_scale=guidance, **sides)
 
     def _pipeline(self):
         pipe = DiffusionPipeline.from_pretrained(self.given.model, dtype=self.dtype)
-        return parts.fuse(pipe, self.given.lora) if self.given.lora else pipe
+        pipe = pipe.to(self.given.device)
+        if self.given.lora:
+            parts.fuse(pipe, self.given.lora)
+        self._settle(pipe.unet)
+        self._settle(pipe.vae)
+        return pipe
 
-    def _decoder(self, kind, folder):
-        vae = self._network(kind, folder)
+    def _decoder(self, kind, folder, dtype):
+        vae = self._network(kind, folder, dtype)
         decode = torch.compile(vae.decode) if self.given.compile else vae.decode
-        latents = worker.latents(self.given).to(self.dtype)
+        latents = worker.latents(self.given).to(self.given.device, dtype)
         return self._warm(lambda: decode(latents))
 
-    def _network(self, kind, folder):
-        network = kind.from_pretrained(folder, dtype=self.dtype)
+    def _network(self, kind, folder, dtype=None):
+        network = self._settle(kind.from_pretrained(folder, dtype=dtype or self.dtype))
         if self.given.compile:
             network.compile()
         return network
 
-    def _inputs(self):
-        def cast(value):
-            if isinstance(value, dict):
-                return {name: cast(part) for name, part in value.items()}
-            return value.to(self.dtype)
+    def _settle(self, network):
+        """The network where it is to run, and as one would run it there."""
+        network = network.to(self.given.device)
+        if self.given.device == "cuda":
+            network = network.to(memory_format=torch.channels_last)
+        return network
 
-        return cast(worker.latents(self.given)), cast(worker.condition(self.given))
+    def _inputs(self):
+        return self._cast(worker.latents(self.given)), self._cast(worker.condition(self.given))
+
+    def _cast(self, value):
+        if isinstance(value, dict):
+            return {name: self._cast(part) for name, part in value.items()}
+        return value.to(self.given.device, self.dtype)
+
+    def _until_done(self, prepare):
+        """A stage, of which preparing and each run end when the device has done what it was told to."""
+
+        def waiting(act):
+            done = act()
+            if self.given.device == "cuda":
+                torch.cuda.synchronize()
+            return done
+
+        def prepare_and_wait():
+            run = waiting(prepare)
+            return lambda: waiting(run)
+
+        return prepare_and_wait
 
     def _warm(self, run):
         """`torch.compile` compiles in the first run, which belongs to preparing."""
@@ -118,8 +168,12 @@ class Bench:
 def main():
     def add_options(options):
         options.add_argument("--compile", action="store_true", help="with torch.compile")
+        options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
 
-    worker.serve(lambda given: Bench(given).stages(), __doc__, add_options)
+    def memory(given):
+        return torch.cuda.max_memory_reserved() if given.device == "cuda" else worker.peak_memory()
+
+    worker.serve(lambda given: Bench(given).stages(), __doc__, add_options, tuple(DTYPES), memory)
 
 
 if __name__ == "__main__":

@@ -19,21 +19,23 @@ TIMESTEP = 999
 TOKENS = 77
 
 
-def serve(stages_of, description, add_options=lambda options: None):
-    """Answers until the input ends. What a stage needs is kept until another stage is asked for."""
-    given = parse(description, add_options)
+def serve(stages_of, description, add_options=lambda options: None, dtypes=("f32", "f16"), memory=None):
+    """Answers until the input ends. What a stage needs is kept until another stage is asked for. `memory` gives the peak
+    in bytes for the options, where it is not this process's on the CPU.
+    """
+    given = parse(description, add_options, dtypes)
     torch.set_num_threads(given.threads)
     torch.set_grad_enabled(False)
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever libraries print is no answer
     stages = stages_of(given)
-    needs = {"taesd": given.taesd, "control": given.controlnet}
+    needs = {"taesd": given.taesd, "control": given.controlnet, "swap": given.lora}
     print("ready", *(stage for stage in stages if needs.get(stage, True)), file=answers)
     prepared = run = None
     for line in sys.stdin:
         stage = line.strip()
         if stage == "memory":
-            print(peak_memory(), file=answers)
+            print(memory(given) if memory else peak_memory(), file=answers)
             continue
         if stage != prepared:
             run = None
@@ -47,7 +49,7 @@ def serve(stages_of, description, add_options=lambda options: None):
         gc.collect()
 
 
-def parse(description, add_options):
+def parse(description, add_options, dtypes):
     options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--serve", action="store_true", required=True, help="take the stages from standard input")
     options.add_argument("--model", type=Path, required=True, metavar="DIR")
@@ -56,7 +58,7 @@ def parse(description, add_options):
     options.add_argument("--controlnet", type=Path, metavar="DIR")
     options.add_argument("--size", type=int, default=512, help="width and height in pixels")
     options.add_argument("--batch", type=int, default=1, help="rows that a network is given at once")
-    options.add_argument("--dtype", choices=("f32", "f16"), default="f32")
+    options.add_argument("--dtype", choices=dtypes, default="f32")
     options.add_argument("--threads", type=int, default=2)
     add_options(options)
     return options.parse_args()

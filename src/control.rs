@@ -67,6 +67,11 @@ impl<'a> Controls<'a> {
         nets.iter().zip(controls).map(controlled).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Which ControlNets act in step `index` of `steps`.
+    pub(crate) fn acting(&self, (index, steps): (usize, usize)) -> Vec<bool> {
+        self.0.iter().map(|control| control.strength.guides(index, steps)).collect()
+    }
+
     /// What all ControlNets that act in step `index` of `steps` add, together.
     ///
     /// `x` `[B, 4, h, w]` is what the UNet is given.

@@ -62,6 +62,11 @@ impl DecoderConfig {
         }
     }
 
+    /// The type that weights are read in, which were asked for in `stored` and would be computed with in `run_in`.
+    fn weights_in(&self, stored: FloatDType, run_in: FloatDType, upcast: bool) -> FloatDType {
+        if upcast && run_in == FloatDType::F16 && self.overflows() { FloatDType::F32 } else { stored }
+    }
+
     /// Whether the network says of itself that f16 is not enough for it, as SDXL's does.
     fn overflows(&self) -> bool {
         matches!(self, Self::Kl(config) if config.force_upcast)
@@ -77,9 +82,8 @@ impl Decoder {
         upcast: bool,
         tiled: bool,
     ) -> Result<Self, Error> {
-        let run_in_f16 = activation_dtype(options.dtype, &options.device) == FloatDType::F16;
-        let upcast = upcast && run_in_f16 && config.overflows();
-        let dtype = if upcast { FloatDType::F32 } else { options.dtype };
+        let run_in = activation_dtype(options.dtype, &options.device);
+        let dtype = config.weights_in(options.dtype, run_in, upcast);
         let options = LoadOptions { dtype, ..options.clone() };
         let network = match config {
             DecoderConfig::Kl(config) => {
@@ -131,4 +135,27 @@ fn decode<M: Module>(
         images.extend(Image::from_tensor(&picture)?);
     }
     Ok(images)
+}
+
+#[cfg(test)]
+mod tests {
+    use FloatDType::{BF16, F16, F32};
+
+    use super::*;
+
+    #[test]
+    fn only_what_would_overflow_in_f16_is_read_in_f32() {
+        let config = |force_upcast| {
+            let text = include_str!("../tests/fixtures/tiny-sdxl/vae/config.json");
+            let mut config: VaeConfig = serde_json::from_str(text).expect("a configuration");
+            config.force_upcast = force_upcast;
+            DecoderConfig::Kl(config)
+        };
+        let (loud, quiet) = (config(true), config(false));
+        assert_eq!(loud.weights_in(F16, F16, true), F32, "SDXL on a GPU");
+        assert_eq!(loud.weights_in(F16, F32, true), F16, "SDXL on the CPU");
+        assert_eq!(loud.weights_in(F16, F16, false), F16, "SD1.5");
+        assert_eq!(loud.weights_in(BF16, BF16, true), BF16);
+        assert_eq!(quiet.weights_in(F16, F16, true), F16);
+    }
 }

@@ -52,6 +52,23 @@ impl<'a> Denoising<'a> {
         Self { unet, guided, controls, schedule, noise, x, previous_x0: None, index: 0 }
     }
 
+    /// Takes one step for each set of ControlNets that acts in any, and gives the latents `[B, 4, H/8, W/8]` after the
+    /// last of them: every shape that the networks will meet, in as few steps as can be.
+    pub(crate) fn one_of_each(mut self) -> Result<Tensor<4>, Error> {
+        let steps = self.schedule.steps.len();
+        let mut met = Vec::new();
+        for index in 0..steps {
+            let acting = self.controls.acting((index, steps));
+            if !met.contains(&acting) {
+                met.push(acting);
+                self.index = index;
+                let step = self.schedule.steps[index];
+                self.advance(&step)?;
+            }
+        }
+        Ok(self.x.0)
+    }
+
     fn advance(&mut self, step: &Step) -> Result<Denoised, Error> {
         let input = self.x.0.clone().mul_scalar(step.input_scale());
         let position = (self.index, self.schedule.steps.len());

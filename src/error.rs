@@ -42,6 +42,9 @@ pub enum Error {
     /// A ControlNet's files, or one that does not fit the model.
     #[error(transparent)]
     Control(#[from] Control),
+    /// A device that this machine does not have.
+    #[error(transparent)]
+    Device(#[from] crate::device::Error),
     /// A prompt that the tokenizer gives up on, or a network's inputs.
     #[error(transparent)]
     Model(#[from] hypersd_models::Error),

@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "_gpu")]
+pub mod cache;
 mod checkpoint;
 mod control;
 mod decoder;
 mod denoise;
+pub mod device;
 mod digest;
 mod error;
 mod family;

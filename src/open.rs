@@ -16,6 +16,7 @@ use hypersd_models::{
 use crate::{
     Error, Notice, Pipeline, Request, checkpoint,
     decoder::{Decoder, DecoderConfig},
+    device,
     family::family,
     folder,
     locate::locate,
@@ -238,9 +239,10 @@ impl PipelineBuilder {
     /// Loads everything, with the LoRAs merged, onto a device; in [low memory](Self::low_memory), checks everything.
     ///
     /// # Errors
-    /// [`Error::Weights`] where files and configuration do not fit each other, naming every tensor that does not;
-    /// [`Error::Lora`] for a LoRA that does not fit the model.
+    /// [`Error::Device`] for a device that is not there; [`Error::Weights`] where files and configuration do not fit
+    /// each other, naming every tensor that does not; [`Error::Lora`] for a LoRA that does not fit the model.
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
+        device::check(device)?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened and checked before anything large is read.
         let bases = self.bases()?;

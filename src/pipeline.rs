@@ -85,14 +85,37 @@ impl Pipeline {
     /// [`Error::Request`] and [`Error::Scheduler`] for a request that cannot be right; in
     /// [low memory](PipelineBuilder::low_memory) [`Error::Weights`] for what reading meets.
     pub fn denoise(&self, request: &Request) -> Result<Denoising<'_>, Error> {
+        self.start(request, &self.notices)
+    }
+
+    /// Makes the pictures of this request, and of every other of its size, batch, guidance and ControlNets, come as fast
+    /// as they will: the text encoders, the ControlNets, the UNet and the decoder run once in the request's shapes, and
+    /// what comes out is thrown away. The pictures are the same with and without it.
+    ///
+    /// On a GPU this compiles every kernel and tries out which are the fastest, which takes seconds to minutes; see
+    /// the module `cache`, which is there with a GPU backend, for keeping that. On the CPU there is nothing to compile:
+    /// weights and the kernels' working memory are touched for the first time, which is worth a part of one step. In
+    /// [low memory](PipelineBuilder::low_memory) all weights are read, and let go again. No notice is given.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn warmup(&self, request: &Request) -> Result<(), Error> {
+        let notices = Notices::default();
+        let x = self.start(request, &notices)?.one_of_each()?;
+        // Pictures are decoded one by one, and reading one waits for the device.
+        self.decoder.decode(x.narrow(0, 0, 1), &notices)?;
+        Ok(())
+    }
+
+    fn start(&self, request: &Request, notices: &Notices) -> Result<Denoising<'_>, Error> {
         request.check()?;
         let schedule = self.sampling.schedule(request)?;
         if request.scheduler.is_none() && !self.sampling.has_own_algorithm() {
             let class = self.sampling.class_name().map(String::from);
-            self.notices.give(Notice::SchedulerReplaced { class, used: self.sampling.default_algorithm() });
+            notices.give(Notice::SchedulerReplaced { class, used: self.sampling.default_algorithm() });
         }
         let size = self.size(request)?;
-        let guided = self.guided(request, size)?;
+        let guided = self.guided(request, size, notices)?;
         let unet = self.unet.get()?; // only now: in low memory the text encoders are gone again
         let controls = Controls::new(&self.controlnets, &request.controls, size)?;
         let [h, w] = size.map(|side| side / VAE_SCALE);
@@ -118,13 +141,13 @@ impl Pipeline {
         Ok([request.height.unwrap_or(height), request.width.unwrap_or(width)])
     }
 
-    fn guided(&self, request: &Request, size: [usize; 2]) -> Result<Guided, Error> {
+    fn guided(&self, request: &Request, size: [usize; 2], notices: &Notices) -> Result<Guided, Error> {
         let Request { prompt, negative, batch, guidance, .. } = request;
         let batch = Batch { pictures: *batch, size };
         if !Guided::wanted(*guidance) {
-            return Ok(Guided::none(self.text.positive(prompt, batch, &self.notices)?));
+            return Ok(Guided::none(self.text.positive(prompt, batch, notices)?));
         }
-        let [negative, positive] = self.text.both(negative.as_deref(), prompt, batch, &self.notices)?;
+        let [negative, positive] = self.text.both(negative.as_deref(), prompt, batch, notices)?;
         Ok(Guided::scaled(negative, positive, *guidance))
     }
 }

@@ -22,7 +22,8 @@ mod worker;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
-use hypersd::FloatDType;
+use hypersd::{Device, FloatDType};
+use hypersd_testing::{device_named, dtype_named};
 
 use peer::Peer;
 use table::Table;
@@ -37,7 +38,7 @@ struct Options {
     /// Leaves hypersd out
     #[arg(long)]
     only_peers: bool,
-    /// Which stages: by default all that there are files for
+    /// Which stages, `four` and `swap` too: by default all others that there are files for
     #[arg(long, value_delimiter = ',', default_values = ["load", "text", "unet", "control", "vae", "taesd", "image"])]
     stages: Vec<String>,
     /// How often each stage is timed
@@ -63,7 +64,7 @@ struct Task {
     /// A folder with full-size SD1.5 or SDXL (`reference/full_size.py` writes them)
     #[arg(long)]
     model: PathBuf,
-    /// A LoRA for it, merged in the stages `load` and `image`
+    /// A LoRA for it, merged in the stages `load`, `image` and `four`, and merged again in `swap`
     #[arg(long)]
     lora: Option<PathBuf>,
     /// A folder with TAESD, for the stage `taesd`
@@ -81,6 +82,10 @@ struct Task {
     /// What weights are stored in
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
+    /// Where to compute, if not on the CPU: cuda, vulkan, wgpu or metal, built with that feature of hypersd-testing. A
+    /// program that does not know the option is left out
+    #[arg(long)]
+    device: Option<String>,
     /// Threads of each program
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -90,6 +95,7 @@ struct Task {
 enum Dtype {
     F32,
     F16,
+    Bf16,
 }
 
 impl Dtype {
@@ -97,16 +103,14 @@ impl Dtype {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Bf16 => "bf16",
         }
     }
 }
 
 impl From<Dtype> for FloatDType {
     fn from(dtype: Dtype) -> Self {
-        match dtype {
-            Dtype::F32 => Self::F32,
-            Dtype::F16 => Self::F16,
-        }
+        dtype_named(dtype.name())
     }
 }
 
@@ -115,11 +119,20 @@ impl Task {
         self.batch.into()
     }
 
+    fn device(&self) -> Device {
+        device_named(self.device_name())
+    }
+
+    fn device_name(&self) -> &str {
+        self.device.as_deref().unwrap_or("flex")
+    }
+
     /// Whether there are files for a stage.
     fn covers(&self, stage: &str) -> bool {
         match stage {
             "taesd" => self.taesd.is_some(),
             "control" => self.controlnet.is_some(),
+            "swap" => self.lora.is_some(),
             _ => true,
         }
     }
@@ -136,6 +149,7 @@ impl Task {
             ("--batch", Some(self.batch.to_string())),
             ("--dtype", Some(self.dtype.name().into())),
             ("--threads", Some(self.threads.to_string())),
+            ("--device", self.device.clone()),
         ];
         let given = options.into_iter().filter_map(|(option, value)| Some([option.into(), value?]));
         given.flatten().collect()
@@ -162,6 +176,11 @@ fn main() {
         memory.row(stage, column(turns::Figures::gigabytes));
     }
     let Task { model, size, batch, dtype, threads, .. } = &options.task;
-    println!("{}, {size}x{size}, batch {batch}, {}, {threads} threads\n", model.display(), dtype.name());
-    println!("{seconds}\nPeak memory of each process:\n\n{memory}");
+    let device = options.task.device.as_ref().map_or_else(String::new, |device| format!(" on {device}"));
+    println!(
+        "{}, {size}x{size}, batch {batch}, {}{device}, {threads} threads\n",
+        model.display(),
+        dtype.name()
+    );
+    println!("{seconds}\nPeak memory of each process{device}:\n\n{memory}");
 }

@@ -6,7 +6,7 @@ use burn::{
     module::Module,
     tensor::{DType, TensorData},
 };
-use hypersd::{Device, Image, Rng, Strength, Tensor};
+use hypersd::{Device, FloatDType, Image, Rng, Strength, Tensor};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
 use hypersd_core::{Component, LoadOptions, Noise, Renamed, Variant, load};
 use hypersd_models::{
@@ -17,7 +17,7 @@ use hypersd_models::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{Task, worker::Run};
+use crate::{Dtype, Task, worker::Run};
 
 /// The timestep of the first of one step.
 const T: &[f32] = &[999.0];
@@ -55,7 +55,9 @@ pub(crate) fn control(task: &Task) -> Run<'_> {
 }
 
 pub(crate) fn vae(task: &Task) -> Run<'_> {
-    let vae = network::<VaeConfig, _, _>(&task.model.join("vae"), task, Vae::new);
+    let dtype = if upcasts_vae(task) { FloatDType::F32 } else { task.dtype.into() };
+    let options = LoadOptions { dtype, ..options(task) };
+    let vae = network_with::<VaeConfig, _, _>(&task.model.join("vae"), &options, Vae::new);
     let x = latents(task);
     Box::new(move || Box::new(vae.decode(x.clone()).expect("pixels")))
 }
@@ -71,17 +73,33 @@ fn denoiser(task: &Task) -> UNet {
     network::<UNetConfig, _, _>(&task.model.join("unet"), task, UNet::new)
 }
 
+/// Whether the pipeline decodes in f32 although it computes in f16: for SDXL on a GPU.
+fn upcasts_vae(task: &Task) -> bool {
+    task.device.is_some() && matches!(task.dtype, Dtype::F16) && is_sdxl(task)
+}
+
+fn is_sdxl(task: &Task) -> bool {
+    task.model.join("text_encoder_2").is_dir()
+}
+
 /// The network in a folder, built by `new` and loaded.
 fn network<C: DeserializeOwned, M: Module, E: Debug>(
     folder: &Path,
     task: &Task,
     new: fn(&C, &Device) -> Result<M, E>,
 ) -> M {
-    let options = options(task);
+    network_with(folder, &options(task), new)
+}
+
+fn network_with<C: DeserializeOwned, M: Module, E: Debug>(
+    folder: &Path,
+    options: &LoadOptions,
+    new: fn(&C, &Device) -> Result<M, E>,
+) -> M {
     let component = Component::open(folder).expect("a component");
     let module = new(&component.config().expect("a configuration"), &options.device).expect("a network");
     let source = component.weights(&Variant::Default).expect("weights");
-    load(module, &*source, &options).expect("weights that fit")
+    load(module, &*source, options).expect("weights that fit")
 }
 
 fn encoder(folder: &Path, task: &Task) -> ClipTextModel {
@@ -96,26 +114,26 @@ fn encoder(folder: &Path, task: &Task) -> ClipTextModel {
 }
 
 fn options(task: &Task) -> LoadOptions {
-    LoadOptions { device: Device::flex(), dtype: task.dtype.into(), ignore: &[] }
+    LoadOptions { device: task.device(), dtype: task.dtype.into(), ignore: &[] }
 }
 
 fn conditioning(task: &Task, unet: &UNetConfig) -> Conditioning {
     let (batch, side) = (task.batch(), task.size as f32);
-    let sdxl = task.model.join("text_encoder_2").is_dir();
+    let sdxl = is_sdxl(task);
     Conditioning {
-        context: normal([batch, 77, unet.cross_attention_dim.at(0)]),
-        pooled: sdxl.then(|| normal([batch, 1280])),
+        context: normal(task, [batch, 77, unet.cross_attention_dim.at(0)]),
+        pooled: sdxl.then(|| normal(task, [batch, 1280])),
         time_ids: sdxl.then(|| vec![[side, side, 0.0, 0.0, side, side]; batch]),
     }
 }
 
 fn latents(task: &Task) -> Tensor<4> {
-    normal([task.batch(), 4, task.size / 8, task.size / 8])
+    normal(task, [task.batch(), 4, task.size / 8, task.size / 8])
 }
 
-fn normal<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+fn normal<const D: usize>(task: &Task, shape: [usize; D]) -> Tensor<D> {
     let noise = Noise::new(Rng::TorchCpu, 0).normal(&shape).to_f32().into_owned();
-    Tensor::from_data(TensorData::new(noise, shape), (&Device::flex(), DType::F32))
+    Tensor::from_data(TensorData::new(noise, shape), (&task.device(), DType::F32))
 }
 
 /// A picture for a ControlNet, which takes as long whatever it is shown.

@@ -2,8 +2,9 @@
 //!
 //! It is started with the driver's options and `--serve`, and says `ready` and the names of the stages that it can run.
 //! Then each line on its standard input is the name of a stage, which it prepares if need be, runs once, and answers
-//! with the seconds the run took; or `memory`, which it answers with its peak so far in bytes (`VmHWM`, which counts
-//! the touched pages of mapped files). It ends when its input does.
+//! with the seconds the run took, until the device is done; or `memory`, which it answers with its peak so far in bytes
+//! (on the CPU `VmHWM`, which counts the touched pages of mapped files; of a GPU's, what its allocator has taken). It
+//! ends when its input does.
 
 use std::{
     env,

@@ -7,31 +7,34 @@ use std::{
     time::Instant,
 };
 
-use hypersd::{Algorithm, Device, Pipeline, Request, Steps};
+use hypersd::{Algorithm, Pipeline, Request, Steps, device};
 
 use crate::{Task, networks};
 
 /// What a stage does each time; what it made is dropped when the time has been taken.
-pub(crate) type Run<'a> = Box<dyn Fn() -> Box<dyn Any> + 'a>;
+pub(crate) type Run<'a> = Box<dyn FnMut() -> Box<dyn Any> + 'a>;
 
 /// Answers until the input ends. What a stage needs is kept until another stage is asked for.
 pub(crate) fn serve(task: &Task) {
-    let stages = ["load", "text", "unet", "control", "vae", "taesd", "image"];
+    let stages = ["load", "text", "unet", "control", "vae", "taesd", "image", "four", "swap"];
+    let device = task.device();
     println!("ready {}", stages.into_iter().filter(|stage| task.covers(stage)).collect::<Vec<_>>().join(" "));
     let mut prepared: Option<(String, Run<'_>)> = None;
     for line in io::stdin().lock().lines() {
         let stage = line.expect("text");
         if stage == "memory" {
-            println!("{}", peak_memory());
+            println!("{}", device::memory(&device).map_or_else(peak_memory, |memory| memory.peak));
             continue;
         }
         if prepared.as_ref().is_none_or(|(name, _)| *name != stage) {
             drop(prepared.take()); // before the next is loaded
             prepared = Some((stage.clone(), prepare(&stage, task)));
         }
-        let (_, run) = prepared.as_ref().expect("just prepared");
+        let (_, run) = prepared.as_mut().expect("just prepared");
+        device.sync().expect("a device that works");
         let start = Instant::now();
         let made = run();
+        device.sync().expect("a device that works");
         println!("{}", start.elapsed().as_secs_f64());
         drop(made);
     }
@@ -40,9 +43,18 @@ pub(crate) fn serve(task: &Task) {
 fn prepare<'a>(stage: &str, task: &'a Task) -> Run<'a> {
     match stage {
         "load" => Box::new(|| Box::new(load(task))),
-        "image" => {
-            let (pipeline, request) = (load(task), request(task));
+        "image" | "four" => {
+            let steps = if stage == "four" { 4 } else { 1 };
+            let (pipeline, request) = (load(task), request(task, steps));
             Box::new(move || Box::new(pipeline.generate(&request).expect("a picture")))
+        }
+        "swap" => {
+            let mut pipeline = load(task);
+            let lora = task.lora.as_deref().expect("--lora");
+            Box::new(move || {
+                pipeline.set_loras(&[(lora, 1.0)]).expect("the LoRA");
+                Box::new(())
+            })
         }
         "text" => networks::text(task),
         "unet" => networks::unet(task),
@@ -59,15 +71,15 @@ fn load(task: &Task) -> Pipeline {
     if let Some(lora) = &task.lora {
         builder = builder.lora(&**lora, 1.0).expect("the LoRA");
     }
-    builder.load(&Device::flex()).expect("the pipeline")
+    builder.load(&task.device()).expect("the pipeline")
 }
 
-/// One TCD step.
-fn request(task: &Task) -> Request {
+/// TCD steps.
+fn request(task: &Task, steps: usize) -> Request {
     Request {
         prompt: "a photo of a cat sitting on a windowsill, golden hour".into(),
         scheduler: Some(Algorithm::Tcd),
-        steps: Steps::Count(1),
+        steps: Steps::Count(steps),
         eta: Some(1.0),
         guidance: if task.batch() == 2 { 2.0 } else { 0.0 },
         width: Some(task.size),
@@ -76,7 +88,7 @@ fn request(task: &Task) -> Request {
     }
 }
 
-/// The most memory that this process has had in use, in bytes, with the touched pages of mapped files.
+/// The most of the CPU's memory that this process has had in use, in bytes, with the touched pages of mapped files.
 fn peak_memory() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");

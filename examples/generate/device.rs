@@ -1,6 +1,10 @@
 //! From the names of the command line to a Burn device and type.
 
-use hypersd::{Device, FloatDType};
+#[cfg(any(feature = "vulkan", feature = "wgpu", feature = "cuda"))]
+use std::path::PathBuf;
+use std::{error::Error, fmt};
+
+use hypersd::{Device, FloatDType, device};
 
 use crate::options::{DeviceName, DtypeName};
 
@@ -8,8 +12,8 @@ use crate::options::{DeviceName, DtypeName};
 #[derive(Debug)]
 pub(crate) struct NotCompiledIn(&'static str);
 
-impl std::fmt::Display for NotCompiledIn {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for NotCompiledIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(name) = self;
         write!(
             f,
@@ -18,13 +22,13 @@ impl std::fmt::Display for NotCompiledIn {
     }
 }
 
-impl std::error::Error for NotCompiledIn {}
+impl Error for NotCompiledIn {}
 
-/// The device, and the type of the weights: f32 on the CPU, f16 elsewhere, unless said otherwise.
+/// The device, which this machine has, and the type of the weights: f32 on the CPU, f16 elsewhere, unless said otherwise.
 pub(crate) fn choose(
     name: DeviceName,
     dtype: Option<DtypeName>,
-) -> Result<(Device, FloatDType), NotCompiledIn> {
+) -> Result<(Device, FloatDType), Box<dyn Error>> {
     let dtype = match dtype {
         Some(DtypeName::F32) => FloatDType::F32,
         Some(DtypeName::F16) => FloatDType::F16,
@@ -32,10 +36,26 @@ pub(crate) fn choose(
         None if name == DeviceName::Cpu => FloatDType::F32,
         None => FloatDType::F16,
     };
-    Ok((device(name)?, dtype))
+    let device = named(name)?;
+    #[cfg(any(feature = "vulkan", feature = "wgpu", feature = "cuda"))]
+    if name != DeviceName::Cpu {
+        keep_kernels()?;
+    }
+    device::check(&device).map_err(|error| format!("--device {name}: {error}"))?;
+    Ok((device, dtype))
 }
 
-fn device(name: DeviceName) -> Result<Device, NotCompiledIn> {
+/// Keeps compiled kernels beside what other programs keep, so that only the first picture of a size waits for them.
+#[cfg(any(feature = "vulkan", feature = "wgpu", feature = "cuda"))]
+fn keep_kernels() -> Result<(), hypersd::cache::Error> {
+    let own = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    match own.or_else(|| Some(std::env::home_dir()?.join(".cache"))) {
+        Some(caches) => hypersd::cache::set_directory(caches.join("hypersd/kernels")),
+        None => Ok(()), // nobody's home: CubeCL finds a place
+    }
+}
+
+fn named(name: DeviceName) -> Result<Device, NotCompiledIn> {
     match name {
         #[cfg(feature = "flex")]
         DeviceName::Cpu => Ok(Device::flex()),

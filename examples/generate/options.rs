@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fmt,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -251,6 +252,17 @@ pub(crate) enum DeviceName {
     Vulkan,
     Wgpu,
     Cuda,
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Vulkan => "vulkan",
+            Self::Wgpu => "wgpu",
+            Self::Cuda => "cuda",
+        })
+    }
 }
 
 /// `--dtype`.

@@ -34,14 +34,18 @@ impl Run {
     }
 
     pub(crate) fn generate(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program runs")
+    }
+
+    /// The program with its arguments, to be run in the folder.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let test = std::env::current_exe().expect("this test"); // target/<profile>/deps/generate-…
         let target = test.ancestors().nth(2).expect("target/<profile>");
         let program = target.join("examples").join(format!("generate{}", std::env::consts::EXE_SUFFIX));
-        Command::new(&program)
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .output()
-            .unwrap_or_else(|e| panic!("{}: {e}", program.display()))
+        assert!(program.is_file(), "{}: expected the example, built", program.display());
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.folder.path());
+        command
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

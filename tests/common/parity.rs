@@ -1,21 +1,20 @@
 //! Whole pipelines beside diffusers': the cases that the `reference/pipelines*.py` recorded, and how they are compared.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use hypersd::{Algorithm, Pipeline, Request, Rng, Spacing, Steps, Tensor};
+use hypersd::{Algorithm, FloatDType, Pipeline, Request, Rng, Spacing, Steps, Tensor};
 use hypersd_core::Noise;
-use hypersd_testing::{Array, assert_close, fixture, tolerance};
+use hypersd_testing::{Array, assert_close, dtype, fixture, on_cpu, tolerance};
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// Relative L2 distance of final latents in f32 from diffusers' in f32. Both round after every operation, in another
 /// order; eight steps of a network of 60 layers leave a few 1e-6. What a wrong coefficient does starts at 1e-3.
 const LATENTS: f64 = 2e-4;
 
-/// Levels (of 255) that a byte may be off, and the share that may be off by more.
+/// Levels (of 255) that a byte may be off, in f32 on the CPU and elsewhere, and the share that may be off by more. A
+/// picture of random weights has no smooth parts, so that a level of difference means as little in one as in 8.
 const LEVELS: u8 = 2;
+const LEVELS_OF_HALF: u8 = 8;
 const BEYOND: f64 = 0.005;
 
 /// What every case of a `cases.json` says; `reference/cases.py` tells the meanings.
@@ -65,7 +64,7 @@ impl Case {
 }
 
 pub(crate) fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+    hypersd_testing::fixtures("")
 }
 
 /// The cases of a folder under the fixtures.
@@ -107,12 +106,14 @@ fn denoise(name: &str, request: &Request, pipeline: &Pipeline, want: &BTreeMap<S
 
 fn assert_pixels(name: &str, got: &[u8], want: &Array) {
     assert_eq!(got.len(), want.data.len(), "{name}: bytes");
+    let exact = on_cpu() && dtype() == FloatDType::F32;
+    let levels = if exact { LEVELS } else { LEVELS_OF_HALF };
     let beyond =
-        got.iter().zip(&want.data).filter(|&(&got, &want)| got.abs_diff(want as u8) > LEVELS).count();
+        got.iter().zip(&want.data).filter(|&(&got, &want)| got.abs_diff(want as u8) > levels).count();
     let share = beyond as f64 / got.len() as f64;
     assert!(
         share <= tolerance(BEYOND),
-        "{name}: {:.2} % of bytes are off by more than {LEVELS}",
+        "{name}: {:.2} % of bytes are off by more than {levels}",
         100.0 * share
     );
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use burn::tensor::Device;
@@ -21,7 +21,7 @@ use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
 const STATES: f64 = 2e-6;
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    hypersd_testing::fixtures("crates/hypersd-models").join(name)
 }
 
 fn config(name: &str) -> ClipTextConfig {

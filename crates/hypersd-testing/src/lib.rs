@@ -3,17 +3,24 @@
 //! Fixtures are read with the `safetensors` crate directly, so that a fault of hypersd's own reader cannot hide
 //! behind a fixture read with the same fault.
 //!
-//! Tests run on the CPU in f32. To run them elsewhere, build with that backend's feature and set
-//! `HYPERSD_TEST_DEVICE=default` (Burn then picks the best backend compiled in, or the one that `BURN_DEVICE`
-//! names) and, for half precision, `HYPERSD_TEST_DTYPE=f16` or `bf16`. On the CPU that is what weights are stored in.
+//! Tests run on the CPU in f32. To run them elsewhere, build with that backend's feature of this crate and set
+//! `HYPERSD_TEST_DEVICE` to `cuda`, `vulkan`, `wgpu` or `metal` (or to `vulkan-software`, a driver that computes on the
+//! CPU) and, for half precision, `HYPERSD_TEST_DTYPE` to `f16` or `bf16`. On the CPU that is what weights are stored in.
+//! Nothing is skipped: a device that was not built, or that is not there, fails every test.
 
 pub mod measure;
 mod single_file;
 
 pub use single_file::write_single_file;
 
-use std::{collections::BTreeMap, env, path::Path};
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+};
 
+#[cfg(any(feature = "vulkan", feature = "wgpu", feature = "metal"))]
+use burn::tensor::DeviceKind;
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -21,38 +28,84 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 /// The device that tests run on.
 #[must_use]
 pub fn device() -> Device {
-    match env::var("HYPERSD_TEST_DEVICE").as_deref() {
-        Err(_) | Ok("flex") => Device::flex(),
-        Ok("default") => Device::default(),
-        Ok(other) => panic!("HYPERSD_TEST_DEVICE is {other:?}, expected \"flex\" or \"default\""),
+    device_named(env::var("HYPERSD_TEST_DEVICE").as_deref().unwrap_or("flex"))
+}
+
+/// A device by the name that tests and benchmarks have for it.
+///
+/// # Panics
+/// If there is no such name in this build.
+#[must_use]
+pub fn device_named(name: &str) -> Device {
+    match name {
+        "flex" => Device::flex(),
+        #[cfg(feature = "cuda")]
+        "cuda" => Device::cuda(0),
+        #[cfg(feature = "vulkan")]
+        "vulkan" => Device::vulkan(DeviceKind::DefaultDevice),
+        #[cfg(feature = "vulkan")]
+        "vulkan-software" => Device::vulkan(DeviceKind::Cpu),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Device::wgpu(DeviceKind::DefaultDevice),
+        #[cfg(feature = "metal")]
+        "metal" => Device::metal(DeviceKind::DefaultDevice),
+        other => panic!(
+            "the device is {other:?}, expected \"flex\", or \"cuda\", \"vulkan\", \"vulkan-software\", \"wgpu\" or \
+             \"metal\" built with that feature of hypersd-testing"
+        ),
     }
+}
+
+/// Whether tests run on the CPU.
+#[must_use]
+pub fn on_cpu() -> bool {
+    device() == Device::flex()
 }
 
 /// The float type that networks under test are loaded in.
 #[must_use]
 pub fn dtype() -> FloatDType {
-    match env::var("HYPERSD_TEST_DTYPE").as_deref() {
-        Err(_) | Ok("f32") => FloatDType::F32,
-        Ok("f16") => FloatDType::F16,
-        Ok("bf16") => FloatDType::BF16,
-        Ok(other) => panic!("HYPERSD_TEST_DTYPE is {other:?}, expected \"f32\", \"f16\" or \"bf16\""),
+    dtype_named(env::var("HYPERSD_TEST_DTYPE").as_deref().unwrap_or("f32"))
+}
+
+/// A float type by the name that tests and benchmarks have for it.
+///
+/// # Panics
+/// If there is no such name.
+#[must_use]
+pub fn dtype_named(name: &str) -> FloatDType {
+    match name {
+        "f32" => FloatDType::F32,
+        "f16" => FloatDType::F16,
+        "bf16" => FloatDType::BF16,
+        other => panic!("the type is {other:?}, expected \"f32\", \"f16\" or \"bf16\""),
     }
 }
 
 /// The float type of what goes into operations and networks: on the CPU f32, whatever weights are stored in.
 #[must_use]
 pub fn activation_dtype() -> FloatDType {
-    if device() == Device::flex() { FloatDType::F32 } else { dtype() }
+    if on_cpu() { FloatDType::F32 } else { dtype() }
 }
 
-/// The tolerance for the type in use: `f32` as given, the half types by what their mantissas leave.
+/// The tolerance for the type and the device in use: in f32 on the CPU as given; the half types by what their mantissas
+/// leave, and f32 on GPUs as f16, because their fast products take f32 as TF32 or f16, both with a mantissa of 10 bits.
 #[must_use]
 pub fn tolerance(f32: f64) -> f64 {
     match dtype() {
-        FloatDType::F16 => f32.max(5e-3),
         FloatDType::BF16 => f32.max(4e-2),
-        _ => f32,
+        FloatDType::F32 if on_cpu() => f32,
+        _ => f32.max(5e-3),
     }
+}
+
+/// The committed fixtures of a package, by its folder in the repository: `crates/hypersd-models`, or the empty string for
+/// the pipelines'. A program that was carried to another machine is told by `HYPERSD_TEST_REPOSITORY` where that is.
+#[must_use]
+pub fn fixtures(package: &str) -> PathBuf {
+    let built_in = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let repository = env::var_os("HYPERSD_TEST_REPOSITORY").map_or_else(built_in, PathBuf::from);
+    repository.join(package).join("tests/fixtures")
 }
 
 /// A tensor of a fixture file.

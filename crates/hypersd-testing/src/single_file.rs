@@ -12,6 +12,8 @@ use std::{
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use crate::fixtures;
+
 /// A stored tensor.
 #[derive(Debug, Clone)]
 struct Stored {
@@ -67,8 +69,7 @@ pub fn write_single_file(model: &Path, folder: &Path) -> PathBuf {
 
 /// The columns of a key list: the network's own name, the original's, and how it lies.
 fn rows(list: &str, original: usize, transform: Option<usize>) -> Vec<Row> {
-    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hypersd-models/tests/fixtures/keys");
-    let path = keys.join(list).with_extension("tsv");
+    let path = fixtures("crates/hypersd-models").join("keys").join(list).with_extension("tsv");
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let row = |line: &str| {
         let columns: Vec<&str> = line.split('\t').collect();

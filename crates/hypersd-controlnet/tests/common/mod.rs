@@ -6,7 +6,7 @@ use hypersd_controlnet::ControlNetConfig;
 
 /// The path of a committed fixture.
 pub(crate) fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    hypersd_testing::fixtures("crates/hypersd-controlnet").join(name)
 }
 
 /// A configuration that diffusers has written.

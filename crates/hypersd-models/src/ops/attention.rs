@@ -15,6 +15,8 @@ const WIDE_HEAD: usize = 256;
 const MAX_SCORES: usize = 1 << 22;
 /// The fused kernels of GPUs take heads of multiples of this width.
 const TILE: usize = 16;
+/// They take queries in whole blocks of this many at least; for others Burn holds all scores at once instead.
+const BLOCK: usize = 32;
 
 /// `softmax(q kᵀ / √d) v` for each head, with the softmax in f32. Never holds all the scores of long sequences: those
 /// of a 64x64 latent are half a gigabyte.
@@ -28,20 +30,23 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) -> Tens
         return super::cpu::attention(q, k, v, heads, false);
     }
     let shape = q.dims();
-    let split = |x: Tensor<3>| {
-        let [b, s, width] = x.dims();
-        x.reshape([b, s, heads, width / heads]).swap_dims(1, 2) // [B, heads, S, d]
-    };
-    let (q, k, v) = (split(q), split(k), split(v));
+    let [q, k, v] = [q, k, v].map(|x| split(x, heads));
     let [_, _, t, d] = k.dims();
-    let out = if t <= FEW_KEYS || d > WIDE_HEAD {
+    let flex = is_flex(&q.device());
+    let out = if t <= FEW_KEYS || d > WIDE_HEAD || !(flex || shape[1].is_multiple_of(BLOCK)) {
         composed(q, k, v, MAX_SCORES)
-    } else if is_flex(&q.device()) || d.is_multiple_of(TILE) {
+    } else if flex || d.is_multiple_of(TILE) {
         fused(q, k, v)
     } else {
         padded(q, k, v)
     };
     out.swap_dims(1, 2).reshape(shape)
+}
+
+/// `[B, S, heads·d]` → `[B, heads, S, d]`
+pub(super) fn split(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [b, s, width] = x.dims();
+    x.reshape([b, s, heads, width / heads]).swap_dims(1, 2)
 }
 
 /// Burn's kernel. It must be left to scale by itself: with a given scale, GPUs fall back to holding all scores.
@@ -72,7 +77,7 @@ fn composed(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, max_scores: usize) -> Tens
 }
 
 /// Softmax over the keys, computed in f32 whatever the type of the scores.
-fn softmax(scores: Tensor<4>) -> Tensor<4> {
+pub(super) fn softmax(scores: Tensor<4>) -> Tensor<4> {
     match scores.dtype() {
         DType::F16 | DType::BF16 => {
             let dtype: FloatDType = scores.dtype().into();

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 /// The path of a committed fixture.
 pub(crate) fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    hypersd_testing::fixtures("crates/hypersd-models").join(name)
 }
 
 /// The tensors of a safetensors fixture.

@@ -1,0 +1,100 @@
+//! What a program can know of a device before and after it computes there.
+//!
+//! Devices are Burn's and are made with its constructors ([`Device::flex`], `Device::cuda(0)`,
+//! `Device::vulkan(Default::default())`), which ask nothing of the machine. Where a device is missing, Burn finds out
+//! with the first operation and panics in a thread of its own; [`check`] finds out before.
+
+use burn::tensor::Device;
+
+#[cfg(feature = "_gpu")]
+mod gpu;
+
+/// A device that this machine cannot give.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such device, or no driver that would show it.
+    #[error("no device {device}: this machine has {available} of that kind; {instead}")]
+    Missing {
+        /// What was asked for, as Burn writes it.
+        device: String,
+        /// How many devices of the kind there are: from 1 on, the index is what is wrong.
+        available: usize,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// The kind is there, but computed by the CPU: a stand-in for testing graphics, on which Burn's matrix products
+    /// crash or are wrong.
+    #[error(
+        "no device {device}: this machine has only a software driver for it; install the GPU's own driver, or use \
+         the CPU by itself"
+    )]
+    SoftwareOnly {
+        /// What was asked for, as Burn writes it.
+        device: String,
+    },
+    /// The device is there, but not what compiles kernels for it.
+    #[error("device {device}: expected {expected}, found none; {instead}")]
+    NoCompiler {
+        /// What was asked for, as Burn writes it.
+        device: String,
+        /// What is missing.
+        expected: String,
+        /// What to do.
+        instead: &'static str,
+    },
+}
+
+/// Memory of a device, as its allocator counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Memory {
+    /// Bytes that tensors occupy now.
+    pub in_use: u64,
+    /// Bytes that the allocator has taken from the device, with what it keeps to give out again.
+    pub reserved: u64,
+    /// The most bytes that it has ever held, counting the peak of each of its pools; trying out kernels counts too.
+    pub peak: u64,
+}
+
+/// Makes sure that the machine has a device, and what it takes to compile for it. The CPU is always there.
+///
+/// [`PipelineBuilder::load`](crate::PipelineBuilder::load) does this by itself; a program that works for long before it
+/// loads asks earlier.
+///
+/// # Errors
+/// [`Error`], which says what is missing and what to do.
+#[cfg_attr(
+    not(feature = "_gpu"),
+    expect(unused_variables, reason = "without a GPU backend there is only the CPU")
+)]
+pub fn check(device: &Device) -> Result<(), Error> {
+    #[cfg(feature = "_gpu")]
+    gpu::check(device)?;
+    Ok(())
+}
+
+/// How much memory of a device this process has, or `None` where nobody counts: on the CPU. Waits for what the device
+/// still has to compute.
+#[must_use]
+pub fn memory(device: &Device) -> Option<Memory> {
+    let usage = device.memory_pool_usage()?;
+    let pools = device.memory_pool_report().unwrap_or_default();
+    let given_back: u64 = pools.iter().map(|pool| (pool.pages_peak - pool.pages) * pool.page_size).sum();
+    Some(Memory {
+        in_use: usage.bytes_in_use,
+        reserved: usage.bytes_reserved,
+        peak: usage.bytes_reserved + given_back,
+    })
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_there_and_nobody_counts_its_memory() {
+        assert_eq!(check(&Device::flex()), Ok(()));
+        assert_eq!(memory(&Device::flex()), None);
+    }
+}
