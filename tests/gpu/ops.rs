@@ -126,9 +126,11 @@ fn dense_layers() {
         let got = ops::linear_add(There::input(&x), &there(&layer), There::input(&residual));
         assert_same(name, got, ops::linear_add(x, &layer, residual));
     }
-    let layer = LinearConfig::new(640, 5120).init(&Device::flex());
-    let x = numbers(1, [2, 1024, 640]);
-    assert_same("the gated unit", ops::geglu(There::input(&x), &there(&layer)), ops::geglu(x, &layer));
+    let [proj, out] =
+        [(640, 5120), (2560, 640)].map(|(from, to)| LinearConfig::new(from, to).init(&Device::flex()));
+    let (x, residual) = (numbers(1, [2, 1024, 640]), numbers(2, [2, 1024, 640]));
+    let got = ops::feed_forward(There::input(&x), &there(&proj), &there(&out), There::input(&residual));
+    assert_same("the feed-forward", got, ops::feed_forward(x, &proj, &out, residual));
 }
 
 #[test]
