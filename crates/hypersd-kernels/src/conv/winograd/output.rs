@@ -15,8 +15,8 @@ use crate::{
 /// Pixels of a segment of tiles.
 const COLUMNS: usize = TILE * SEGMENT;
 
-/// Writes the pixels of the tiles `columns` of a row of tiles of the 16 channels from `channel` on, of which those beyond the last are
-/// dropped; `m` starts at the first tile and channel.
+/// Writes the pixels of the tiles `columns` of a row of tiles of the 16 channels from `channel` on, of which those beyond
+/// the last are dropped; `m` starts at the first tile and channel.
 ///
 /// # Safety
 /// Nobody else uses these pixels of `out` meanwhile.
