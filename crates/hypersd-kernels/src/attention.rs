@@ -3,13 +3,20 @@
 //! A task owns a block of queries of one head and walks over the keys block by block, keeping for each query the
 //! largest score so far, the sum of the exponentials, and the weighted sum of the values; when the largest score grows,
 //! both sums are scaled down. Powers are of two: log2(e) is folded into the scale of the queries.
+//!
+//! Everything is transposed: queries are the columns of scores `k · qᵀ [keys, queries]` and sums `vᵀ · powers [width,
+//! queries]`. So k and v need no panels, no head is too narrow for whole vectors, the powers are a second operand as they
+//! lie, and a vector holds one key's scores for 16 queries, so that nothing is ever added up across its lanes.
 
 #![expect(unsafe_code, reason = "tasks write disjoint rows of one output; vectors through pointers")]
 
-use std::{f32::consts::LOG2_E, ops::Range, slice};
+use std::{
+    f32::consts::LOG2_E,
+    ops::{Deref, Range},
+    slice,
+};
 
 use crate::{
-    elementwise::{Map, map},
     gemm::{Ahead, Base, DEPTH, PANEL, Product},
     math,
     output::{Out, fill, parallel, share},
@@ -18,10 +25,10 @@ use crate::{
     simd::{Kernel, Simd, dispatch},
 };
 
-/// Queries of one task: eight register tiles.
-const QUERIES: usize = 96;
-/// Keys between two updates of the sums.
-const KEYS: usize = 256;
+/// The most queries of one task: those of the widest register tile.
+const QUERIES: usize = 64;
+/// Keys between two updates of the sums: their powers (24 KiB) stay in the first-level cache.
+const KEYS: usize = 96;
 
 /// How the heads of queries, keys, values and output lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,66 +85,60 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], shape: AttentionShape, out: &m
     assert_eq!(k.len(), rows * keys * width, "k does not fit {shape:?}");
     assert_eq!(v.len(), rows * keys * width, "v does not fit {shape:?}");
 
-    let packed = Packed::new(k, v, shape);
+    let (k, v) = (Heads::new(k, shape), Heads::new(v, shape));
+    let panels = queries.div_ceil(PANEL);
     let blocks = queries.div_ceil(QUERIES);
     let write = |out: Out<'_>| {
         parallel(rows * blocks, |task| {
+            let panels = share(panels, blocks, task % blocks);
             let block = Block {
                 batch: task / blocks / heads,
                 head: task / blocks % heads,
-                queries: share(queries, blocks, task % blocks),
+                queries: panels.start * PANEL..(panels.end * PANEL).min(queries),
             };
-            block.compute(q, &packed, shape, out);
+            block.compute(q, &k, &v, shape, out);
         });
     };
     // SAFETY: the tasks cover all queries of all heads.
     unsafe { fill(out, q.len(), write) };
 }
 
-/// Keys and values of all heads in panels, block by block of [`KEYS`] keys.
-struct Packed {
-    /// Blocks per head.
-    blocks: usize,
-    /// Per block, panels of 16 keys, each `[width][16]`.
-    k: Scratch,
-    k_block: usize,
-    /// Per block, panels of 16 columns, each `[KEYS][16]`, [`V_PANEL`] apart.
-    v: Scratch,
-    v_block: usize,
+/// Keys or values, head by head: `[batch, heads, keys, width]`. Where a head's tokens lie apart, their lines and pages are
+/// too many for the second-level cache.
+enum Heads<'a> {
+    InPlace(&'a [f32]),
+    Copied(Scratch),
 }
 
-/// From one panel of values to the next: an odd number of cache lines, or all would fight for one set of a cache.
-const V_PANEL: usize = (KEYS + 1) * PANEL;
-
-impl Packed {
-    fn new(k: &[f32], v: &[f32], shape: AttentionShape) -> Self {
-        let AttentionShape { batch, heads, keys, width, .. } = shape;
-        let blocks = keys.div_ceil(KEYS);
-        let (k_block, v_block) = (KEYS * width, width.div_ceil(PANEL) * V_PANEL);
-        let all = batch * heads * blocks;
-        let (k_all, v_all) = (Scratch::take(all * k_block), Scratch::take(all * v_block));
-        let mut packed = Self { blocks, k: k_all, k_block, v: v_all, v_block };
-        let (k_out, v_out) = (Out::new(&mut packed.k), Out::new(&mut packed.v));
-        parallel(all, |task| {
-            let (head, first) = (task / blocks, task % blocks * KEYS);
+impl<'a> Heads<'a> {
+    fn new(x: &'a [f32], shape: AttentionShape) -> Self {
+        let AttentionShape { batch, heads, keys, width, layout, .. } = shape;
+        if layout == HeadLayout::HeadMajor || heads == 1 {
+            return Self::InPlace(x);
+        }
+        let mut copy = Scratch::take(x.len());
+        let out = Out::new(&mut copy);
+        parallel(batch * heads, |head| {
             let (start, stride) = shape.head(head / heads, head % heads, keys);
-            let count = KEYS.min(keys - first);
-            // SAFETY: each task has its own part of both buffers, which are initialised.
-            let (k_panels, v_panels) = unsafe {
-                let (k_to, v_to) = (k_out.at(task * k_block, k_block), v_out.at(task * v_block, v_block));
-                (slice::from_raw_parts_mut(k_to, k_block), slice::from_raw_parts_mut(v_to, v_block))
-            };
-            let panels = k_panels.chunks_exact_mut((width * PANEL).max(1));
-            for (key, panel) in (0..count).step_by(PANEL).zip(panels) {
-                let rows = &k[start + (first + key) * stride..];
-                pack::transpose(rows, stride, PANEL.min(count - key), width, panel);
-            }
-            for key in 0..count {
-                let at = start + (first + key) * stride;
-                pack::copy_row(&v[at..at + width], v_panels, key, V_PANEL);
+            // SAFETY: each head is one task's, and the memory is initialised.
+            let to =
+                unsafe { slice::from_raw_parts_mut(out.at(head * keys * width, keys * width), keys * width) };
+            for (key, to) in to.chunks_exact_mut(width.max(1)).enumerate() {
+                to.copy_from_slice(&x[start + key * stride..][..width]);
             }
         });
-        packed
+        Self::Copied(copy)
+    }
+}
+
+impl Deref for Heads<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::InPlace(x) => x,
+            Self::Copied(x) => x,
+        }
     }
 }
 
@@ -149,110 +150,116 @@ struct Block {
 }
 
 impl Block {
-    fn compute(&self, q: &[f32], packed: &Packed, shape: AttentionShape, out: Out<'_>) {
-        let AttentionShape { heads, queries: tokens, keys, width, scale, causal, .. } = shape;
+    fn compute(&self, q: &[f32], k: &[f32], v: &[f32], shape: AttentionShape, out: Out<'_>) {
+        let AttentionShape { heads, queries: tokens, keys, width, causal, .. } = shape;
         let queries = &self.queries;
-        let head = self.batch * heads + self.head;
-        let (start, stride) = shape.head(self.batch, self.head, tokens);
-        let padded = width.next_multiple_of(PANEL);
+        let q = self.scaled(q, shape);
+        let mut scores = Scratch::take(KEYS * QUERIES);
+        let mut sums = Scratch::take(width * QUERIES);
+        sums.fill(0.0);
+        let mut state = State::EMPTY;
 
-        let mut scaled = Scratch::take(queries.len() * width);
-        for (row, to) in queries.clone().zip(scaled.chunks_exact_mut(width.max(1))) {
-            let from = &q[start + row * stride..][..width];
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = from * (scale * LOG2_E));
-        }
-        let mut scores = Scratch::take(queries.len() * KEYS);
-        let mut values = Scratch::take(queries.len() * padded);
-        let mut state = [State::EMPTY; QUERIES];
-
+        let start = (self.batch * heads + self.head) * keys * width;
+        let columns = queries.len().next_multiple_of(PANEL);
         let visible = if causal { keys.min(queries.end) } else { keys };
-        if visible == 0 {
-            values.fill(0.0);
-        }
-        for first in (0..visible).step_by(KEYS) {
-            let block = head * packed.blocks + first / KEYS;
-            let count = KEYS.min(visible - first);
+        let blocks = visible.div_ceil(KEYS);
+        for block in 0..blocks {
+            let keys = share(visible, blocks, block);
+            let first = start + keys.start * width;
             let product = Product {
-                m: queries.len(),
-                n: count.next_multiple_of(PANEL),
+                m: keys.len(),
+                n: columns,
                 k: width,
-                a: scaled.as_ptr(),
+                a: k[first..].as_ptr(),
                 a_stride: width,
-                b: packed.k[block * packed.k_block..].as_ptr(),
+                a_step: 1,
+                b: q.as_ptr(),
                 panel_stride: width * PANEL,
+                b_step: PANEL,
                 c: scores.as_mut_ptr(),
-                c_stride: KEYS,
+                c_stride: QUERIES,
                 base: Base::Zero,
                 run: DEPTH,
                 next: Ahead::NOTHING,
             };
-            // SAFETY: the panels of the keys are complete to a multiple of 16; the rest is this task's own.
+            // SAFETY: k has these tokens, `q` panels for these columns; the scores are this task's own.
             unsafe { product.run() };
-            let length = count.next_multiple_of(PANEL);
-            for (row, query) in queries.clone().enumerate() {
-                let seen = if causal { count.min((query + 1).saturating_sub(first)) } else { count };
-                scores[row * KEYS..][seen..length].fill(f32::NEG_INFINITY);
+            if causal {
+                self.hide(keys.clone(), &mut scores);
             }
-            let state = &mut state[..queries.len()];
-            dispatch(Update { scores: &mut scores, length, state, values: &mut values, begun: first > 0 });
+            let (scores, count) = (&mut scores, keys.len());
+            dispatch(Update { scores, count, columns, state: &mut state, sums: &mut sums });
             let product = Product {
-                m: queries.len(),
-                n: padded,
-                k: count,
-                a: scores.as_ptr(),
-                a_stride: KEYS,
-                b: packed.v[block * packed.v_block..].as_ptr(),
-                panel_stride: V_PANEL,
-                c: values.as_mut_ptr(),
-                c_stride: padded,
-                base: if first > 0 { Base::Itself } else { Base::Zero },
+                m: width,
+                n: columns,
+                k: keys.len(),
+                a: v[first..].as_ptr(),
+                a_stride: 1,
+                a_step: width,
+                b: scores.as_ptr(),
+                panel_stride: PANEL,
+                b_step: QUERIES,
+                c: sums.as_mut_ptr(),
+                c_stride: QUERIES,
+                base: Base::Itself,
                 run: DEPTH,
                 next: Ahead::NOTHING,
             };
-            // SAFETY: the panels of the values have these keys; the rest is this task's own.
+            // SAFETY: v has these tokens, the scores these rows; the sums are this task's own.
             unsafe { product.run() };
         }
-        for (row, query) in queries.clone().enumerate() {
-            let (from, to) = (&values[row * padded..][..width], out.at(start + query * stride, width));
-            // SAFETY: this query of this head is this task's.
-            unsafe { map(from.as_ptr(), to, width, Times(1.0 / state[row].sum)) };
+        let (start, stride) = shape.head(self.batch, self.head, tokens);
+        let (first, count) = (start + queries.start * stride, queries.len());
+        let to = out.at(first, (count - 1) * stride + width);
+        dispatch(Finish { sums: &mut sums, weights: &state.sum, count, to, stride });
+    }
+
+    /// The queries times scale and log2(e), in panels `[width][16 queries]`.
+    fn scaled(&self, q: &[f32], shape: AttentionShape) -> Scratch {
+        let AttentionShape { queries: tokens, width, scale, .. } = shape;
+        let (start, stride) = shape.head(self.batch, self.head, tokens);
+        let panels = self.queries.len().div_ceil(PANEL);
+        let mut scaled = Scratch::take(panels * width * PANEL);
+        for (query, panel) in
+            self.queries.clone().step_by(PANEL).zip(scaled.chunks_exact_mut((width * PANEL).max(1)))
+        {
+            let rows = &q[start + query * stride..];
+            pack::transpose(rows, stride, PANEL.min(self.queries.end - query), width, panel);
+        }
+        scaled.iter_mut().for_each(|value| *value *= scale * LOG2_E);
+        scaled
+    }
+
+    /// Makes the scores of keys that come after a query -infinity.
+    fn hide(&self, keys: Range<usize>, scores: &mut [f32]) {
+        for (key, scores) in keys.zip(scores.chunks_exact_mut(QUERIES)) {
+            scores[..key.saturating_sub(self.queries.start).min(QUERIES)].fill(f32::NEG_INFINITY);
         }
     }
 }
 
-#[derive(Clone, Copy)]
-struct Times(f32);
-
-impl Map for Times {
-    #[inline(always)]
-    fn map<S: Simd>(self, simd: S, x: S::V, _: usize, _: usize) -> S::V {
-        simd.mul(x, simd.splat(self.0))
-    }
-}
-
-/// What a query knows of the keys it has seen.
-#[derive(Clone, Copy)]
+/// What each query knows of the keys it has seen.
 struct State {
     /// The largest score.
-    largest: f32,
+    largest: [f32; QUERIES],
     /// The sum of 2^(score - largest).
-    sum: f32,
+    sum: [f32; QUERIES],
 }
 
 impl State {
-    const EMPTY: Self = Self { largest: f32::NEG_INFINITY, sum: 0.0 };
+    const EMPTY: Self = Self { largest: [f32::NEG_INFINITY; QUERIES], sum: [0.0; QUERIES] };
 }
 
 /// Replaces the scores of all queries by their powers, and scales what each has summed so far to its new largest score.
 struct Update<'a> {
-    /// [`KEYS`] per query, of which `length`, a multiple of 16, are used; -infinity where there is no key.
+    /// `[count][QUERIES]`, -infinity for keys that a query does not see.
     scores: &'a mut [f32],
-    length: usize,
-    state: &'a mut [State],
-    /// The weighted sums of the values, as many for each query.
-    values: &'a mut [f32],
-    /// Whether there are such sums.
-    begun: bool,
+    count: usize,
+    /// Queries that are used: a multiple of 16.
+    columns: usize,
+    state: &'a mut State,
+    /// `[width][QUERIES]`: the weighted sums of the values.
+    sums: &'a mut [f32],
 }
 
 impl Kernel for Update<'_> {
@@ -260,48 +267,113 @@ impl Kernel for Update<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { scores, length, state, values, begun } = self;
-        let width = values.len() / state.len();
-        for (row, state) in state.iter_mut().enumerate() {
-            let scores = &mut scores[row * KEYS..][..length];
-            let largest = state.largest.max(largest(simd, scores));
-            let sum = powers(simd, scores, largest);
-            let factor = if largest == state.largest { 1.0 } else { (state.largest - largest).exp2() };
-            if begun && factor != 1.0 {
-                for value in &mut values[row * width..][..width] {
-                    *value *= factor;
+        let Self { scores, count, columns, state, sums } = self;
+        assert!(scores.len() >= count * QUERIES && columns <= QUERIES, "kernel bug: too few scores");
+        let rows = sums.len() / QUERIES;
+        for lane in (0..columns).step_by(S::LANES) {
+            // SAFETY: `columns` is a multiple of the lanes and at most QUERIES, of which there are so many rows.
+            unsafe {
+                let scores = scores.as_mut_ptr().add(lane);
+                let to = state.largest.as_mut_ptr().add(lane);
+                let old = simd.load(to);
+                let largest = largest(simd, scores, count, old);
+                simd.store(to, largest);
+                let to = state.sum.as_mut_ptr().add(lane);
+                let factor = math::exp2(simd, simd.sub(old, largest));
+                let sum = powers(simd, scores, count, largest);
+                simd.store(to, simd.mul_add(simd.load(to), factor, sum));
+                if simd.largest(simd.sub(largest, old)) > 0.0 {
+                    for row in 0..rows {
+                        let at = sums.as_mut_ptr().add(row * QUERIES + lane);
+                        simd.store(at, simd.mul(simd.load(at), factor));
+                    }
                 }
             }
-            *state = State { largest, sum: state.sum * factor + sum };
         }
     }
 }
 
-/// The largest of at least 16 scores.
+/// The largest of `from` and each query's scores.
+///
+/// # Safety
+/// Vectors at `scores` and every [`QUERIES`] values are valid for reads, `count` of them.
 #[inline(always)]
-fn largest<S: Simd>(simd: S, scores: &[f32]) -> f32 {
+unsafe fn largest<S: Simd>(simd: S, scores: *const f32, count: usize, from: S::V) -> S::V {
     const WAYS: usize = 4; // independent of each other, to hide the latency of a comparison
-    let mut ways = [simd.splat(f32::NEG_INFINITY); WAYS];
-    for (i, chunk) in scores.chunks_exact(S::LANES).enumerate() {
-        let way = &mut ways[i % WAYS];
-        // SAFETY: a chunk is a vector.
-        *way = simd.max(*way, unsafe { simd.load(chunk.as_ptr()) });
+    let mut ways = [from; WAYS];
+    for key in 0..count {
+        let way = &mut ways[key % WAYS];
+        // SAFETY: the caller's promise.
+        *way = simd.max(*way, unsafe { simd.load(scores.add(key * QUERIES)) });
     }
-    simd.largest(simd.max(simd.max(ways[0], ways[1]), simd.max(ways[2], ways[3])))
+    simd.max(simd.max(ways[0], ways[1]), simd.max(ways[2], ways[3]))
 }
 
-/// Replaces each score by 2^(score - largest) and returns their sum.
+/// Replaces each score by 2^(score - largest) and returns the sums of each query.
+///
+/// # Safety
+/// As [`largest`], and for writes.
 #[inline(always)]
-fn powers<S: Simd>(simd: S, scores: &mut [f32], largest: f32) -> f32 {
-    let (largest, mut sum) = (simd.splat(largest), simd.splat(0.0));
-    for chunk in scores.chunks_exact_mut(S::LANES) {
-        // SAFETY: a chunk is a vector.
+unsafe fn powers<S: Simd>(simd: S, scores: *mut f32, count: usize, largest: S::V) -> S::V {
+    let mut sum = simd.splat(0.0);
+    for key in 0..count {
+        // SAFETY: the caller's promise.
         unsafe {
-            let score = simd.load(chunk.as_ptr());
-            let power = math::exp2(simd, simd.sub(score, largest));
-            simd.store(chunk.as_mut_ptr(), power);
+            let at = scores.add(key * QUERIES);
+            let power = math::exp2(simd, simd.sub(simd.load(at), largest));
+            simd.store(at, power);
             sum = simd.add(sum, power);
         }
     }
-    simd.sum(sum)
+    sum
+}
+
+/// Divides the sums of each query by the sum of its weights, and writes them to its row of the output.
+struct Finish<'a> {
+    /// `[width][QUERIES]`.
+    sums: &'a mut [f32],
+    weights: &'a [f32; QUERIES],
+    /// Queries.
+    count: usize,
+    /// The row of the first query.
+    to: *mut f32,
+    /// From one row to the next.
+    stride: usize,
+}
+
+impl Kernel for Finish<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { sums, weights, count, to, stride } = self;
+        let mut inverse = [0.0; QUERIES];
+        inverse.iter_mut().zip(weights).for_each(|(inverse, weight)| *inverse = 1.0 / weight);
+        for row in sums.chunks_exact_mut(QUERIES) {
+            for lane in (0..QUERIES).step_by(S::LANES) {
+                // SAFETY: both have QUERIES values.
+                unsafe {
+                    let at = row.as_mut_ptr().add(lane);
+                    simd.store(at, simd.mul(simd.load(at), simd.load(inverse.as_ptr().add(lane))));
+                }
+            }
+        }
+        let width = sums.len() / QUERIES;
+        let (whole, even) = (count / 8 * 8, width / 8 * 8);
+        for query in (0..whole).step_by(8) {
+            for i in (0..even).step_by(8) {
+                // SAFETY: 8 of `count` rows of the output, which are this task's, and 8 of `width` values in each.
+                unsafe {
+                    let from = sums.as_ptr().add(i * QUERIES + query);
+                    simd.transpose8(from, QUERIES, to.add(query * stride + i), stride);
+                }
+            }
+        }
+        for query in 0..count {
+            for i in if query < whole { even } else { 0 }..width {
+                // SAFETY: as above.
+                unsafe { *to.add(query * stride + i) = sums[i * QUERIES + query] };
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::{
-    Activation, Planes, Weights,
+    Activation, LayerWeights, Planes,
     elementwise::{Map, load, map},
     output::{Out, fill},
     simd::Simd,
@@ -92,17 +92,17 @@ pub struct Epilogue<'a> {
     pub activation: Activation,
 }
 
-/// Convolves `x [batch, inputs, height, width]` with `weights [outputs, inputs, kernel height, kernel width]` and applies
-/// `epilogue`.
+/// Convolves `x [batch, inputs, height, width]` with `weights [outputs, inputs, kernel height, kernel width]` (or in
+/// panels) and applies `epilogue`.
 ///
 /// `out [batch, outputs, output height, output width]` is overwritten; its capacity is used again. Large 3x3
 /// convolutions of stride 1 go through Winograd's F(4x4, 3x3), whose rounding differs from that of a plain sum.
 ///
 /// # Panics
-/// If the stride is zero, or a slice has not the extent that the shapes give it.
-pub fn conv2d(
+/// If the stride is zero, a slice has not the extent that the shapes give it, or panels of weights are not whole.
+pub fn conv2d<'w>(
     x: Planes<'_>,
-    weights: Weights<'_>,
+    weights: impl Into<LayerWeights<'w>>,
     shape: ConvShape,
     epilogue: Epilogue<'_>,
     out: &mut Vec<f32>,
@@ -110,11 +110,8 @@ pub fn conv2d(
     let ConvShape { outputs, kernel, stride, .. } = shape;
     assert!(stride > 0, "the stride is positive");
     let inputs = x.channels();
-    assert_eq!(
-        weights.len(),
-        outputs * inputs * kernel[0] * kernel[1],
-        "weights are [outputs, {inputs}, kernel height, kernel width] of {shape:?}"
-    );
+    let weights = weights.into();
+    weights.check(outputs, inputs * kernel[0] * kernel[1], &shape);
     let [height, width] = shape.output_size(x.height(), x.width());
     let conv = Conv { x, weights, shape, height, width, epilogue };
     let len = x.batch() * outputs * conv.area();
@@ -139,7 +136,7 @@ pub fn conv2d(
 /// A checked convolution.
 struct Conv<'a> {
     x: Planes<'a>,
-    weights: Weights<'a>,
+    weights: LayerWeights<'a>,
     shape: ConvShape,
     /// Of the output.
     height: usize,

@@ -1,7 +1,7 @@
 //! The matrix product that every heavy kernel is made of.
 //!
-//! `a` is read in place, row by row, each value broadcast; `b` comes in *panels* of 16 columns, each stored as
-//! `[k][16]`, so that a row of a panel is one cache line. A register tile of six rows and one panel (four with 16-lane
+//! `a` is read in place, row by row, each value broadcast; `b` comes in *panels* of 16 columns, usually stored as
+//! `[k][16]`: a row of a panel is one cache line. A register tile of six rows and one panel (four with 16-lane
 //! vectors) stays in registers over a run of k.
 
 #![expect(
@@ -21,7 +21,7 @@ mod ahead;
 pub(crate) use ahead::Ahead;
 
 /// Columns of a panel.
-pub(crate) const PANEL: usize = 16;
+pub const PANEL: usize = 16;
 
 /// Rows of a register tile.
 const ROWS: usize = 6;
@@ -48,12 +48,14 @@ pub(crate) struct Product {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
-    /// First value of `a`, whose rows are `a_stride` apart.
+    /// First value of `a`, whose rows are `a_stride` apart, and the values of a row `a_step`.
     pub(crate) a: *const f32,
     pub(crate) a_stride: usize,
-    /// `n / 16` panels, rounded up, `panel_stride` apart, of `[k][16]` values each.
+    pub(crate) a_step: usize,
+    /// `n / 16` panels, rounded up, `panel_stride` apart, of k rows of 16 values each, `b_step` apart.
     pub(crate) b: *const f32,
     pub(crate) panel_stride: usize,
+    pub(crate) b_step: usize,
     /// First value of `c`, whose rows are `c_stride` apart.
     pub(crate) c: *mut f32,
     pub(crate) c_stride: usize,
@@ -274,7 +276,7 @@ unsafe fn tile<S: Simd, const R: usize, const N: usize>(
     c: (*mut f32, usize),
     base: Base,
 ) {
-    let Product { k, a_stride, panel_stride, run: longest, .. } = *product;
+    let Product { k, a_stride, a_step, panel_stride, b_step, run: longest, .. } = *product;
     // The compiler would compute the address of each row from that of the row before, a chain of additions per step;
     // not knowing how these two are related, it cannot.
     let mut at = [a, black_box(a.wrapping_add(3 * a_stride))];
@@ -287,8 +289,8 @@ unsafe fn tile<S: Simd, const R: usize, const N: usize>(
             let run = left.min(longest);
             for _ in 0..run {
                 step(simd, at, a_stride, b, panel_stride, &mut sums);
-                at = at.map(|at| at.wrapping_add(1));
-                b = b.wrapping_add(PANEL);
+                at = at.map(|at| at.wrapping_add(a_step));
+                b = b.wrapping_add(b_step);
             }
             for (r, sums) in sums.iter().enumerate() {
                 for (j, &sum) in sums.iter().enumerate() {

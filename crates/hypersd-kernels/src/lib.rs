@@ -29,6 +29,8 @@
 //! - Outputs are `Vec`s that a function overwrites: it never sets them to zero first, and a `Vec` that comes back with
 //!   enough capacity is used again. A fresh large allocation can cost more time than the operation.
 //! - Weights may be stored in half precision ([`Weights`]); they are widened as they are read. Arithmetic is f32.
+//! - Those of linear layers and convolutions may lie in the order in which they are read ([`LayerWeights`]), which changes
+//!   no bit of a result.
 //! - The instruction set is chosen when the program runs ([`InstructionSet`]). Results differ between instruction sets by
 //!   rounding.
 //! - Work is shared among the threads of the current rayon pool. How many there are changes no bit of a result.
@@ -56,6 +58,7 @@ mod weights;
 pub use attention::{AttentionShape, HeadLayout, attention};
 pub use conv::{ConvShape, Epilogue, Padding, conv2d};
 pub use elementwise::{Activation, activate_in_place, geglu};
+pub use gemm::PANEL;
 pub use linear::{LinearShape, linear};
 pub use norm::{Affine, group_norm, group_norm_in_place, layer_norm};
 pub use planes::Planes;
@@ -63,4 +66,4 @@ pub use resample::resize_nearest;
 pub use scratch::release_scratch;
 pub use simd::{InstructionSet, instruction_set, use_instruction_set};
 pub use update::low_rank_update;
-pub use weights::Weights;
+pub use weights::{LayerWeights, Weights};

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::{
-    Weights,
+    LayerWeights, Weights,
     gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks, term},
     output::{Out, fill, parallel, share},
     pack::copy_row,
@@ -33,10 +33,10 @@ pub struct LinearShape {
 /// `out` is overwritten; its capacity is used again.
 ///
 /// # Panics
-/// If a slice has not the extent that `shape` gives it.
-pub fn linear(
+/// If a slice has not the extent that `shape` gives it, or panels of weights are not whole.
+pub fn linear<'w>(
     x: &[f32],
-    weights: Weights<'_>,
+    weights: impl Into<LayerWeights<'w>>,
     bias: Option<&[f32]>,
     residual: Option<&[f32]>,
     shape: LinearShape,
@@ -44,7 +44,8 @@ pub fn linear(
 ) {
     let LinearShape { rows, inputs, outputs } = shape;
     assert_eq!(x.len(), rows * inputs, "x is [rows, inputs] of {shape:?}");
-    assert_eq!(weights.len(), inputs * outputs, "weights are [inputs, outputs] of {shape:?}");
+    let weights = weights.into();
+    weights.check(outputs, inputs, &shape);
     assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs] of {shape:?}");
     assert!(residual.is_none_or(|r| r.len() == rows * outputs), "residual is [rows, outputs] of {shape:?}");
 
@@ -84,7 +85,7 @@ impl Block {
     fn compute(
         &self,
         x: &[f32],
-        weights: Weights<'_>,
+        weights: LayerWeights<'_>,
         bias: Option<&[f32]>,
         residual: Option<&[f32]>,
         shape: LinearShape,
@@ -99,41 +100,85 @@ impl Block {
             matrix: term(residual.map(|residual| &residual[first..])),
         };
         let chunks = depth_chunks(inputs);
-        let mut packed = Scratch::take(self.panels.len() * inputs.div_ceil(chunks) * PANEL);
+        let mut room = Scratch::take(match weights {
+            LayerWeights::Panels(Weights::F32(_)) => 0,
+            _ => self.panels.len() * inputs.div_ceil(chunks) * PANEL,
+        });
         for chunk in 0..chunks {
             let depth = share(inputs, chunks, chunk);
-            pack(weights, outputs, depth.clone(), columns.clone(), &mut packed);
+            let (panels, panel_stride) = self.panels(depth.clone(), weights, shape, &mut room);
             let product = Product {
                 m: rows.len(),
                 n: columns.len(),
                 k: depth.len(),
                 a: x[rows.start * inputs + depth.start..].as_ptr(),
                 a_stride: inputs,
-                b: packed.as_ptr(),
-                panel_stride: depth.len() * PANEL,
+                a_step: 1,
+                b: panels.as_ptr(),
+                panel_stride,
+                b_step: PANEL,
                 c: out.at(first, (rows.len() - 1) * outputs + columns.len()),
                 c_stride: outputs,
                 base: if chunk == 0 { terms } else { Base::Itself },
                 run: DEPTH,
                 next: self.weights_after(chunk, weights, shape),
             };
-            // SAFETY: x has these rows and depths, `packed` these panels, the bias these columns, the residual the shape of
-            // `out`, of which this block is this task's.
+            // SAFETY: x has these rows and depths, the panels these columns and depths, the bias these columns, the
+            // residual the shape of `out`, of which this block is this task's.
             unsafe { product.run() };
         }
     }
 
-    /// The weights that are packed after those of `chunk`: of the next depths, or of the next columns, which this thread
+    /// The rows `depth` of the panels of this block, from their first value on, and how far apart the panels are: where
+    /// the weights lie if they can be read there, else in `room`.
+    fn panels<'a>(
+        &self,
+        depth: Range<usize>,
+        weights: LayerWeights<'a>,
+        shape: LinearShape,
+        room: &'a mut [f32],
+    ) -> (&'a [f32], usize) {
+        let LinearShape { inputs, outputs, .. } = shape;
+        let start = |panel: usize| (panel * inputs + depth.start) * PANEL;
+        let len = depth.len() * PANEL;
+        match weights {
+            LayerWeights::Panels(Weights::F32(values)) => {
+                let end = start(self.panels.end - 1) + len;
+                return (&values[start(self.panels.start)..end], inputs * PANEL);
+            }
+            LayerWeights::Panels(half) => {
+                for (panel, room) in self.panels.clone().zip(room.chunks_exact_mut(len.max(1))) {
+                    half.read(start(panel), room);
+                }
+            }
+            LayerWeights::Plain(values) => {
+                let columns = self.panels.start * PANEL..(self.panels.end * PANEL).min(outputs);
+                pack(values, outputs, depth.clone(), columns, room);
+            }
+        }
+        (room, len)
+    }
+
+    /// The weights that are read after those of `chunk`: of the next depths, or of the next columns, which this thread
     /// takes next unless another has.
-    fn weights_after(&self, chunk: usize, weights: Weights<'_>, shape: LinearShape) -> Ahead {
+    fn weights_after(&self, chunk: usize, weights: LayerWeights<'_>, shape: LinearShape) -> Ahead {
         let LinearShape { inputs, outputs, .. } = shape;
         let chunks = depth_chunks(inputs);
         let last = chunk + 1 == chunks;
         let depth = share(inputs, chunks, if last { 0 } else { chunk + 1 });
-        let column = if last { self.panels.end } else { self.panels.start } * PANEL;
-        let columns = (self.panels.len() * PANEL).min(outputs.saturating_sub(column));
-        let (start, size) = weights.address(depth.start * outputs + column);
-        Ahead::new(start, outputs * size, depth.len(), columns * size)
+        let panel = if last { self.panels.end } else { self.panels.start };
+        match weights {
+            LayerWeights::Plain(values) => {
+                let columns = (self.panels.len() * PANEL).min(outputs.saturating_sub(panel * PANEL));
+                let (start, size) = values.address(depth.start * outputs + panel * PANEL);
+                Ahead::new(start, outputs * size, depth.len(), columns * size)
+            }
+            LayerWeights::Panels(values) => {
+                let panels = self.panels.len().min(outputs / PANEL - panel);
+                let (start, size) = values.address((panel * inputs + depth.start) * PANEL);
+                Ahead::new(start, inputs * PANEL * size, panels, depth.len() * PANEL * size)
+            }
+        }
     }
 }
 

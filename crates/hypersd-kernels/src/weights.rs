@@ -1,6 +1,8 @@
-//! Weights in the type they are stored in.
+//! Weights in the type and the order they are stored in.
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
+
+use crate::gemm::PANEL;
 
 /// Weights as stored. Half precision is widened to f32 as the weights are read; arithmetic is always f32.
 #[derive(Debug, Clone, Copy)]
@@ -67,5 +69,41 @@ impl<'a> From<&'a [f16]> for Weights<'a> {
 impl<'a> From<&'a [bf16]> for Weights<'a> {
     fn from(values: &'a [bf16]) -> Self {
         Self::BF16(values)
+    }
+}
+
+/// The weights of a layer, in one of two orders.
+///
+/// In panels they are read from one end to the other, without the copies that the plain order takes to be fast: it pays
+/// to store them so if they are used more than once.
+#[derive(Debug, Clone, Copy)]
+pub enum LayerWeights<'a> {
+    /// `[inputs, outputs]` of [`linear`](crate::linear()), `[outputs, inputs, height, width]` of [`conv2d`](crate::conv2d()).
+    Plain(Weights<'a>),
+    /// For every 16 outputs ([`PANEL`](crate::PANEL)), of which the number is a multiple, one row per input of a linear
+    /// layer, or per input, row and column of a kernel: `[outputs / 16, inputs, 16]` and
+    /// `[outputs / 16, inputs, height, width, 16]`.
+    Panels(Weights<'a>),
+}
+
+impl<'a> LayerWeights<'a> {
+    /// The weights, whatever their order.
+    pub(crate) fn values(self) -> Weights<'a> {
+        match self {
+            Self::Plain(values) | Self::Panels(values) => values,
+        }
+    }
+
+    /// Checks that there are `outputs` times `depth` of them, and that panels are whole.
+    pub(crate) fn check(self, outputs: usize, depth: usize, shape: &impl std::fmt::Debug) {
+        assert_eq!(self.values().len(), outputs * depth, "weights are {outputs} times {depth} of {shape:?}");
+        let whole = matches!(self, Self::Plain(_)) || outputs.is_multiple_of(PANEL);
+        assert!(whole, "{outputs} outputs of {shape:?} are no panels of {PANEL}");
+    }
+}
+
+impl<'a, W: Into<Weights<'a>>> From<W> for LayerWeights<'a> {
+    fn from(weights: W) -> Self {
+        Self::Plain(weights.into())
     }
 }

@@ -1,5 +1,5 @@
-//! Convolution as a matrix product: weights `[outputs, inputs * taps]`, read in the order they are stored, times the
-//! windows, packed a block of pixels at a time and never as a whole.
+//! Convolution as a matrix product: weights `[outputs, inputs * taps]`, read where they are stored, times the windows,
+//! packed a block of pixels at a time and never as a whole.
 
 #![expect(unsafe_code, reason = "tasks write disjoint blocks of one output")]
 
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::{Conv, ConvShape};
 use crate::{
-    Weights,
+    LayerWeights, Weights,
     gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks},
     output::{Out, parallel, share},
     pack::copy_row,
@@ -27,7 +27,7 @@ const WIDEN: usize = 1 << 16;
 pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
     let outputs = conv.shape.outputs;
     let widened;
-    let weights = match conv.weights {
+    let weights = match conv.weights.values() {
         Weights::F32(weights) => weights,
         half => {
             widened = widen(half);
@@ -35,12 +35,13 @@ pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
         }
     };
     let pixel_tasks = conv.area().div_ceil(TASK_PIXELS);
-    let output_tasks = outputs.div_ceil(TASK_OUTPUTS);
+    let (output_tasks, panels) = (outputs.div_ceil(TASK_OUTPUTS), outputs.div_ceil(PANEL));
     parallel(conv.x.batch() * pixel_tasks * output_tasks, |task| {
+        let panels = share(panels, output_tasks, task % output_tasks);
         let block = Block {
             image: task / (pixel_tasks * output_tasks),
             pixels: share(conv.area(), pixel_tasks, task / output_tasks % pixel_tasks),
-            outputs: share(outputs, output_tasks, task % output_tasks),
+            outputs: panels.start * PANEL..(panels.end * PANEL).min(outputs),
         };
         block.compute(conv, weights, out);
     });
@@ -72,26 +73,42 @@ impl Block {
         // Of the output, each channel lies in a place of its own, and those far apart fight for the same sets of a cache.
         let stride = (panels | 1) * PANEL;
         let mut sums = Scratch::take(outputs.len() * stride);
+        // Outputs of one product: those whose weights are as far apart from each other as from the next.
+        let rows = match conv.weights {
+            LayerWeights::Plain(_) => outputs.len(),
+            LayerWeights::Panels(_) => PANEL,
+        };
         for chunk in 0..chunks {
             let depths = share(depth, chunks, chunk);
             self.pack(conv, depths.clone(), &mut packed);
             let pixels = self.pixels_after(conv, chunk, chunks);
-            let product = Product {
-                m: outputs.len(),
-                n: panels * PANEL,
-                k: depths.len(),
-                a: weights[outputs.start * depth + depths.start..].as_ptr(),
-                a_stride: depth,
-                b: packed.as_ptr(),
-                panel_stride: depths.len() * PANEL,
-                c: sums.as_mut_ptr(),
-                c_stride: stride,
-                base: Base::sum_of_pieces(chunk),
-                run: DEPTH,
-                next: if chunk + 1 < chunks { pixels } else { self.outputs_ahead(conv, out).then(pixels) },
-            };
-            // SAFETY: the weights have these rows and depths, `packed` these panels, `sums` these rows.
-            unsafe { product.run() };
+            let mut next =
+                if chunk + 1 < chunks { pixels } else { self.outputs_ahead(conv, out).then(pixels) };
+            for first in (0..outputs.len()).step_by(rows) {
+                let start = (outputs.start + first) * depth;
+                let (start, a_stride, a_step) = match conv.weights {
+                    LayerWeights::Plain(_) => (start + depths.start, depth, 1),
+                    LayerWeights::Panels(_) => (start + depths.start * PANEL, 1, PANEL),
+                };
+                let product = Product {
+                    m: rows,
+                    n: panels * PANEL,
+                    k: depths.len(),
+                    a: weights[start..].as_ptr(),
+                    a_stride,
+                    a_step,
+                    b: packed.as_ptr(),
+                    panel_stride: depths.len() * PANEL,
+                    b_step: PANEL,
+                    c: sums[first * stride..].as_mut_ptr(),
+                    c_stride: stride,
+                    base: Base::sum_of_pieces(chunk),
+                    run: DEPTH,
+                    next: std::mem::replace(&mut next, Ahead::NOTHING),
+                };
+                // SAFETY: the weights have these rows and depths, `packed` these panels, `sums` these rows.
+                unsafe { product.run() };
+            }
         }
         for (channel, sums) in outputs.clone().zip(sums.chunks_exact(stride)) {
             let (plane, summand) = (conv.plane(image, channel), conv.summand(image, channel));

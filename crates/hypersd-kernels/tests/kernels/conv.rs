@@ -1,8 +1,8 @@
 use half::{bf16, f16};
-use hypersd_kernels::{Activation, ConvShape, Epilogue, Padding, Planes, Weights, conv2d};
+use hypersd_kernels::{Activation, ConvShape, Epilogue, LayerWeights, Padding, Planes, Weights, conv2d};
 use proptest::prelude::*;
 
-use super::reference::{random, relative_l2, same_for_any_number_of_threads};
+use super::reference::{in_panels, random, relative_l2, same_for_any_number_of_threads};
 
 /// Plain sums in f32 of up to a few thousand terms.
 const DIRECT: f64 = 1e-6;
@@ -174,6 +174,29 @@ fn half_precision_weights_are_widened_exactly() {
         };
         assert_eq!(run(Weights::F16(&half)), run(Weights::F32(&half_wide)));
         assert_eq!(run(Weights::BF16(&brain)), run(Weights::F32(&brain_wide)));
+    }
+}
+
+/// Of every algorithm: few tiles, few weights, many tiles; plain products of several tasks and thin ones.
+#[test]
+fn the_order_of_weights_does_not_change_a_bit() {
+    for (inputs, outputs, side, stride) in
+        [(70, 48, 12, 1), (33, 32, 44, 1), (200, 224, 40, 1), (30, 336, 13, 2), (3, 16, 9, 1)]
+    {
+        let shape = ConvShape { stride, ..ConvShape::same3x3(outputs) };
+        let (x, w) = (random(inputs * side * side, 17), random(outputs * inputs * 9, 18));
+        let depth = inputs * 9;
+        let panels = in_panels(&w, [outputs, depth], |output, p| output * depth + p);
+        let same = |plain: Weights<'_>, panels: Weights<'_>| {
+            let (mut expected, mut got) = (Vec::new(), Vec::new());
+            let x = Planes::new(&x, [1, inputs, side, side]);
+            conv2d(x, plain, shape, Epilogue::default(), &mut expected);
+            conv2d(x, LayerWeights::Panels(panels), shape, Epilogue::default(), &mut got);
+            assert_eq!(got, expected, "{inputs} to {outputs}, {side}x{side}, stride {stride}");
+        };
+        same(Weights::F32(&w), Weights::F32(&panels));
+        let half = |w: &[f32]| w.iter().map(|&w| f16::from_f32(w)).collect::<Vec<_>>();
+        same(Weights::F16(&half(&w)), Weights::F16(&half(&panels)));
     }
 }
 

@@ -1,8 +1,8 @@
 use half::{bf16, f16};
-use hypersd_kernels::{LinearShape, Weights, linear};
+use hypersd_kernels::{LayerWeights, LinearShape, Weights, linear};
 use proptest::prelude::*;
 
-use super::reference::{random, relative_l2, same_for_any_number_of_threads};
+use super::reference::{in_panels, random, relative_l2, same_for_any_number_of_threads};
 
 /// f32 sums of products of up to a few thousand terms.
 const TOLERANCE: f64 = 2e-6;
@@ -72,6 +72,33 @@ fn half_precision_weights_are_widened_exactly() {
     linear(&x, Weights::BF16(&brain), None, None, shape, &mut narrow);
     linear(&x, Weights::F32(&widened), None, None, shape, &mut wide);
     assert_eq!(narrow, wide);
+}
+
+#[test]
+fn the_order_of_weights_does_not_change_a_bit() {
+    for (rows, inputs, outputs) in [(9, 500, 160), (1, 7, 16), (600, 130, 48), (3, 0, 16), (0, 3, 32)] {
+        let shape = LinearShape { rows, inputs, outputs };
+        let (x, w) = (random(rows * inputs, 11), random(inputs * outputs, 12));
+        let panels = in_panels(&w, [outputs, inputs], |output, input| input * outputs + output);
+        let same = |plain: Weights<'_>, panels: Weights<'_>| {
+            let (mut expected, mut got) = (Vec::new(), Vec::new());
+            linear(&x, plain, None, None, shape, &mut expected);
+            linear(&x, LayerWeights::Panels(panels), None, None, shape, &mut got);
+            assert_eq!(got, expected, "{shape:?}");
+        };
+        same(Weights::F32(&w), Weights::F32(&panels));
+        let half = |w: &[f32]| w.iter().map(|&w| f16::from_f32(w)).collect::<Vec<_>>();
+        same(Weights::F16(&half(&w)), Weights::F16(&half(&panels)));
+        let brain = |w: &[f32]| w.iter().map(|&w| bf16::from_f32(w)).collect::<Vec<_>>();
+        same(Weights::BF16(&brain(&w)), Weights::BF16(&brain(&panels)));
+    }
+}
+
+#[test]
+#[should_panic(expected = "20 outputs")]
+fn panels_are_whole() {
+    let shape = LinearShape { rows: 1, inputs: 1, outputs: 20 };
+    linear(&[1.0], LayerWeights::Panels(Weights::F32(&[1.0; 20])), None, None, shape, &mut Vec::new());
 }
 
 #[test]

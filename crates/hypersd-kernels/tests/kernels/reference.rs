@@ -65,3 +65,13 @@ pub(crate) fn erf(x: f64) -> f64 {
         x.signum() * (1.0 - (-x * x).exp() / std::f64::consts::PI.sqrt() / (x.abs() + fraction))
     }
 }
+
+/// The weights of `outputs` times `depth`, of which `at` gives the place in `weights`, in panels of 16 outputs.
+pub(crate) fn in_panels<T: Copy>(
+    weights: &[T],
+    [outputs, depth]: [usize; 2],
+    at: impl Fn(usize, usize) -> usize + Copy,
+) -> Vec<T> {
+    let row = |first, p| (first..first + 16).map(move |output| weights[at(output, p)]);
+    (0..outputs).step_by(16).flat_map(|first| (0..depth).flat_map(move |p| row(first, p))).collect()
+}

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Conv, WEIGHT_DEPTH, points};
 use crate::{
-    Weights,
+    LayerWeights, Weights,
     gemm::PANEL,
     pack,
     scratch::Scratch,
@@ -27,24 +27,42 @@ pub(super) unsafe fn transform(
     depth: Range<usize>,
     to: impl Fn(usize) -> *mut f32,
 ) {
-    let outputs = PANEL.min(conv.shape.outputs - output);
     let inputs = conv.x.channels();
-    let taps = depth.len() * TAPS;
-    let mut columns = Scratch::take(WEIGHT_DEPTH * TAPS * PANEL);
-    let start = |output: usize| (output * inputs + depth.start) * TAPS;
-    match conv.weights {
-        Weights::F32(weights) => {
-            pack::transpose(&weights[start(output)..], inputs * TAPS, outputs, taps, &mut columns);
+    let (start, taps) = (depth.start * TAPS, depth.len() * TAPS);
+    let mut room = Scratch::take(WEIGHT_DEPTH * TAPS * PANEL);
+    let columns = match conv.weights {
+        LayerWeights::Panels(ref values) => {
+            values.read(output * inputs * TAPS + start * PANEL, &mut room[..taps * PANEL])
         }
+        LayerWeights::Plain(ref values) => {
+            let outputs = PANEL.min(conv.shape.outputs - output);
+            let first = output * inputs * TAPS + start;
+            transpose(values, first, (inputs * TAPS, outputs), taps, &mut room);
+            &room
+        }
+    };
+    dispatch(Transform { columns, inputs: depth.len(), places: std::array::from_fn(to) });
+}
+
+/// `taps` weights of each of `outputs` channels, `stride` apart and those of the first from `first` on, become the columns
+/// of a panel.
+fn transpose(
+    weights: &Weights<'_>,
+    first: usize,
+    (stride, outputs): (usize, usize),
+    taps: usize,
+    panel: &mut [f32],
+) {
+    match weights {
+        Weights::F32(weights) => pack::transpose(&weights[first..], stride, outputs, taps, panel),
         half => {
             let mut rows = Scratch::take(outputs * taps);
             for (o, row) in rows.chunks_exact_mut(taps).enumerate() {
-                half.read(start(output + o), row);
+                half.read(first + o * stride, row);
             }
-            pack::transpose(&rows, taps, outputs, taps, &mut columns);
+            pack::transpose(&rows, taps, outputs, taps, panel);
         }
     }
-    dispatch(Transform { columns: &columns, inputs: depth.len(), places: std::array::from_fn(to) });
 }
 
 /// Transforms `columns [inputs][9][16]` in both directions.
