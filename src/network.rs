@@ -113,7 +113,7 @@ impl<M: Module> Network<M, Merged> {
             Weights::Lost => return Err(Error::Unloaded),
         };
         let touched: BTreeSet<&str> = self.source.touched().into_iter().chain(source.touched()).collect();
-        match reload(network, &*source, &touched, &self.options) {
+        match reload(network, &self.blank, &*source, &touched, &self.options) {
             Ok(network) => {
                 self.weights = Weights::Kept(network);
                 self.source = source;

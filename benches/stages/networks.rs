@@ -11,6 +11,7 @@ use hypersd_controlnet::{ControlNet, ControlNetConfig};
 use hypersd_core::{Component, LoadOptions, Noise, Renamed, Variant, load};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, canonical_names},
+    ops::weight_order,
     tiny_vae::{TinyVae, TinyVaeConfig},
     unet::{Conditioning, UNet, UNetConfig},
     vae::{Vae, VaeConfig},
@@ -114,7 +115,9 @@ fn encoder(folder: &Path, task: &Task) -> ClipTextModel {
 }
 
 fn options(task: &Task) -> LoadOptions {
-    LoadOptions { device: task.device(), dtype: task.dtype.into(), ignore: &[] }
+    let device = task.device();
+    let order = weight_order(&device);
+    LoadOptions { device, dtype: task.dtype.into(), order, ignore: &[] }
 }
 
 fn conditioning(task: &Task, unet: &UNetConfig) -> Conditioning {

@@ -12,10 +12,11 @@
 //!
 //! ```
 //! use burn::{nn::LinearConfig, tensor::{Device, FloatDType}};
-//! use hypersd_core::{HostTensor, LoadOptions, MemorySource, load};
+//! use hypersd_core::{HostTensor, LoadOptions, MemorySource, WeightOrder, load};
 //!
 //! let device = Device::flex();
-//! let options = LoadOptions { device: device.clone(), dtype: FloatDType::F32, ignore: &[] };
+//! let (dtype, order) = (FloatDType::F32, WeightOrder::Burn);
+//! let options = LoadOptions { device: device.clone(), dtype, order, ignore: &[] };
 //! let layer = || LinearConfig::new(2, 1).with_bias(false).init(&device);
 //!
 //! // A file keeps the matrix of a linear layer as [out, in], Burn as [in, out].
@@ -69,7 +70,7 @@ pub use folder::{Component, ModelFolder, Variant};
 pub use host::{Dtype, HostData, HostTensor, TensorInfo};
 pub use image::{Image, PixelRange, TextChunk};
 pub use joined::Joined;
-pub use load::{LoadOptions, check, load, reload};
+pub use load::{LoadOptions, PANEL, WeightOrder, check, load, reload};
 pub use location::{Embedded, Location};
 pub use memory::MemorySource;
 pub use names::matches as name_matches;

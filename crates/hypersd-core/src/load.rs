@@ -18,17 +18,34 @@ mod survey;
 
 use survey::Slot;
 
-/// Where loaded weights go, and what may be left over.
+pub use layout::PANEL;
+
+/// Where loaded weights go, in which form, and what may be left over.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     /// The device that the parameters are made on.
     pub device: Device,
     /// What the parameters are stored in: `F32`, `F16` or `BF16`, whatever the source holds.
     pub dtype: FloatDType,
+    /// The order of the weights in their parameters: that of Burn unless the module wants another.
+    pub order: WeightOrder,
     /// Tensors that need no parameter, as patterns in which `*` stands for any characters.
     ///
     /// Every entry of such a list should have its reason written beside it.
     pub ignore: &'static [&'static str],
+}
+
+/// How the weights of dense layers and of convolutions lie in their parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightOrder {
+    /// As Burn's layers compute with them.
+    #[default]
+    Burn,
+    /// Those of dense layers and of 3x3 convolutions in panels of [`PANEL`] outputs, where that divides their number:
+    /// for each panel, a row of 16 weights per input, and per row and column of a kernel. Only for modules that compute
+    /// with something else than Burn's layers, which can tell by the shape: the parameter of a dense layer is
+    /// `[out / 16 * in, 16]`, that of a convolution `[out / 16, in, 9, 16]`.
+    Panels,
 }
 
 /// Fills every parameter of `module` from `source`, or fails and says everything that does not fit.
@@ -45,7 +62,7 @@ pub struct LoadOptions {
 /// [`Error::Mismatch`] with every parameter without a tensor, every tensor without a parameter, and every shape and
 /// type that differs; [`Error::Argument`] for a dtype that the device does not have; what reading meets.
 pub fn load<M: Module>(module: M, source: &dyn TensorSource, options: &LoadOptions) -> Result<M, Error> {
-    let slots = survey::survey(&module);
+    let slots = survey::survey(&module, options.order);
     agree(&slots, source, &offered(source, options))?;
     fill::fill(module, source, slots, options)
 }
@@ -56,25 +73,27 @@ pub fn load<M: Module>(module: M, source: &dyn TensorSource, options: &LoadOptio
 /// As for [`load`], but for what reading meets.
 pub fn check<M: Module>(module: &M, source: &dyn TensorSource, options: &LoadOptions) -> Result<(), Error> {
     fill::check_dtype(options)?;
-    agree(&survey::survey(module), source, &offered(source, options))
+    agree(&survey::survey(module, options.order), source, &offered(source, options))
 }
 
 /// Fills only the parameters called `names` (as the source calls them) again, and leaves the others as they are.
 ///
 /// This is how the weights that a LoRA touches are exchanged: read again from another source, they are exactly
-/// what loading everything from that source would have given.
+/// what loading everything from that source would have given. `blank` is the module before it was loaded, whose
+/// parameters have the shapes of their layers in any [`WeightOrder`].
 ///
 /// # Errors
 /// As for [`load`], about the named tensors only; a name without a parameter counts as unused.
 pub fn reload<M: Module>(
     module: M,
+    blank: &M,
     source: &dyn TensorSource,
     names: impl IntoIterator<Item: AsRef<str>>,
     options: &LoadOptions,
 ) -> Result<M, Error> {
     let names: BTreeSet<String> = names.into_iter().map(|name| name.as_ref().to_string()).collect();
-    let slots: Vec<Slot> =
-        survey::survey(&module).into_iter().filter(|slot| names.contains(&slot.name)).collect();
+    let mut slots = survey::survey(blank, options.order);
+    slots.retain(|slot| names.contains(&slot.name));
     agree(&slots, source, &names)?;
     fill::fill(module, source, slots, options)
 }

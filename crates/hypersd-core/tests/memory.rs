@@ -10,7 +10,7 @@ use burn::{
     nn::{Linear, LinearConfig},
     tensor::FloatDType,
 };
-use hypersd_core::{LoadOptions, SafetensorsFile, load};
+use hypersd_core::{LoadOptions, SafetensorsFile, WeightOrder, load};
 use hypersd_testing::device;
 
 const LAYERS: usize = 16;
@@ -55,7 +55,8 @@ fn peak_memory_stays_near_the_model() {
     let device = device();
     let layer = || LinearConfig::new(WIDTH, WIDTH).with_bias(false).init(&device);
     let stack = Stack { layers: (0..LAYERS).map(|_| layer()).collect() };
-    let options = LoadOptions { device: device.clone(), dtype: FloatDType::F32, ignore: &[] };
+    let (dtype, order) = (FloatDType::F32, WeightOrder::Burn);
+    let options = LoadOptions { device: device.clone(), dtype, order, ignore: &[] };
     let source = SafetensorsFile::open(&path).unwrap();
 
     let before = peak();

@@ -8,6 +8,9 @@
 //! On the CPU (Burn's flex backend) in f32 the kernels of `hypersd-kernels` compute; everywhere else Burn's own
 //! operations do. What is added to a result can be given along with it, because the kernels add it on their way out.
 //!
+//! On the CPU the weights of dense layers and of 3x3 convolutions may lie in the order in which the kernels read them
+//! ([`weight_order`]). Their shape then is another than their layer's, and only these operations know what to make of it.
+//!
 //! A network brings its inputs to the type that is computed in beside its weights ([`dtype_beside`]) and leaves types
 //! alone from there on: f32 on the CPU, where weights may be stored in half precision, and the weights' own elsewhere.
 
@@ -20,7 +23,7 @@ mod norm;
 mod resample;
 
 pub use attention::attention;
-pub use backend::{activation_dtype, dtype_beside, release_memory};
+pub use backend::{activation_dtype, dtype_beside, release_memory, weight_order};
 pub use causal::causal_attention;
 pub use norm::{group_norm, group_norm_silu, layer_norm};
 pub use resample::{upsample, upsample_to};

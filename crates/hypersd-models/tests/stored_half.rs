@@ -16,6 +16,7 @@ use half::{bf16, f16};
 use hypersd_core::{HostData, HostTensor, LoadOptions, MemorySource, SafetensorsFile, TensorSource, load};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS},
+    ops::weight_order,
     tiny_vae::TinyVae,
     unet::{Conditioning, UNet},
     vae::Vae,
@@ -51,7 +52,12 @@ fn rounded(file: &SafetensorsFile, dtype: FloatDType) -> MemorySource {
 /// A network stored in half precision, and one in f32 with the same values.
 fn pair<M: Module>(blank: M, weights: &str, dtype: FloatDType) -> [M; 2] {
     let file = SafetensorsFile::open(path(weights)).expect("a committed fixture");
-    let options = |dtype| LoadOptions { device: Device::flex(), dtype, ignore: IGNORED_TENSORS };
+    let options = |dtype| LoadOptions {
+        device: Device::flex(),
+        dtype,
+        order: weight_order(&Device::flex()),
+        ignore: IGNORED_TENSORS,
+    };
     let half = load(blank.clone(), &file, &options(dtype)).expect("the fixture fits");
     let wide = load(blank, &rounded(&file, dtype), &options(FloatDType::F32)).expect("the fixture fits");
     [half, wide]

@@ -13,6 +13,9 @@ use rayon::prelude::*;
 use super::survey::Slot;
 use crate::host::HostData;
 
+/// Outputs whose weights lie side by side in a panel.
+pub const PANEL: usize = 16;
+
 /// How a tensor's elements lie in the parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
@@ -33,7 +36,7 @@ pub(super) fn element_size(dtype: FloatDType) -> Option<usize> {
 
 /// Whether a parameter takes elements that are f32 and ours as they are; if not, [`arrange`] writes them elsewhere.
 pub(super) fn keeps(slot: &Slot, dtype: FloatDType) -> bool {
-    slot.layout != Some(Layout::Transposed) && dtype == FloatDType::F32
+    !slot.panels && slot.layout != Some(Layout::Transposed) && dtype == FloatDType::F32
 }
 
 /// The elements of a tensor in the type and the order of a parameter.
@@ -56,20 +59,22 @@ pub(super) fn arrange(x: HostData<'_>, slot: &Slot, dtype: FloatDType) -> Tensor
 
 /// Elements that keep their type; those that are ours already and in order are not copied.
 fn same<T: Number>(x: Cow<'_, [T]>, slot: &Slot) -> TensorData {
-    match (slot.layout, x) {
-        (Some(Layout::Transposed), x) => other(&x, slot, copy),
-        (_, Cow::Owned(x)) => TensorData::new(x, slot.shape.clone()),
-        (_, Cow::Borrowed(x)) => other(x, slot, copy),
+    match x {
+        Cow::Owned(x) if !slot.panels && slot.layout != Some(Layout::Transposed) => {
+            TensorData::new(x, slot.shape.clone())
+        }
+        x => other(&x, slot, copy),
     }
 }
 
 /// Elements that go through `convert`, which takes slices of equal length.
 fn other<T: Number, U: Number>(x: &[T], slot: &Slot, convert: impl Fn(&[T], &mut [U]) + Sync) -> TensorData {
     let y = match (slot.layout, slot.shape.as_slice()) {
+        _ if slot.panels => panels(x, slot.stored_shape()[0], convert),
         (Some(Layout::Transposed), &[columns, rows]) => transposed(x, rows, columns, convert),
         _ => plain(x, convert),
     };
-    TensorData::new(y, slot.shape.clone())
+    TensorData::new(y, slot.filled_shape())
 }
 
 fn plain<T: Number, U: Number>(x: &[T], convert: impl Fn(&[T], &mut [U]) + Sync) -> Vec<U> {
@@ -86,28 +91,50 @@ fn transposed<T: Number, U: Number>(
     columns: usize,
     convert: impl Fn(&[T], &mut [U]) + Sync,
 ) -> Vec<U> {
-    // A tile is read in rows of x and written in rows of y, each a cache line or more.
-    const TILE: usize = 32;
     let mut y = zeroed_vec(x.len());
-    if x.is_empty() {
-        return y;
-    }
-    y.par_chunks_mut(TILE * rows).enumerate().for_each(|(block, y)| {
-        let (first, width) = (block * TILE, y.len() / rows);
-        let mut tile = [[U::zeroed(); TILE]; TILE];
-        for top in (0..rows).step_by(TILE) {
-            let height = TILE.min(rows - top);
-            for (r, line) in tile[..height].iter_mut().enumerate() {
-                convert(&x[(top + r) * columns + first..][..width], &mut line[..width]);
-            }
-            for (c, y) in y.chunks_exact_mut(rows).enumerate() {
-                for (y, line) in y[top..][..height].iter_mut().zip(&tile) {
-                    *y = line[c];
-                }
-            }
+    y.par_chunks_mut((TILE * rows).max(1)).enumerate().for_each(|(block, y)| {
+        transpose(x, [rows, columns], block * TILE, &convert, y);
+    });
+    y
+}
+
+/// `x` is `[outputs, depth]`, the result `[outputs / PANEL, depth, PANEL]`.
+fn panels<T: Number, U: Number>(x: &[T], outputs: usize, convert: impl Fn(&[T], &mut [U]) + Sync) -> Vec<U> {
+    let mut y = zeroed_vec(x.len());
+    let depth = x.len() / outputs.max(1);
+    let panel = (PANEL * depth).max(1);
+    y.par_chunks_mut(panel).zip(x.par_chunks(panel)).for_each(|(y, x)| {
+        for (block, y) in y.chunks_mut(TILE * PANEL).enumerate() {
+            transpose(x, [PANEL, depth], block * TILE, &convert, y);
         }
     });
     y
+}
+
+/// Columns that are transposed at once: a tile is read in rows of x and written in rows of y, each a cache line or more.
+const TILE: usize = 32;
+
+/// Some columns of `x [rows, columns]` from `first` on, at most [`TILE`], become the rows of `y [_, rows]`.
+fn transpose<T: Number, U: Number>(
+    x: &[T],
+    [rows, columns]: [usize; 2],
+    first: usize,
+    convert: impl Fn(&[T], &mut [U]),
+    y: &mut [U],
+) {
+    let width = y.len() / rows;
+    let mut tile = [[U::zeroed(); TILE]; TILE];
+    for top in (0..rows).step_by(TILE) {
+        let height = TILE.min(rows - top);
+        for (r, line) in tile[..height].iter_mut().enumerate() {
+            convert(&x[(top + r) * columns + first..][..width], &mut line[..width]);
+        }
+        for (c, y) in y.chunks_exact_mut(rows).enumerate() {
+            for (y, line) in y[top..][..height].iter_mut().zip(&tile) {
+                *y = line[c];
+            }
+        }
+    }
 }
 
 fn copy<T: Copy>(x: &[T], y: &mut [T]) {

@@ -7,7 +7,10 @@ use burn::{
     tensor::{Bool, Int, Tensor},
 };
 
-use super::layout::Layout;
+use super::{
+    WeightOrder,
+    layout::{Layout, PANEL},
+};
 use crate::{
     error::Mismatch,
     host::{Dtype, TensorInfo},
@@ -20,10 +23,12 @@ use crate::{
 pub(super) struct Slot {
     /// What a source calls it.
     pub(super) name: String,
-    /// Extents of the parameter, as Burn keeps it.
+    /// Extents of the parameter, as the module was made.
     pub(super) shape: Vec<usize>,
     /// How the source's elements lie in it; `None` for integers and booleans, which no source fills.
     pub(super) layout: Option<Layout>,
+    /// Whether it is filled in [panels](WeightOrder::Panels).
+    pub(super) panels: bool,
 }
 
 impl Slot {
@@ -33,10 +38,21 @@ impl Slot {
     }
 
     /// Extents of the tensor that fills the parameter.
-    fn stored_shape(&self) -> Vec<usize> {
+    pub(super) fn stored_shape(&self) -> Vec<usize> {
         match self.layout {
             Some(Layout::Transposed) => self.shape.iter().rev().copied().collect(),
             _ => self.shape.clone(),
+        }
+    }
+
+    /// Extents of the parameter that is filled.
+    pub(super) fn filled_shape(&self) -> Vec<usize> {
+        match (self.panels, self.shape.as_slice()) {
+            (true, &[inputs, outputs]) => vec![outputs / PANEL * inputs, PANEL],
+            (true, &[outputs, inputs, height, width]) => {
+                vec![outputs / PANEL, inputs, height * width, PANEL]
+            }
+            (_, shape) => shape.to_vec(),
         }
     }
 }
@@ -49,6 +65,7 @@ pub(super) struct Trail(Vec<(String, Owner)>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Linear,
+    Conv,
     Norm,
     Enum,
     Other,
@@ -58,6 +75,7 @@ impl Trail {
     pub(super) fn enter(&mut self, name: &str, container: &str) {
         let owner = match container {
             "Struct:Linear" => Owner::Linear,
+            "Struct:Conv2d" => Owner::Conv,
             "Struct:GroupNorm" | "Struct:LayerNorm" => Owner::Norm,
             _ if container.starts_with("Enum:") => Owner::Enum,
             _ => Owner::Other,
@@ -86,11 +104,22 @@ impl Trail {
             _ => Layout::Plain,
         }
     }
+
+    /// Whether a parameter of this shape is one of those that go into panels, and has whole ones.
+    fn panels(&self, shape: &[usize]) -> bool {
+        match (self.0.last(), shape) {
+            (Some((name, Owner::Linear)), &[_, outputs])
+            | (Some((name, Owner::Conv)), &[outputs, _, 3, 3]) => {
+                name == "weight" && outputs.is_multiple_of(PANEL)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Every parameter of a module that a source must fill, in the order of traversal.
-pub(super) fn survey<M: Module>(module: &M) -> Vec<Slot> {
-    let mut surveyor = Surveyor::default();
+pub(super) fn survey<M: Module>(module: &M, order: WeightOrder) -> Vec<Slot> {
+    let mut surveyor = Surveyor { order, ..Surveyor::default() };
     module.visit(&mut surveyor);
     surveyor.slots
 }
@@ -98,12 +127,14 @@ pub(super) fn survey<M: Module>(module: &M) -> Vec<Slot> {
 #[derive(Default)]
 struct Surveyor {
     trail: Trail,
+    order: WeightOrder,
     slots: Vec<Slot>,
 }
 
 impl Surveyor {
     fn note(&mut self, shape: Vec<usize>, layout: Option<Layout>) {
-        self.slots.push(Slot { name: self.trail.name(), shape, layout });
+        let panels = self.order == WeightOrder::Panels && self.trail.panels(&shape);
+        self.slots.push(Slot { name: self.trail.name(), shape, layout, panels });
     }
 }
 

@@ -21,7 +21,7 @@ use hypersd_testing::device;
 use proptest::prelude::*;
 
 use super::{
-    LoadOptions, check, fill,
+    LoadOptions, WeightOrder, check, fill,
     layout::{Layout, arrange},
     load, reload,
     survey::Slot,
@@ -178,7 +178,7 @@ fn expected(name: &str, shape: &[usize]) -> Vec<f32> {
 }
 
 fn options(dtype: FloatDType) -> LoadOptions {
-    LoadOptions { device: device(), dtype, ignore: &[] }
+    LoadOptions { device: device(), dtype, order: WeightOrder::Burn, ignore: &[] }
 }
 
 fn mismatch(result: Result<Net, Error>) -> Box<Mismatch> {
@@ -460,7 +460,7 @@ fn reloading_reads_and_changes_only_what_is_named() {
     });
     let source = Watched::new(other.collect());
     let named = ["linear.weight", "blocks.1.inner.weight"];
-    let net = reload(net, &source, named, &options(FloatDType::F32)).unwrap();
+    let net = reload(net, &Net::new(&device()), &source, named, &options(FloatDType::F32)).unwrap();
     for (name, value) in net.values() {
         let change = if named.contains(&name) { 1.0 } else { 0.0 };
         let want: Vec<f32> = before[name].iter().map(|x| x + change).collect();
@@ -468,9 +468,91 @@ fn reloading_reads_and_changes_only_what_is_named() {
     }
     assert_eq!(source.read.lock().unwrap().len(), named.len());
 
-    let net = reload(net, &source, Vec::<String>::new(), &options(FloatDType::F32)).unwrap();
-    let found = mismatch(reload(net, &source, ["linear.wait"], &options(FloatDType::F32)));
+    let net =
+        reload(net, &Net::new(&device()), &source, Vec::<String>::new(), &options(FloatDType::F32)).unwrap();
+    let found =
+        mismatch(reload(net, &Net::new(&device()), &source, ["linear.wait"], &options(FloatDType::F32)));
     assert_eq!(found.unused, ["linear.wait"]);
+}
+
+/// A module with weights that go into panels, and with some that do not.
+#[derive(Module, Debug)]
+struct Wide {
+    linear: Linear,
+    conv: Conv2d,
+    thin: Linear,
+    pointwise: Conv2d,
+    embedding: Embedding,
+}
+
+const WIDE: [(&str, &[usize]); 5] = [
+    ("linear.weight", &[48, 37]),
+    ("conv.weight", &[32, 5, 3, 3]),
+    ("thin.weight", &[24, 3]),
+    ("pointwise.weight", &[16, 2, 1, 1]),
+    ("embedding.weight", &[32, 16]),
+];
+
+impl Wide {
+    fn new(device: &Device) -> Self {
+        let linear = |i, o| LinearConfig::new(i, o).with_bias(false).init(device);
+        let conv = |i, o, k| Conv2dConfig::new([i, o], [k, k]).with_bias(false).init(device);
+        Self {
+            linear: linear(37, 48),
+            conv: conv(5, 32, 3),
+            thin: linear(3, 24),
+            pointwise: conv(2, 16, 1),
+            embedding: EmbeddingConfig::new(32, 16).init(device),
+        }
+    }
+
+    /// The weights in the order of [`WIDE`].
+    fn values(&self) -> [Vec<f32>; 5] {
+        [
+            values(&self.linear.weight),
+            values(&self.conv.weight),
+            values(&self.thin.weight),
+            values(&self.pointwise.weight),
+            values(&self.embedding.weight),
+        ]
+    }
+}
+
+/// A tensor `[outputs, ..]` with its weights for 16 outputs side by side.
+fn in_panels(x: &[f32], outputs: usize) -> Vec<f32> {
+    let depth = x.len() / outputs;
+    let place = |i| (i / 16 / depth * 16 + i % 16) * depth + i / 16 % depth;
+    (0..x.len()).map(|i| x[place(i)]).collect()
+}
+
+#[test]
+fn weights_of_whole_panels_are_put_there() {
+    let tensors = |dtype| -> MemorySource {
+        let tensor = |&(name, shape): &(&str, &[usize])| {
+            let data = stored(elements(name, shape), dtype);
+            (name.to_string(), HostTensor { shape: shape.to_vec(), data })
+        };
+        WIDE.iter().map(tensor).collect()
+    };
+    let device = device();
+    for (from, to) in DTYPES.iter().flat_map(|&from| DTYPES.map(|to| (from, to))) {
+        let (source, plain) = (tensors(from), options(to));
+        let panels = LoadOptions { order: WeightOrder::Panels, ..plain.clone() };
+        let burns = load(Wide::new(&device), &source, &plain).unwrap().values();
+        let wide = load(Wide::new(&device), &source, &panels).unwrap();
+        assert_eq!(wide.linear.weight.dims(), [3 * 37, 16]);
+        assert_eq!(wide.conv.weight.dims(), [2, 5, 9, 16]);
+        let [linear, conv, rest @ ..] = wide.values();
+        assert_eq!(linear, in_panels(&elements("linear.weight", WIDE[0].1), 48), "{from:?} to {to:?}");
+        assert_eq!(conv, in_panels(&elements("conv.weight", WIDE[1].1), 32), "{from:?} to {to:?}");
+        assert_eq!(rest, burns[2..]);
+
+        // They can be exchanged, though their shape tells nobody what it was.
+        let before = wide.values();
+        let names = ["linear.weight", "conv.weight"];
+        let wide = reload(wide, &Wide::new(&device), &source, names, &panels).unwrap();
+        assert_eq!(wide.values(), before);
+    }
 }
 
 #[test]
@@ -571,7 +653,7 @@ proptest! {
         } else {
             (Layout::Plain, vec![rows, columns], wide)
         };
-        let slot = Slot { name: String::new(), shape: shape.clone(), layout: Some(layout) };
+        let slot = Slot { name: String::new(), shape: shape.clone(), layout: Some(layout), panels: false };
         let got = arrange(data, &slot, to);
         prop_assert_eq!(got.shape().as_slice(), shape);
         prop_assert_eq!(got.dtype(), DType::from(to));

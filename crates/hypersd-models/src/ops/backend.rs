@@ -4,6 +4,7 @@ use burn::{
     module::{Module, ModuleMapper, Param},
     tensor::{DType, Device, FloatDType, Tensor},
 };
+use hypersd_core::WeightOrder;
 
 /// The type that a network computes in whose weights are stored as `stored` on a device: the same type, but f32 on the
 /// CPU. There half precision only saves memory: kernels widen weights as they read them.
@@ -17,6 +18,13 @@ pub fn activation_dtype(stored: FloatDType, device: &Device) -> FloatDType {
 pub fn dtype_beside<const D: usize>(param: &Param<Tensor<D>>) -> FloatDType {
     let param = param.val();
     activation_dtype(param.dtype().into(), &param.device())
+}
+
+/// The order in which the operations want a network's weights on a device: in panels on the CPU, whose kernels then read
+/// them where they are. They take Burn's order too, only slower.
+#[must_use]
+pub fn weight_order(device: &Device) -> WeightOrder {
+    if is_flex(device) { WeightOrder::Panels } else { WeightOrder::Burn }
 }
 
 /// Lets a device give back what it keeps of memory that networks have let go: a GPU holds it for tensors of the same

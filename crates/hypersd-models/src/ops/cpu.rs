@@ -12,8 +12,8 @@ use burn::{
 };
 use half::{bf16, f16};
 use hypersd_kernels::{
-    self as kernels, Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, LinearShape,
-    Padding, Planes, Weights,
+    self as kernels, Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, LayerWeights,
+    LinearShape, PANEL, Padding, Planes, Weights,
 };
 
 use super::backend::is_flex;
@@ -56,28 +56,53 @@ impl Host {
     }
 }
 
-/// The weights of a layer as they are stored, in row-major order.
-struct Stored(FlexTensor);
+/// The weights of a layer as they are stored.
+struct Stored {
+    weight: FlexTensor,
+    /// Whether they are in [panels](hypersd_core::WeightOrder::Panels).
+    panels: bool,
+    /// Features or channels that the layer makes.
+    outputs: usize,
+}
 
 impl Stored {
-    fn of<const D: usize>(param: &Param<Tensor<D>>) -> Self {
+    /// Of a dense layer of so many inputs, which a panel has a row each of: only a plain matrix has as many rows.
+    fn dense(layer: &Linear, inputs: usize) -> Self {
+        let [rows, columns] = layer.weight.dims();
+        let panels = rows != inputs;
+        Self::of(&layer.weight, panels, if panels { rows / inputs * PANEL } else { columns })
+    }
+
+    /// Of a convolution, plain weights having the extents of its kernel.
+    fn conv(layer: &Conv2d) -> Self {
+        let [outputs, _, height, width] = layer.weight.dims();
+        let panels = [height, width] != layer.kernel_size;
+        Self::of(&layer.weight, panels, if panels { outputs * PANEL } else { outputs })
+    }
+
+    fn of<const D: usize>(param: &Param<Tensor<D>>, panels: bool, outputs: usize) -> Self {
         let weight = match param.val() {
             weight if matches!(weight.dtype(), DType::F16 | DType::BF16) => weight,
             weight => weight.cast(FloatDType::F32),
         };
         let weight = weight.try_into_primitive::<Flex>().expect("weights where their input is");
-        Self(if weight.is_contiguous() { weight } else { weight.to_contiguous() })
+        let weight = if weight.is_contiguous() { weight } else { weight.to_contiguous() };
+        Self { weight, panels, outputs }
     }
 
-    fn weights(&self) -> Weights<'_> {
+    fn weights(&self) -> LayerWeights<'_> {
         const ORDERED: &str = "weights in row-major order, as `of` made them";
-        match self.0.dtype() {
-            DType::F16 => Weights::F16(self.0.as_slice::<f16>().expect(ORDERED)),
-            DType::BF16 => Weights::BF16(self.0.as_slice::<bf16>().expect(ORDERED)),
-            _ => Weights::F32(self.0.as_slice().expect(ORDERED)),
-        }
+        let weights = match self.weight.dtype() {
+            DType::F16 => Weights::F16(self.weight.as_slice::<f16>().expect(ORDERED)),
+            DType::BF16 => Weights::BF16(self.weight.as_slice::<bf16>().expect(ORDERED)),
+            _ => Weights::F32(self.weight.as_slice().expect(ORDERED)),
+        };
+        if self.panels { LayerWeights::Panels(weights) } else { LayerWeights::Plain(weights) }
     }
 }
+
+// The loader and the kernels speak of the same panels.
+const _: () = assert!(hypersd_core::PANEL == PANEL);
 
 /// The elements of a parameter that may not be there.
 fn optional<const D: usize>(param: Option<&Param<Tensor<D>>>) -> Option<Host> {
@@ -93,9 +118,10 @@ fn tensor<const D: usize>(shape: [usize; D], write: impl FnOnce(&mut Vec<f32>)) 
 }
 
 pub(super) fn linear<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Option<Tensor<D>>) -> Tensor<D> {
-    let weight = Stored::of(&layer.weight);
-    let [inputs, outputs] = layer.weight.dims();
     let mut shape = x.dims();
+    let inputs = shape[D - 1];
+    let weight = Stored::dense(layer, inputs);
+    let outputs = weight.outputs;
     shape[D - 1] = outputs;
     let rows = shape[..D - 1].iter().product();
     let (x, bias, residual) = (Host::new(x), optional(layer.bias.as_ref()), residual.map(Host::new));
@@ -128,16 +154,17 @@ pub(super) fn conv2d(
     shift: Option<Tensor<2>>,
     residual: Option<Tensor<4>>,
 ) -> Tensor<4> {
-    let [outputs, _, kernel_h, kernel_w] = layer.weight.dims();
+    let weight = Stored::conv(layer);
+    let outputs = weight.outputs;
     let shape = ConvShape {
         outputs,
-        kernel: [kernel_h, kernel_w],
+        kernel: layer.kernel_size,
         stride: layer.stride[0],
         padding: padding(layer).expect("a convolution that `has_conv2d` accepted"),
     };
     let [b, c, h, w] = x.dims();
     let [out_h, out_w] = shape.output_size(h, w);
-    let (x, weight, bias) = (Host::new(x), Stored::of(&layer.weight), optional(layer.bias.as_ref()));
+    let (x, bias) = (Host::new(x), optional(layer.bias.as_ref()));
     let (shift, residual) = (shift.map(Host::new), residual.map(Host::new));
     let epilogue = Epilogue {
         bias: bias.as_ref().map(Host::slice),
@@ -189,10 +216,12 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
 /// Some rows at a time: what lies between is eight times as wide as x, and more than any other tensor of a UNet.
 pub(super) fn feed_forward(x: Tensor<3>, proj: &Linear, out: &Linear, residual: Tensor<3>) -> Tensor<3> {
     let [b, s, d_in] = x.dims();
-    let ([_, width], [d, d_out]) = (proj.weight.dims(), out.weight.dims());
     let (x, residual) = (Host::new(x), Host::new(residual));
-    let (proj_weight, proj_bias) = (Stored::of(&proj.weight), optional(proj.bias.as_ref()));
-    let (out_weight, out_bias) = (Stored::of(&out.weight), optional(out.bias.as_ref()));
+    let proj_weight = Stored::dense(proj, d_in);
+    let (width, d) = (proj_weight.outputs, proj_weight.outputs / 2);
+    let out_weight = Stored::dense(out, d);
+    let d_out = out_weight.outputs;
+    let (proj_bias, out_bias) = (optional(proj.bias.as_ref()), optional(out.bias.as_ref()));
     let [proj_bias, out_bias] = [&proj_bias, &out_bias].map(|bias| bias.as_ref().map(Host::slice));
 
     let most = FEED_FORWARD_ROWS.min(b * s);
@@ -241,13 +270,16 @@ mod tests {
     //! they are.
 
     use burn::{
+        module::Module,
         nn::{GroupNormConfig, LinearConfig, conv::Conv2dConfig},
         tensor::{Device, Distribution, activation},
     };
     use hypersd_testing::{Array, assert_close};
 
+    use hypersd_core::{HostTensor, LoadOptions, MemorySource, load};
+
     use super::*;
-    use crate::ops::{self, backend::in_type};
+    use crate::ops::{self, backend::in_type, weight_order};
 
     /// Two f32 computations of sums of up to a few thousand terms, one of them by Winograd's algorithm.
     const TOLERANCE: f64 = 5e-6;
@@ -302,6 +334,48 @@ mod tests {
             let (shift, residual) = (random([2, channels[1]]), random(want.dims()));
             let want = want + shift.clone().reshape([2, channels[1], 1, 1]) + residual.clone();
             assert_same(&name, conv2d(x, &layer, Some(shift), Some(residual)), want);
+        }
+    }
+
+    /// What `blank` becomes if it is loaded with the parameters of a layer like it, as a file has them.
+    fn loaded<M: Module, const D: usize>(blank: M, weight: Tensor<D>, bias: &Option<Param<Tensor<1>>>) -> M {
+        let tensor =
+            |shape, data: TensorData| HostTensor::from_f32(shape, data.try_into_vec_as().expect("f32"));
+        let weight = tensor(weight.dims().to_vec(), weight.into_data());
+        let bias = bias.as_ref().map(|bias| tensor(bias.dims().to_vec(), bias.val().into_data()));
+        let tensors = [("weight", Some(weight)), ("bias", bias)];
+        let tensors = tensors.into_iter().filter_map(|(name, tensor)| Some((name.to_string(), tensor?)));
+        let (device, dtype) = (Device::flex(), FloatDType::F32);
+        let options = LoadOptions { order: weight_order(&device), device, dtype, ignore: &[] };
+        load(blank, &tensors.collect::<MemorySource>(), &options).expect("parameters that fit")
+    }
+
+    #[test]
+    fn weights_in_panels_give_the_same_bits() {
+        let device = Device::flex();
+        let linear = |i, o| LinearConfig::new(i, o).init(&device);
+        let panels = |plain: &Linear, blank: Linear| {
+            let layer = loaded(blank, plain.weight.val().transpose(), &plain.bias);
+            assert_ne!(layer.weight.dims(), plain.weight.dims());
+            layer
+        };
+        let (plain, x) = (linear(21, 48), random([2, 13, 21]));
+        let layer = panels(&plain, linear(21, 48));
+        let want = ops::linear(x.clone(), &plain).into_data();
+        assert_eq!(ops::linear(x.clone(), &layer).into_data(), want);
+
+        let (out, residual) = (linear(24, 32), random([2, 13, 32]));
+        let want = ops::feed_forward(x.clone(), &plain, &out, residual.clone()).into_data();
+        let out = panels(&out, linear(24, 32));
+        assert_eq!(ops::feed_forward(x, &layer, &out, residual).into_data(), want);
+
+        for stride in [1, 2] {
+            let config = Conv2dConfig::new([20, 32], [3, 3]).with_stride([stride, stride]);
+            let config = config.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+            let (plain, x) = (config.init(&device), random([1, 20, 11, 14]));
+            let layer = loaded(config.init(&device), plain.weight.val(), &plain.bias);
+            assert_ne!(layer.weight.dims(), plain.weight.dims());
+            assert_eq!(ops::conv2d(x.clone(), &layer).into_data(), ops::conv2d(x, &plain).into_data());
         }
     }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use burn::{module::Module, tensor::Tensor};
 use hypersd_core::{LoadOptions, SafetensorsFile, load};
+use hypersd_models::ops::weight_order;
 use hypersd_testing::{Array, device, dtype};
 use serde::de::DeserializeOwned;
 
@@ -26,7 +27,8 @@ pub(crate) fn config<T: DeserializeOwned>(name: &str) -> T {
 /// The module with the weights of a fixture.
 pub(crate) fn loaded<M: Module>(module: M, name: &str) -> M {
     let source = SafetensorsFile::open(path(name)).expect("a committed fixture");
-    let options = LoadOptions { device: device(), dtype: dtype(), ignore: &[] };
+    let options =
+        LoadOptions { device: device(), dtype: dtype(), order: weight_order(&device()), ignore: &[] };
     load(module, &source, &options).expect("the fixture fits the module")
 }
 
