@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use hypersd::{Algorithm, FloatDType, Pipeline, Request, Rng, Spacing, Steps, Tensor};
 use hypersd_core::Noise;
-use hypersd_testing::{Array, assert_close, dtype, fixture, on_cpu, tolerance};
+use hypersd_testing::{Array, assert_close, dtype, fixture, on_cpu, pipeline_tolerance, tolerance};
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// Relative L2 distance of final latents in f32 from diffusers' in f32. Both round after every operation, in another
@@ -84,7 +84,7 @@ pub(crate) fn assert_is_diffusers(folder: &str, name: &str, request: &Request, p
 
     let x = denoise(name, request, pipeline, &want);
     let images = pipeline.decode(x.clone()).expect("pixels");
-    assert_close(name, x, &want["latents"], tolerance(LATENTS));
+    assert_close(name, x, &want["latents"], pipeline_tolerance(LATENTS));
 
     let pixels: Vec<u8> = images.iter().flat_map(|image| image.rgb8().to_vec()).collect();
     assert_pixels(name, &pixels, &want["pixels"]);
@@ -97,7 +97,7 @@ fn denoise(name: &str, request: &Request, pipeline: &Pipeline, want: &BTreeMap<S
         let denoised = denoised.expect("a step");
         if let Some(steps) = want.get("steps") {
             let name = format!("{name}, step {}", denoised.index);
-            assert_close(&name, denoised.x.clone(), &row(steps, denoised.index), tolerance(LATENTS));
+            assert_close(&name, denoised.x.clone(), &row(steps, denoised.index), pipeline_tolerance(LATENTS));
         }
         last = Some(denoised.x);
     }
