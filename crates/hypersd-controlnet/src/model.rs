@@ -145,13 +145,15 @@ impl ControlNet {
         let [batch, _, h, w] = x.dims();
         let hint = hint.for_batch([batch, h, w])?;
 
-        let mut x = ops::conv2d_add(x, &self.conv_in, hint);
-        let mut skips = vec![x.clone()];
-        for block in &self.down_blocks {
-            x = block.forward(x, &emb, &context, &mut skips);
-        }
-        x = self.mid_block.forward(x, &emb, &context);
-        Ok(self.residuals(skips, x, strength))
+        Ok(ops::in_pool(&x.device(), || {
+            let mut x = ops::conv2d_add(x, &self.conv_in, hint);
+            let mut skips = vec![x.clone()];
+            for block in &self.down_blocks {
+                x = block.forward(x, &emb, &context, &mut skips);
+            }
+            x = self.mid_block.forward(x, &emb, &context);
+            self.residuals(skips, x, strength)
+        }))
     }
 
     /// A 1x1 convolution of every skip and of the middle, each times its factor.

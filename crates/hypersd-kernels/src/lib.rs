@@ -33,7 +33,7 @@
 //!   no bit of a result.
 //! - The instruction set is chosen when the program runs ([`InstructionSet`]). Results differ between instruction sets by
 //!   rounding.
-//! - Work is shared among the threads of the current rayon pool. How many there are changes no bit of a result.
+//! - Work is shared among the threads of the current rayon pool ([`in_pool`]). How many there are changes no bit of a result.
 //! - Working memory is kept for the next call until [`release_scratch`].
 //! - NaN and infinities go through as in the formula, except that a Winograd tile carries them to all of its pixels.
 //! - A slice of the wrong length is a bug of the caller and panics.
@@ -61,6 +61,7 @@ pub use elementwise::{Activation, activate_in_place, geglu};
 pub use gemm::PANEL;
 pub use linear::{LinearShape, linear};
 pub use norm::{Affine, group_norm, group_norm_in_place, layer_norm};
+pub use output::in_pool;
 pub use planes::Planes;
 pub use resample::resize_nearest;
 pub use scratch::release_scratch;

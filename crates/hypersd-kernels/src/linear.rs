@@ -12,8 +12,8 @@ use crate::{
     scratch::Scratch,
 };
 
-/// The most panels of weights that one task packs and multiplies: 256 columns.
-const TASK_PANELS: usize = 16;
+/// The most panels of weights that one task multiplies: 320 columns, five whole tiles, in which most layers' outputs come.
+const TASK_PANELS: usize = 20;
 /// Rows of one task: enough to make its packing cheap.
 const TASK_ROWS: usize = 512;
 

@@ -68,6 +68,12 @@ pub(crate) fn parallel(count: usize, task: impl Fn(usize) + Send + Sync) {
     }
 }
 
+/// Runs `work` on a thread of the current rayon pool. Whoever calls many kernels saves what each of them would otherwise
+/// take to hand its work to the pool and to be woken at its end.
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 /// Splits 0..`len` into `parts` nearly equal ranges and returns the one numbered `part`.
 #[inline(always)]
 pub(crate) fn share(len: usize, parts: usize, part: usize) -> Range<usize> {

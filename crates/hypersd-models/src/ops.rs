@@ -23,7 +23,7 @@ mod norm;
 mod resample;
 
 pub use attention::attention;
-pub use backend::{activation_dtype, dtype_beside, release_memory, weight_order};
+pub use backend::{activation_dtype, dtype_beside, in_pool, release_memory, weight_order};
 pub use causal::causal_attention;
 pub use norm::{group_norm, group_norm_silu, layer_norm};
 pub use resample::{upsample, upsample_to};

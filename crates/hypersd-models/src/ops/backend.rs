@@ -27,6 +27,16 @@ pub fn weight_order(device: &Device) -> WeightOrder {
     if is_flex(device) { WeightOrder::Panels } else { WeightOrder::Burn }
 }
 
+/// Runs a network's operations on a device. On the CPU every one of them shares its work among the threads of the current
+/// rayon pool, which need not be woken for each if `run` itself is one of them.
+pub fn in_pool<R: Send>(device: &Device, run: impl FnOnce() -> R + Send) -> R {
+    #[cfg(feature = "flex")]
+    if is_flex(device) {
+        return hypersd_kernels::in_pool(run);
+    }
+    run()
+}
+
 /// Lets a device give back what it keeps of memory that networks have let go: a GPU holds it for tensors of the same
 /// size to come, and so does the CPU, whose kernels hold what they work in besides.
 ///

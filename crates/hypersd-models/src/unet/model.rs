@@ -78,19 +78,28 @@ impl UNet {
         conditioning: &Conditioning,
         residuals: Option<&Residuals>,
     ) -> Result<Tensor<4>, Error> {
-        let (mut x, emb, context) = self.prepare(x, t, conditioning)?;
+        let (x, emb, context) = self.prepare(x, t, conditioning)?;
+        ops::in_pool(&x.device(), || self.predict(x, &emb, &context, residuals))
+    }
 
-        x = ops::conv2d(x, &self.conv_in);
+    fn predict(
+        &self,
+        x: Tensor<4>,
+        emb: &Tensor<2>,
+        context: &Tensor<3>,
+        residuals: Option<&Residuals>,
+    ) -> Result<Tensor<4>, Error> {
+        let mut x = ops::conv2d(x, &self.conv_in);
         let mut skips = vec![x.clone()];
         for block in &self.down_blocks {
-            x = block.forward(x, &emb, &context, &mut skips);
+            x = block.forward(x, emb, context, &mut skips);
         }
-        x = self.mid_block.forward(x, &emb, &context);
+        x = self.mid_block.forward(x, emb, context);
         if let Some(residuals) = residuals {
             (x, skips) = add_residuals(x, skips, residuals)?;
         }
         for block in &self.up_blocks {
-            x = block.forward(x, &emb, &context, &mut skips);
+            x = block.forward(x, emb, context, &mut skips);
         }
         Ok(ops::conv2d(ops::group_norm_silu(x, &self.conv_norm_out), &self.conv_out))
     }
