@@ -19,13 +19,15 @@ mod backend;
 mod causal;
 #[cfg(feature = "flex")]
 mod cpu;
+mod join;
 mod norm;
 mod resample;
 
 pub use attention::attention;
 pub use backend::{activation_dtype, dtype_beside, in_pool, release_memory, weight_order};
 pub use causal::causal_attention;
-pub use norm::{group_norm, group_norm_silu, layer_norm};
+pub use join::{Joined, conv2d_joined};
+pub use norm::{group_norm, group_norm_silu, group_norm_silu_joined, layer_norm};
 pub use resample::{upsample, upsample_to};
 
 use burn::{
@@ -69,7 +71,7 @@ pub fn linear_add<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Tensor
 pub fn conv2d(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if cpu::takes(&x) && cpu::has_conv2d(layer) {
-        return cpu::conv2d(x, layer, None, None);
+        return cpu::conv2d(x, None, layer, None, None);
     }
     burns_conv2d(x, layer)
 }
@@ -82,7 +84,7 @@ pub fn conv2d(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
 pub fn conv2d_shift(x: Tensor<4>, layer: &Conv2d, shift: Tensor<2>) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if cpu::takes(&x) && cpu::has_conv2d(layer) {
-        return cpu::conv2d(x, layer, Some(shift), None);
+        return cpu::conv2d(x, None, layer, Some(shift), None);
     }
     let [b, c] = shift.dims();
     burns_conv2d(x, layer) + shift.reshape([b, c, 1, 1])
@@ -96,7 +98,7 @@ pub fn conv2d_shift(x: Tensor<4>, layer: &Conv2d, shift: Tensor<2>) -> Tensor<4>
 pub fn conv2d_add(x: Tensor<4>, layer: &Conv2d, residual: Tensor<4>) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if cpu::takes(&x) && cpu::has_conv2d(layer) {
-        return cpu::conv2d(x, layer, None, Some(residual));
+        return cpu::conv2d(x, None, layer, None, Some(residual));
     }
     burns_conv2d(x, layer) + residual
 }

@@ -8,7 +8,7 @@ use burn::{
 
 use crate::{
     layers::{conv1x1, conv3x3, group_norm, linear},
-    ops,
+    ops::{self, Joined},
 };
 
 /// The shape of a residual block.
@@ -57,7 +57,18 @@ impl Resnet {
             Some(conv) => (x.clone(), ops::conv2d(x, conv)),
             None => (x.clone(), x),
         };
-        let h = ops::group_norm_silu(x, &self.norm1);
+        self.residual(ops::group_norm_silu(x, &self.norm1), emb, shortcut)
+    }
+
+    /// [`forward`](Self::forward) of an x with a skip connection.
+    pub(crate) fn forward_joined(&self, x: Joined, emb: Option<&Tensor<2>>) -> Tensor<4> {
+        let Some(conv) = &self.conv_shortcut else { return self.forward(x.whole(), emb) };
+        let shortcut = ops::conv2d_joined(x.clone(), conv);
+        self.residual(ops::group_norm_silu_joined(x, &self.norm1), emb, shortcut)
+    }
+
+    /// All that comes after the first norm, added to the shortcut.
+    fn residual(&self, h: Tensor<4>, emb: Option<&Tensor<2>>, shortcut: Tensor<4>) -> Tensor<4> {
         let h = match (&self.time_emb_proj, emb) {
             (Some(proj), Some(emb)) => ops::conv2d_shift(h, &self.conv1, ops::linear(emb.clone(), proj)),
             _ => ops::conv2d(h, &self.conv1),

@@ -56,6 +56,31 @@ impl Host {
     }
 }
 
+/// Feature maps, and those that are appended to their channels.
+struct Maps {
+    x: Host,
+    shape: [usize; 4],
+    skip: Option<(Host, usize)>,
+}
+
+impl Maps {
+    fn new(x: Tensor<4>, skip: Option<Tensor<4>>) -> Self {
+        let channels = |skip: &Tensor<4>| skip.dims()[1];
+        Self {
+            shape: x.dims(),
+            x: Host::new(x),
+            skip: skip
+                .map(|skip| (channels(&skip), skip))
+                .map(|(channels, skip)| (Host::new(skip), channels)),
+        }
+    }
+
+    fn planes(&self) -> Planes<'_> {
+        let x = Planes::new(self.x.slice(), self.shape);
+        self.skip.iter().fold(x, |x, (skip, channels)| x.join(skip.slice(), *channels))
+    }
+}
+
 /// The weights of a layer as they are stored.
 struct Stored {
     weight: FlexTensor,
@@ -148,8 +173,10 @@ fn padding(layer: &Conv2d) -> Option<Padding> {
     }
 }
 
+/// `skip` is appended to the channels of x.
 pub(super) fn conv2d(
     x: Tensor<4>,
+    skip: Option<Tensor<4>>,
     layer: &Conv2d,
     shift: Option<Tensor<2>>,
     residual: Option<Tensor<4>>,
@@ -162,9 +189,9 @@ pub(super) fn conv2d(
         stride: layer.stride[0],
         padding: padding(layer).expect("a convolution that `has_conv2d` accepted"),
     };
-    let [b, c, h, w] = x.dims();
+    let [b, _, h, w] = x.dims();
     let [out_h, out_w] = shape.output_size(h, w);
-    let (x, bias) = (Host::new(x), optional(layer.bias.as_ref()));
+    let (x, bias) = (Maps::new(x, skip), optional(layer.bias.as_ref()));
     let (shift, residual) = (shift.map(Host::new), residual.map(Host::new));
     let epilogue = Epilogue {
         bias: bias.as_ref().map(Host::slice),
@@ -172,25 +199,33 @@ pub(super) fn conv2d(
         residual: residual.as_ref().map(Host::slice),
         activation: Activation::Identity,
     };
-    let x = Planes::new(x.slice(), [b, c, h, w]);
     tensor([b, outputs, out_h, out_w], |out| {
-        kernels::conv2d(x, weight.weights(), shape, epilogue, out);
+        kernels::conv2d(x.planes(), weight.weights(), shape, epilogue, out);
     })
 }
 
-pub(super) fn group_norm(x: Tensor<4>, layer: &GroupNorm, activation: Activation) -> Tensor<4> {
+/// `skip` is appended to the channels of x.
+pub(super) fn group_norm(
+    x: Tensor<4>,
+    skip: Option<Tensor<4>>,
+    layer: &GroupNorm,
+    activation: Activation,
+) -> Tensor<4> {
     let [b, c, h, w] = x.dims();
     let [gamma, beta] = [&layer.gamma, &layer.beta]
         .map(|parameter| Host::of(parameter.as_ref().expect("a group norm with gamma and beta")));
     let affine = Affine { gamma: gamma.slice(), beta: beta.slice(), eps: layer.epsilon as f32 };
-    let mut x = Host::new(x);
+    let mut x = Maps::new(x, skip);
     // For a large image a fresh tensor costs more than the arithmetic.
-    if let Some(values) = x.own() {
+    if x.skip.is_none()
+        && let Some(values) = x.x.own()
+    {
         kernels::group_norm_in_place(values, [b, c, h * w], layer.num_groups, affine, activation);
-        return Tensor::from_primitive::<Flex>(x.0);
+        return Tensor::from_primitive::<Flex>(x.x.0);
     }
-    let planes = Planes::new(x.slice(), [b, c, h, w]);
-    tensor([b, c, h, w], |out| kernels::group_norm(planes, layer.num_groups, affine, activation, out))
+    let planes = x.planes();
+    let shape = [b, planes.channels(), h, w];
+    tensor(shape, |out| kernels::group_norm(planes, layer.num_groups, affine, activation, out))
 }
 
 pub(super) fn resize_nearest(x: Tensor<4>, [h, w]: [usize; 2]) -> Tensor<4> {
@@ -329,11 +364,11 @@ mod tests {
             assert!(has_conv2d(&layer), "{name}");
             let x = random([2, channels[0], 11, 14]);
             let want = layer.forward(x.clone());
-            assert_same(&name, conv2d(x.clone(), &layer, None, None), want.clone());
+            assert_same(&name, conv2d(x.clone(), None, &layer, None, None), want.clone());
 
             let (shift, residual) = (random([2, channels[1]]), random(want.dims()));
             let want = want + shift.clone().reshape([2, channels[1], 1, 1]) + residual.clone();
-            assert_same(&name, conv2d(x, &layer, Some(shift), Some(residual)), want);
+            assert_same(&name, conv2d(x, None, &layer, Some(shift), Some(residual)), want);
         }
     }
 
@@ -393,8 +428,20 @@ mod tests {
         let layer = GroupNormConfig::new(8, 32).with_epsilon(1e-6).init(&Device::flex());
         let x = random([2, 32, 7, 5]) * 3.0 + 1.0;
         let want = activation::silu(layer.forward(x.clone()));
-        assert_same("shared", group_norm(x.clone(), &layer, Activation::Silu), want.clone());
-        assert_same("in place", group_norm(x, &layer, Activation::Silu), want);
+        assert_same("shared", group_norm(x.clone(), None, &layer, Activation::Silu), want.clone());
+        assert_same("in place", group_norm(x, None, &layer, Activation::Silu), want);
+    }
+
+    #[test]
+    fn what_is_joined_is_computed_with_as_its_concatenation() {
+        let (x, skip) = (random([2, 20, 7, 5]), random([2, 12, 7, 5]));
+        let joined = || ops::Joined::new(x.clone(), skip.clone());
+        let both = Tensor::cat(vec![x.clone(), skip.clone()], 1);
+        let norm = GroupNormConfig::new(4, 32).init(&Device::flex()); // one group reaches from x into skip
+        let want = ops::group_norm_silu(both.clone(), &norm).into_data();
+        assert_eq!(ops::group_norm_silu_joined(joined(), &norm).into_data(), want);
+        let conv = Conv2dConfig::new([32, 16], [1, 1]).init(&Device::flex());
+        assert_eq!(ops::conv2d_joined(joined(), &conv).into_data(), ops::conv2d(both, &conv).into_data());
     }
 
     #[test]

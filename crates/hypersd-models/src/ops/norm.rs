@@ -10,7 +10,7 @@ use hypersd_kernels::Activation;
 
 #[cfg(feature = "flex")]
 use super::cpu;
-use super::{backend::in_type, silu};
+use super::{Joined, backend::in_type, silu};
 
 /// Group normalisation (Wu & He 2018, arXiv:1803.08494), in f32 whatever the type of the tensor: neither the squares
 /// of f16 nor the sums of bf16 can be relied upon.
@@ -24,7 +24,7 @@ use super::{backend::in_type, silu};
 pub fn group_norm(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if cpu::takes(&x) {
-        return cpu::group_norm(x, layer, Activation::Identity);
+        return cpu::group_norm(x, None, layer, Activation::Identity);
     }
     let dtype: FloatDType = x.dtype().into();
     let [b, c, h, w] = x.dims();
@@ -52,9 +52,22 @@ pub fn group_norm(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
 pub fn group_norm_silu(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if cpu::takes(&x) {
-        return cpu::group_norm(x, layer, Activation::Silu);
+        return cpu::group_norm(x, None, layer, Activation::Silu);
     }
     silu(group_norm(x, layer))
+}
+
+/// [`group_norm_silu`] of joined feature maps.
+///
+/// # Shapes
+/// - x `[B, C, H, W]` → `[B, C, H, W]`
+#[must_use]
+pub fn group_norm_silu_joined(x: Joined, layer: &GroupNorm) -> Tensor<4> {
+    match x {
+        Joined::One(x) => group_norm_silu(x, layer),
+        #[cfg(feature = "flex")]
+        Joined::Two(x, skip) => cpu::group_norm(x, Some(skip), layer, Activation::Silu),
+    }
 }
 
 /// Layer normalisation over the last dimension.

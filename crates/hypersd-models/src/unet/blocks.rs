@@ -11,6 +11,7 @@ use crate::{
         resnet::{Resnet, ResnetShape},
         transformer::{Transformer, TransformerShape},
     },
+    ops::Joined,
     unet::config::UNetConfig,
 };
 
@@ -161,7 +162,7 @@ impl UpBlock {
     ) -> Tensor<4> {
         let taken = skips.split_off(skips.len() - self.resnets.len());
         for (i, (resnet, skip)) in self.resnets.iter().zip(taken.into_iter().rev()).enumerate() {
-            x = resnet.forward(Tensor::cat(vec![x, skip], 1), Some(emb));
+            x = resnet.forward_joined(Joined::new(x, skip), Some(emb));
             if let Some(attention) = self.attentions.get(i) {
                 x = attention.forward(x, context);
             }
