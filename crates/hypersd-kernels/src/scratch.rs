@@ -97,11 +97,21 @@ impl Scratch {
         let lines = len.div_ceil(16);
         let pooled = {
             let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-            let fit = |memory: &Memory| (lines..=lines * LARGEST_FIT).contains(&memory.lines());
-            let best = (0..pool.len()).filter(|&i| fit(&pool[i])).min_by_key(|&i| pool[i].lines());
-            best.map(|i| pool.swap_remove(i))
+            let smallest = |fits: &dyn Fn(usize) -> bool| {
+                (0..pool.len()).filter(|&i| fits(pool[i].lines())).min_by_key(|&i| pool[i].lines())
+            };
+            let best = smallest(&|room| (lines..=lines * LARGEST_FIT).contains(&room));
+            // One that is too small makes room for the new one, which can do all that it could.
+            let outgrown = || smallest(&|room| (lines / LARGEST_FIT..lines).contains(&room));
+            best.or_else(outgrown).map(|i| pool.swap_remove(i))
         };
-        let mut memory = pooled.unwrap_or_else(|| Memory::new(lines));
+        let mut memory = match pooled {
+            Some(memory) if memory.lines() >= lines => memory,
+            outgrown => {
+                drop(outgrown);
+                Memory::new(lines)
+            }
+        };
         let start = NonNull::new(memory.start()).expect("kernel bug: memory at address zero");
         Self { memory: Some(memory), start, len }
     }

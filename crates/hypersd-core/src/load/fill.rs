@@ -38,12 +38,7 @@ pub(super) fn fill<M: Module>(
         options,
         trail: Trail::default(),
         wanted: names.iter().cloned().collect(),
-        largest: slots
-            .iter()
-            .filter(|slot| !keeps(slot, options.dtype))
-            .map(Slot::elements)
-            .max()
-            .unwrap_or_default(),
+        largest: 0,
         pending: slots.into(),
         ready: HashMap::new(),
         scratch: Mutex::default(),
@@ -84,10 +79,11 @@ struct Filler<'a> {
     pending: VecDeque<Slot>,
     /// What is read and not yet placed.
     ready: HashMap<String, TensorData>,
-    /// Elements of the largest tensor that a source may compute in memory of ours.
+    /// Elements of the largest pending tensor that a source may compute in memory of ours.
     largest: usize,
     /// That memory, for as many tensors as there are threads to read them. Nobody touches what is not needed of it, and
-    /// memory that grew step by step would leave holes between the weights.
+    /// memory that grew step by step would leave holes between the weights; when only small ones are left it shrinks, for
+    /// towards the end the module is in memory beside it.
     scratch: Mutex<Vec<Vec<f32>>>,
     /// A traversal cannot stop: after a failure it goes through the rest without doing anything.
     failure: Option<Error>,
@@ -113,6 +109,9 @@ impl Filler<'_> {
 
     /// Reads the next tensors in parallel: at least one, and as many as fit the window.
     fn read_window(&mut self) -> Result<Vec<(String, TensorData)>, Error> {
+        let computed = self.pending.iter().filter(|slot| !keeps(slot, self.options.dtype));
+        self.largest = computed.map(Slot::elements).max().unwrap_or_default();
+        self.scratches().retain(|scratch| scratch.capacity() <= self.largest);
         let width = element_size(self.options.dtype).unwrap_or(size_of::<f32>());
         let mut bytes = 0;
         let mut fits = |slot: &Slot| {

@@ -21,7 +21,7 @@ use super::backend::is_flex;
 pub(super) mod memory;
 
 /// Rows of a feed-forward that are computed at a time: enough for every thread to have some.
-const FEED_FORWARD_ROWS: usize = if cfg!(test) { 8 } else { 1024 };
+const FEED_FORWARD_ROWS: usize = if cfg!(test) { 8 } else { 512 };
 
 /// What flex calls its tensors.
 type FlexTensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
