@@ -1,12 +1,19 @@
 //! Programs take turns on one stage.
 
-use std::time::Instant;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     Options,
     peer::{Peer, Process},
     table::Cell,
 };
+
+/// Between two turns: PyTorch's threads, for one, wait busily for 0.2 s after they have answered, on the processors of
+/// whoever is next.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What was measured of one program in one stage.
 #[derive(Debug, Default)]
@@ -90,6 +97,7 @@ impl<'a> Turns<'a> {
         if self.process.is_none() {
             self.prepare();
         }
+        thread::sleep(PAUSE);
         self.attempt(|turns, figures| {
             let process = turns.process.as_mut().expect("prepared");
             figures.seconds.push(process.ask(turns.stage)?);

@@ -140,7 +140,7 @@ impl Vae {
             Some(conv) => ops::conv2d(x, conv),
             None => x,
         };
-        self.decoder.forward(x)
+        ops::in_pool(&x.device(), || self.decoder.forward(x))
     }
 
     /// Brings latents of the encoder to the scale that the UNet works in, of about unit variance.
