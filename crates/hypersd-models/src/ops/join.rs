@@ -9,12 +9,10 @@ use super::cpu;
 /// Feature maps followed by those of a skip connection. Kernels on the CPU read one after the other, so there they are not
 /// copied together.
 #[derive(Debug, Clone)]
-pub enum Joined {
-    /// One tensor.
-    One(Tensor<4>),
-    /// Two that the kernels compute with.
-    #[cfg(feature = "flex")]
-    Two(Tensor<4>, Tensor<4>),
+pub struct Joined {
+    pub(super) x: Tensor<4>,
+    /// What is not in x already.
+    pub(super) skip: Option<Tensor<4>>,
 }
 
 impl Joined {
@@ -24,18 +22,17 @@ impl Joined {
     pub fn new(x: Tensor<4>, skip: Tensor<4>) -> Self {
         #[cfg(feature = "flex")]
         if cpu::takes(&x) && cpu::takes(&skip) {
-            return Self::Two(x, skip);
+            return Self { x, skip: Some(skip) };
         }
-        Self::One(Tensor::cat(vec![x, skip], 1))
+        Self { x: Tensor::cat(vec![x, skip], 1), skip: None }
     }
 
     /// Both in one tensor.
     #[must_use]
     pub fn whole(self) -> Tensor<4> {
-        match self {
-            Self::One(x) => x,
-            #[cfg(feature = "flex")]
-            Self::Two(x, skip) => Tensor::cat(vec![x, skip], 1),
+        match self.skip {
+            Some(skip) => Tensor::cat(vec![self.x, skip], 1),
+            None => self.x,
         }
     }
 }
@@ -46,9 +43,9 @@ impl Joined {
 /// - x `[B, c_in, H, W]` → `[B, c_out, H', W']`
 #[must_use]
 pub fn conv2d_joined(x: Joined, layer: &Conv2d) -> Tensor<4> {
-    match x {
-        #[cfg(feature = "flex")]
-        Joined::Two(x, skip) if cpu::has_conv2d(layer) => cpu::conv2d(x, Some(skip), layer, None, None),
-        x => conv2d(x.whole(), layer),
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x.x) && cpu::has_conv2d(layer) {
+        return cpu::conv2d(x.x, x.skip, layer, None, None);
     }
+    conv2d(x.whole(), layer)
 }

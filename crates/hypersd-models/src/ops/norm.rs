@@ -63,11 +63,11 @@ pub fn group_norm_silu(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
 /// - x `[B, C, H, W]` → `[B, C, H, W]`
 #[must_use]
 pub fn group_norm_silu_joined(x: Joined, layer: &GroupNorm) -> Tensor<4> {
-    match x {
-        Joined::One(x) => group_norm_silu(x, layer),
-        #[cfg(feature = "flex")]
-        Joined::Two(x, skip) => cpu::group_norm(x, Some(skip), layer, Activation::Silu),
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x.x) {
+        return cpu::group_norm(x.x, x.skip, layer, Activation::Silu);
     }
+    group_norm_silu(x.whole(), layer)
 }
 
 /// Layer normalisation over the last dimension.
