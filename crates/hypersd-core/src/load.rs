@@ -44,7 +44,8 @@ pub enum WeightOrder {
     /// Those of dense layers and of 3x3 convolutions in panels of [`PANEL`] outputs, where that divides their number:
     /// for each panel, a row of 16 weights per input, and per row and column of a kernel. Only for modules that compute
     /// with something else than Burn's layers, which can tell by the shape: the parameter of a dense layer is
-    /// `[out / 16 * in, 16]`, that of a convolution `[out / 16, in, 9, 16]`.
+    /// `[out / 16 * in, 16]`, that of a convolution `[out / 16, in, 9, 16]`. What was loaded so is filled again by
+    /// [`reload`] only.
     Panels,
 }
 

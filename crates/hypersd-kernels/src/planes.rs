@@ -104,11 +104,7 @@ impl<'a> Planes<'a> {
     /// The pixels of one channel of one image, row by row.
     #[inline]
     pub(crate) fn plane(&self, image: usize, channel: usize) -> &'a [f32] {
-        let ((values, channels), channel) = if channel < self.first.1 {
-            (self.first, channel)
-        } else {
-            (self.second, channel - self.first.1)
-        };
+        let ((values, channels), channel) = self.part(channel);
         let start = (image * channels + channel) * self.area();
         &values[start..start + self.area()]
     }

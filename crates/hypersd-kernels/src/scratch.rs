@@ -101,7 +101,7 @@ impl Scratch {
                 (0..pool.len()).filter(|&i| fits(pool[i].lines())).min_by_key(|&i| pool[i].lines())
             };
             let best = smallest(&|room| (lines..=lines * LARGEST_FIT).contains(&room));
-            // One that is too small makes room for the new one, which can do all that it could.
+            // One that is too small goes when a larger one comes, or one of every size would stay.
             let outgrown = || smallest(&|room| (lines / LARGEST_FIT..lines).contains(&room));
             best.or_else(outgrown).map(|i| pool.swap_remove(i))
         };

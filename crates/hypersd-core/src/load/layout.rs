@@ -36,7 +36,7 @@ pub(super) fn element_size(dtype: FloatDType) -> Option<usize> {
 
 /// Whether a parameter takes elements that are f32 and ours as they are; if not, [`arrange`] writes them elsewhere.
 pub(super) fn keeps(slot: &Slot, dtype: FloatDType) -> bool {
-    !slot.panels && slot.layout != Some(Layout::Transposed) && dtype == FloatDType::F32
+    slot.in_order() && dtype == FloatDType::F32
 }
 
 /// The elements of a tensor in the type and the order of a parameter.
@@ -60,9 +60,7 @@ pub(super) fn arrange(x: HostData<'_>, slot: &Slot, dtype: FloatDType) -> Tensor
 /// Elements that keep their type; those that are ours already and in order are not copied.
 fn same<T: Number>(x: Cow<'_, [T]>, slot: &Slot) -> TensorData {
     match x {
-        Cow::Owned(x) if !slot.panels && slot.layout != Some(Layout::Transposed) => {
-            TensorData::new(x, slot.shape.clone())
-        }
+        Cow::Owned(x) if slot.in_order() => TensorData::new(x, slot.shape.clone()),
         x => other(&x, slot, copy),
     }
 }

@@ -37,6 +37,11 @@ impl Slot {
         self.shape.iter().product()
     }
 
+    /// Whether elements follow each other in the parameter as in the tensor.
+    pub(super) fn in_order(&self) -> bool {
+        !self.panels && self.layout != Some(Layout::Transposed)
+    }
+
     /// Extents of the tensor that fills the parameter.
     pub(super) fn stored_shape(&self) -> Vec<usize> {
         match self.layout {

@@ -65,14 +65,11 @@ struct Maps {
 
 impl Maps {
     fn new(x: Tensor<4>, skip: Option<Tensor<4>>) -> Self {
-        let channels = |skip: &Tensor<4>| skip.dims()[1];
-        Self {
-            shape: x.dims(),
-            x: Host::new(x),
-            skip: skip
-                .map(|skip| (channels(&skip), skip))
-                .map(|(channels, skip)| (Host::new(skip), channels)),
-        }
+        let skip = skip.map(|skip| {
+            let [_, channels, _, _] = skip.dims();
+            (Host::new(skip), channels)
+        });
+        Self { shape: x.dims(), x: Host::new(x), skip }
     }
 
     fn planes(&self) -> Planes<'_> {
@@ -215,15 +212,15 @@ pub(super) fn group_norm(
     let [gamma, beta] = [&layer.gamma, &layer.beta]
         .map(|parameter| Host::of(parameter.as_ref().expect("a group norm with gamma and beta")));
     let affine = Affine { gamma: gamma.slice(), beta: beta.slice(), eps: layer.epsilon as f32 };
-    let mut x = Maps::new(x, skip);
+    let mut maps = Maps::new(x, skip);
     // For a large image a fresh tensor costs more than the arithmetic.
-    if x.skip.is_none()
-        && let Some(values) = x.x.own()
+    if maps.skip.is_none()
+        && let Some(values) = maps.x.own()
     {
         kernels::group_norm_in_place(values, [b, c, h * w], layer.num_groups, affine, activation);
-        return Tensor::from_primitive::<Flex>(x.x.0);
+        return Tensor::from_primitive::<Flex>(maps.x.0);
     }
-    let planes = x.planes();
+    let planes = maps.planes();
     let shape = [b, planes.channels(), h, w];
     tensor(shape, |out| kernels::group_norm(planes, layer.num_groups, affine, activation, out))
 }
