@@ -163,6 +163,9 @@ impl Block {
         let columns = queries.len().next_multiple_of(PANEL);
         let visible = if causal { keys.min(queries.end) } else { keys };
         let blocks = visible.div_ceil(KEYS);
+        let (first, stride) = shape.head(self.batch, self.head, tokens);
+        let to = out.at(first + queries.start * stride, (queries.len() - 1) * stride + width);
+        let out_rows = Ahead::of(to, stride, queries.len(), width);
         for block in 0..blocks {
             let keys = share(visible, blocks, block);
             let first = start + keys.start * width;
@@ -203,15 +206,12 @@ impl Block {
                 c_stride: QUERIES,
                 base: Base::Itself,
                 run: DEPTH,
-                next: Ahead::NOTHING,
+                next: if block + 1 == blocks { out_rows } else { Ahead::NOTHING },
             };
             // SAFETY: v has these tokens, the scores these rows; the sums are this task's own.
             unsafe { product.run() };
         }
-        let (start, stride) = shape.head(self.batch, self.head, tokens);
-        let (first, count) = (start + queries.start * stride, queries.len());
-        let to = out.at(first, (count - 1) * stride + width);
-        dispatch(Finish { sums: &mut sums, weights: &state.sum, count, to, stride });
+        dispatch(Finish { sums: &mut sums, weights: &state.sum, count: queries.len(), to, stride });
     }
 
     /// The queries times scale and log2(e), in panels `[width][16 queries]`.
