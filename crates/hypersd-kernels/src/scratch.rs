@@ -21,6 +21,12 @@ use memmap2::{Advice, MmapMut};
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
+/// Room for so many values that is an odd number of cache lines: rows a power of two apart would fight for the same few sets
+/// of a cache.
+pub(crate) fn odd_lines(values: usize) -> usize {
+    (values.div_ceil(16) | 1) * 16
+}
+
 static POOL: Mutex<Vec<Memory>> = Mutex::new(Vec::new());
 
 /// How much larger than asked for a pooled buffer may be; more would keep the large ones from those who need them.

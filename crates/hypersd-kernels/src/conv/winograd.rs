@@ -21,7 +21,7 @@ use super::Conv;
 use crate::{
     gemm::{Ahead, Base, EXACT_RUN, PANEL, Product, depth_chunks},
     output::{Out, parallel, share},
-    scratch::Scratch,
+    scratch::{Scratch, odd_lines},
     simd::tile_panels,
 };
 
@@ -90,6 +90,8 @@ impl Grid {
 /// How the 36 places of one of the three operands lie in memory.
 #[derive(Clone, Copy)]
 struct Layout {
+    /// Columns of a row. Those beyond lie in a layout of their own behind this one.
+    columns: usize,
     /// From one row (a tile) to the next.
     row: usize,
     /// From one place to the next.
@@ -97,16 +99,19 @@ struct Layout {
 }
 
 impl Layout {
-    /// For `rows` rows of `columns` values. The distances are odd numbers of cache lines: 36 streams a power of two
-    /// apart would fight for the same few sets of a cache.
+    /// For `rows` rows of `columns` values.
     fn new(rows: usize, columns: usize) -> Self {
-        let odd_lines = |values: usize| (values.div_ceil(16) | 1) * 16;
         let row = odd_lines(columns);
-        Self { row, place: odd_lines(rows * row) }
+        Self { columns: columns.next_multiple_of(PANEL), row, place: odd_lines(rows * row) }
     }
 
     fn len(self) -> usize {
         PLACES * self.place
+    }
+
+    /// Where a value is.
+    fn at(self, place: usize, row: usize, column: usize) -> usize {
+        column / self.columns * self.len() + place * self.place + row * self.row + column % self.columns
     }
 }
 
@@ -114,8 +119,9 @@ impl Layout {
 fn few_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
     let tiles = grid.rows * grid.columns;
-    let v_layout = Layout::new(tiles, inputs);
-    let mut v = Scratch::take(v_layout.len());
+    // In the order in which every task reads all of it, which is more than its caches hold.
+    let v_layout = Layout::new(tiles, WEIGHT_DEPTH);
+    let mut v = Scratch::take(inputs.div_ceil(WEIGHT_DEPTH) * v_layout.len());
     transform_input(conv, grid, 0..grid.rows, v_layout, Out::new(&mut v));
 
     let width = tile_panels() * PANEL;
@@ -126,9 +132,8 @@ fn few_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
         let u_place = panels * WEIGHT_DEPTH * PANEL + PANEL;
         let mut m = Scratch::take(m_layout.len());
         let mut u = Scratch::take(PLACES * u_place);
-        let chunks = inputs.div_ceil(WEIGHT_DEPTH);
-        for chunk in 0..chunks {
-            let depth = share(inputs, chunks, chunk);
+        for (chunk, start) in (0..inputs).step_by(WEIGHT_DEPTH).enumerate() {
+            let depth = start..(start + WEIGHT_DEPTH).min(inputs);
             let panel_stride = depth.len() * PANEL;
             for (panel, first) in channels.clone().step_by(PANEL).enumerate() {
                 let u = Out::new(&mut u);
@@ -141,13 +146,13 @@ fn few_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
                     m: tiles,
                     n: panels * PANEL,
                     k: depth.len(),
-                    a: v[place * v_layout.place + depth.start..].as_ptr(),
+                    a: v[v_layout.at(place, 0, depth.start)..].as_ptr(),
                     a_stride: v_layout.row,
                     a_step: 1,
                     b: u[place * u_place..].as_ptr(),
                     panel_stride,
                     b_step: PANEL,
-                    c: m[place * m_layout.place..].as_mut_ptr(),
+                    c: m[m_layout.at(place, 0, 0)..].as_mut_ptr(),
                     c_stride: m_layout.row,
                     base: Base::sum_of_pieces(chunk),
                     run: EXACT_RUN,
@@ -229,7 +234,7 @@ fn few_weights(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
         for channel in (0..inputs).step_by(PANEL) {
             let v = Out::new(&mut v);
             let len = (columns.len() - 1) * v_layout.row + PANEL;
-            let to = |place: usize| v.at(place * v_layout.place + channel, len);
+            let to = |place: usize| v.at(v_layout.at(place, 0, channel), len);
             // SAFETY: `v` is this task's own.
             unsafe { input::transform(conv, grid, (row, columns.clone(), channel), to, v_layout.row) };
         }
@@ -256,7 +261,7 @@ fn transform_input(conv: &Conv<'_>, grid: Grid, rows: Range<usize>, layout: Layo
         let tile = row * grid.columns;
         let to = |place: usize| {
             let len = (grid.columns - 1) * layout.row + PANEL;
-            v.at(place * layout.place + tile * layout.row + group * PANEL, len)
+            v.at(layout.at(place, tile, group * PANEL), len)
         };
         // SAFETY: each task writes its own tiles of its own channels.
         unsafe {
@@ -271,9 +276,7 @@ fn transform_weights(conv: &Conv<'_>, panels: Range<usize>, layout: Layout, u: O
     let chunks = inputs.div_ceil(WEIGHT_DEPTH);
     parallel(panels.len() * chunks, |task| {
         let (panel, depth) = (task / chunks, share(inputs, chunks, task % chunks));
-        let to = |place: usize| {
-            u.at(place * layout.place + panel * layout.row + depth.start * PANEL, depth.len() * PANEL)
-        };
+        let to = |place: usize| u.at(layout.at(place, panel, depth.start * PANEL), depth.len() * PANEL);
         // SAFETY: each task writes its own channels.
         unsafe { weights::transform(conv, (panels.start + panel) * PANEL, depth.clone(), to) };
     });
@@ -317,13 +320,13 @@ unsafe fn multiply_place(
             m: tiles,
             n: columns,
             k: depth.len(),
-            a: v[place * v_layout.place + depth.start..].as_ptr(),
+            a: v[v_layout.at(place, 0, depth.start)..].as_ptr(),
             a_stride: v_layout.row,
             a_step: 1,
-            b: u[place * u_layout.place + panels.start * u_layout.row + depth.start * PANEL..].as_ptr(),
+            b: u[u_layout.at(place, panels.start, depth.start * PANEL)..].as_ptr(),
             panel_stride: u_layout.row,
             b_step: PANEL,
-            c: m.at(place * m_layout.place + panels.start * PANEL, (tiles - 1) * m_layout.row + columns),
+            c: m.at(m_layout.at(place, 0, panels.start * PANEL), (tiles - 1) * m_layout.row + columns),
             c_stride: m_layout.row,
             base: Base::sum_of_pieces(chunk),
             run: EXACT_RUN,
