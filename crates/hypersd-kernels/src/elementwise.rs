@@ -90,8 +90,9 @@ impl Map for Activate {
     }
 }
 
+/// The gated unit of the values that it holds; what is mapped are the gates.
 #[derive(Clone, Copy)]
-struct Gate<'a>(&'a [f32]);
+pub(crate) struct Gate<'a>(pub(crate) &'a [f32]);
 
 impl Map for Gate<'_> {
     #[inline(always)]

@@ -9,7 +9,7 @@
     reason = "a register tile walks rows and panels by pointer, without a bounds check per load"
 )]
 
-use std::{hint::black_box, ptr};
+use std::hint::black_box;
 
 use crate::{
     output::share,
@@ -73,11 +73,8 @@ pub(crate) enum Base {
     Zero,
     /// What `c` holds.
     Itself,
-    /// A row of n values, the same for each row of `c`, and a matrix with the strides of `c`. Either may be null.
-    Terms {
-        row: *const f32,
-        matrix: *const f32,
-    },
+    /// A row of n values, the same for each row of `c`.
+    Row(*const f32),
 }
 
 impl Base {
@@ -86,14 +83,11 @@ impl Base {
         if piece == 0 { Self::Zero } else { Self::Itself }
     }
 
-    /// The base of the rows from `row` on and the columns from `column` on.
+    /// The base of the columns from `column` on.
     #[inline(always)]
-    fn at(self, row: usize, column: usize, stride: usize) -> Self {
-        let moved = |from: *const f32, by| if from.is_null() { from } else { from.wrapping_add(by) };
+    fn at(self, column: usize) -> Self {
         match self {
-            Self::Terms { row: r, matrix } => {
-                Self::Terms { row: moved(r, column), matrix: moved(matrix, row * stride + column) }
-            }
+            Self::Row(row) => Self::Row(row.wrapping_add(column)),
             other => other,
         }
     }
@@ -107,7 +101,7 @@ impl Product {
     ///
     /// # Safety
     /// `a` is valid for reads of `m` rows of `k`, `b` of all its panels, `c` for writes of `m` rows of `n`, and for
-    /// reads where `base` is `c` itself; the terms of `base` for reads of as much. Nobody else writes to any of them or
+    /// reads where `base` is `c` itself; a row for reads of n values. Nobody else writes to any of them or
     /// reads `c` meanwhile.
     pub(crate) unsafe fn run(self) {
         dispatch(Trusted(self));
@@ -132,8 +126,7 @@ impl Kernel for Trusted {
             unsafe {
                 let a = product.a.add(rows.start * product.a_stride);
                 let c = product.c.add(rows.start * product.c_stride);
-                let base = product.base.at(rows.start, 0, product.c_stride);
-                cached(simd, &Product { m: rows.len(), a, c, base, ..product }, &mut next);
+                cached(simd, &Product { m: rows.len(), a, c, ..product }, &mut next);
             }
         }
     }
@@ -180,7 +173,7 @@ unsafe fn strip<S: Simd, const N: usize>(simd: S, product: &Product, panel: usiz
             let a = product.a.add(rows.start * a_stride);
             let b = product.b.add(panel * product.panel_stride);
             let c = product.c.add(rows.start * c_stride + column);
-            let base = product.base.at(rows.start, column, c_stride);
+            let base = product.base.at(column);
             if column + width <= n {
                 tile_of::<S, N>(simd, rows.len(), product, a, b, (c, c_stride), base);
             } else {
@@ -210,7 +203,7 @@ unsafe fn edge_tile<S: Simd, const N: usize>(
     unsafe {
         tile_of::<S, N>(simd, rows, product, a, b, (sums.as_mut_ptr(), width), Base::Zero);
         for (r, sums) in sums.chunks_exact(width).take(rows).enumerate() {
-            add_edge(&sums[..columns], c.add(r * product.c_stride), base.at(r, 0, product.c_stride));
+            add_edge(&sums[..columns], c.add(r * product.c_stride), base);
         }
     }
 }
@@ -221,16 +214,16 @@ unsafe fn edge_tile<S: Simd, const N: usize>(
 /// `c` and what `base` points to are valid for as many values.
 #[inline(always)]
 unsafe fn add_edge(sums: &[f32], c: *mut f32, base: Base) {
-    // SAFETY: j is below their number.
-    let read = |from: *const f32, j| if from.is_null() { 0.0 } else { unsafe { *from.add(j) } };
     for (j, sum) in sums.iter().enumerate() {
-        let base = match base {
-            Base::Zero => 0.0,
-            Base::Itself => read(c, j),
-            Base::Terms { row, matrix } => read(row, j) + read(matrix, j),
-        };
-        // SAFETY: as above.
-        unsafe { *c.add(j) = base + sum };
+        // SAFETY: j is below their number.
+        unsafe {
+            let base = match base {
+                Base::Zero => 0.0,
+                Base::Itself => *c.add(j),
+                Base::Row(row) => *row.add(j),
+            };
+            *c.add(j) = base + sum;
+        }
     }
 }
 
@@ -266,7 +259,7 @@ unsafe fn tile_of<S: Simd, const N: usize>(
 ///
 /// # Safety
 /// `a` is valid for reads of R rows of k, `b` of the panels under N vectors, `c.0` for writes (and reads, if it is the
-/// base) of R rows of N vectors, `c.1` apart, and so are the terms of the base.
+/// base) of R rows of N vectors, `c.1` apart, and so is a row for reads of N vectors.
 #[inline(always)]
 unsafe fn tile<S: Simd, const R: usize, const N: usize>(
     simd: S,
@@ -307,8 +300,7 @@ unsafe fn tile<S: Simd, const R: usize, const N: usize>(
     }
 }
 
-/// Puts the terms of `base`, if it has any, into R rows of N vectors of `c`, and returns whether the sums are to be added
-/// to `c`.
+/// Puts `base` into R rows of N vectors of `c`, if it is a row, and returns whether the sums are to be added to `c`.
 ///
 /// # Safety
 /// As [`tile`].
@@ -321,12 +313,9 @@ unsafe fn start<S: Simd, const R: usize, const N: usize>(
     for r in 0..R {
         for j in 0..N {
             let (column, at) = (j * S::LANES, r * c_stride + j * S::LANES);
-            if let Base::Terms { row, matrix } = base {
+            if let Base::Row(row) = base {
                 // SAFETY: the caller's promise.
-                unsafe {
-                    let sum = plus(simd, simd.splat(0.0), row, column);
-                    simd.store(c.add(at), plus(simd, sum, matrix, at));
-                }
+                unsafe { simd.store(c.add(at), simd.load(row.add(column))) };
             } else {
                 // It is needed when the sums are there; by then it has come.
                 simd.prefetch(c.wrapping_add(at));
@@ -363,19 +352,4 @@ unsafe fn step<S: Simd, const R: usize, const N: usize>(
             }
         }
     }
-}
-
-/// `sum + from[at]`, or `sum` where there is no term.
-///
-/// # Safety
-/// `from` is null or has a vector at `at`.
-#[inline(always)]
-unsafe fn plus<S: Simd>(simd: S, sum: S::V, from: *const f32, at: usize) -> S::V {
-    // SAFETY: the caller's promise.
-    if from.is_null() { sum } else { simd.add(sum, unsafe { simd.load(from.add(at)) }) }
-}
-
-/// The pointer of a term that may not be there.
-pub(crate) fn term(values: Option<&[f32]>) -> *const f32 {
-    values.map_or(ptr::null(), <[f32]>::as_ptr)
 }

@@ -7,6 +7,7 @@
 //! | convolution of any kernel and stride; 3x3 of stride 1 by Winograd's F(4x4, 3x3) | [`conv2d`] |
 //! | attention without a score matrix, any head width, optionally causal | [`attention`] |
 //! | linear layer with bias and residual | [`linear`] |
+//! | linear layer whose output is gated | [`linear_geglu`] |
 //! | a thin product added to a large matrix | [`low_rank_update`] |
 //! | norms, the group norm fused with its activation | [`group_norm`], [`group_norm_in_place`], [`layer_norm`] |
 //! | activations | [`activate_in_place`], [`geglu`] |
@@ -59,7 +60,7 @@ pub use attention::{AttentionShape, HeadLayout, attention};
 pub use conv::{ConvShape, Epilogue, Padding, conv2d};
 pub use elementwise::{Activation, activate_in_place, geglu};
 pub use gemm::PANEL;
-pub use linear::{LinearShape, linear};
+pub use linear::{LinearShape, linear, linear_geglu};
 pub use norm::{Affine, group_norm, group_norm_in_place, layer_norm};
 pub use output::in_pool;
 pub use planes::Planes;

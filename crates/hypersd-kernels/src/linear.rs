@@ -6,11 +6,15 @@ use std::ops::Range;
 
 use crate::{
     LayerWeights, Weights,
-    gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks, term},
+    gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks},
     output::{Out, fill, parallel, share},
     pack::copy_row,
-    scratch::Scratch,
+    scratch::{Scratch, odd_lines},
 };
+
+mod gated;
+
+pub use gated::linear_geglu;
 
 /// The most panels of weights that one task multiplies: 320 columns, five whole tiles, in which most layers' outputs come.
 const TASK_PANELS: usize = 20;
@@ -42,143 +46,227 @@ pub fn linear<'w>(
     shape: LinearShape,
     out: &mut Vec<f32>,
 ) {
-    let LinearShape { rows, inputs, outputs } = shape;
-    assert_eq!(x.len(), rows * inputs, "x is [rows, inputs] of {shape:?}");
-    let weights = weights.into();
-    weights.check(outputs, inputs, &shape);
-    assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs] of {shape:?}");
+    let LinearShape { rows, outputs, .. } = shape;
+    let layer = Layer::new(x, weights.into(), bias, shape);
     assert!(residual.is_none_or(|r| r.len() == rows * outputs), "residual is [rows, outputs] of {shape:?}");
 
-    let row_tasks = rows.div_ceil(TASK_ROWS);
-    let panels = outputs.div_ceil(PANEL);
-    let column_tasks = column_tasks(row_tasks, panels);
     let write = |out: Out<'_>| {
-        parallel(row_tasks * column_tasks, |task| {
-            let block = Block {
-                rows: share(rows, row_tasks, task % row_tasks),
-                panels: share(panels, column_tasks, task / row_tasks),
-            };
-            block.compute(x, weights, bias, residual, shape, out);
+        for_each_block(rows, layer.panels(), TASK_PANELS, |rows, panels| {
+            let columns = layer.columns(&panels);
+            let mut y = Products::new(layer, rows.clone(), [panels]);
+            for (row, y) in rows.zip(y.rows()) {
+                let first = row * outputs + columns.start;
+                if let Some(residual) = residual {
+                    y.iter_mut().zip(&residual[first..]).for_each(|(y, residual)| *y += residual);
+                }
+                // SAFETY: this block of the output is this task's.
+                unsafe { out.at(first, y.len()).copy_from_nonoverlapping(y.as_ptr(), y.len()) };
+            }
         });
     };
     // SAFETY: the blocks cover all rows and all columns, and each writes all of its own.
     unsafe { fill(out, rows * outputs, write) };
 }
 
-/// Into how many parts the columns are split: each is narrow enough to be packed, every thread has some, and all have
-/// the same number, or the last would keep the others waiting.
-fn column_tasks(row_tasks: usize, panels: usize) -> usize {
+/// Runs `task` for blocks of rows and of at most `most_panels` panels that cover all `rows` and all `panels`.
+fn for_each_block(
+    rows: usize,
+    panels: usize,
+    most_panels: usize,
+    task: impl Fn(Range<usize>, Range<usize>) + Send + Sync,
+) {
+    let row_tasks = rows.div_ceil(TASK_ROWS);
+    let column_tasks = column_tasks(row_tasks, panels, most_panels);
+    parallel(row_tasks * column_tasks, |index| {
+        let rows = share(rows, row_tasks, index % row_tasks);
+        task(rows, share(panels, column_tasks, index / row_tasks));
+    });
+}
+
+/// Into how many parts the columns are split: each has at most so many panels, every thread has some, and all have the
+/// same number, or the last would keep the others waiting.
+fn column_tasks(row_tasks: usize, panels: usize, most_panels: usize) -> usize {
     let threads = rayon::current_num_threads();
-    let least = panels.div_ceil(TASK_PANELS).max((2 * threads).div_ceil(row_tasks.max(1)));
-    let most = (panels / 2).max(1);
+    let least = panels.div_ceil(most_panels).max((2 * threads).div_ceil(row_tasks.max(1)));
+    let most = (panels / 2).max(1).min(panels);
     let even = (least..least + threads).find(|tasks| (row_tasks * tasks).is_multiple_of(threads));
     even.unwrap_or(least).min(most)
 }
 
-/// The part of the output that one task computes.
-struct Block {
-    rows: Range<usize>,
-    panels: Range<usize>,
+/// A layer and its input.
+#[derive(Clone, Copy)]
+struct Layer<'a> {
+    x: &'a [f32],
+    weights: LayerWeights<'a>,
+    bias: Option<&'a [f32]>,
+    shape: LinearShape,
 }
 
-impl Block {
-    fn compute(
-        &self,
-        x: &[f32],
-        weights: LayerWeights<'_>,
-        bias: Option<&[f32]>,
-        residual: Option<&[f32]>,
-        shape: LinearShape,
-        out: Out<'_>,
-    ) {
-        let LinearShape { inputs, outputs, .. } = shape;
-        let rows = &self.rows;
-        let columns = self.panels.start * PANEL..(self.panels.end * PANEL).min(outputs);
-        let first = rows.start * outputs + columns.start;
-        let terms = Base::Terms {
-            row: term(bias.map(|bias| &bias[columns.clone()])),
-            matrix: term(residual.map(|residual| &residual[first..])),
-        };
-        let chunks = depth_chunks(inputs);
-        let mut room = Scratch::take(match weights {
+impl<'a> Layer<'a> {
+    fn new(x: &'a [f32], weights: LayerWeights<'a>, bias: Option<&'a [f32]>, shape: LinearShape) -> Self {
+        let LinearShape { rows, inputs, outputs } = shape;
+        assert_eq!(x.len(), rows * inputs, "x is [rows, inputs] of {shape:?}");
+        weights.check(outputs, inputs, &shape);
+        assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs] of {shape:?}");
+        Self { x, weights, bias, shape }
+    }
+
+    fn panels(&self) -> usize {
+        self.shape.outputs.div_ceil(PANEL)
+    }
+
+    /// Chunks of the inputs that are multiplied at once.
+    fn chunks(&self) -> usize {
+        depth_chunks(self.shape.inputs)
+    }
+
+    /// The inputs of a chunk.
+    fn depth(&self, chunk: usize) -> Range<usize> {
+        share(self.shape.inputs, self.chunks(), chunk)
+    }
+
+    /// The outputs of some panels.
+    fn columns(&self, panels: &Range<usize>) -> Range<usize> {
+        panels.start * PANEL..(panels.end * PANEL).min(self.shape.outputs)
+    }
+
+    /// Room for the weights of a chunk and of so many panels, if they cannot be read where they are.
+    fn room(&self, panels: usize) -> usize {
+        match self.weights {
             LayerWeights::Panels(Weights::F32(_)) => 0,
-            _ => self.panels.len() * inputs.div_ceil(chunks) * PANEL,
-        });
-        for chunk in 0..chunks {
-            let depth = share(inputs, chunks, chunk);
-            let (panels, panel_stride) = self.panels(depth.clone(), weights, shape, &mut room);
-            let product = Product {
-                m: rows.len(),
-                n: columns.len(),
-                k: depth.len(),
-                a: x[rows.start * inputs + depth.start..].as_ptr(),
-                a_stride: inputs,
-                a_step: 1,
-                b: panels.as_ptr(),
-                panel_stride,
-                b_step: PANEL,
-                c: out.at(first, (rows.len() - 1) * outputs + columns.len()),
-                c_stride: outputs,
-                base: if chunk == 0 { terms } else { Base::Itself },
-                run: DEPTH,
-                next: self.weights_after(chunk, weights, shape),
-            };
-            // SAFETY: x has these rows and depths, the panels these columns and depths, the bias these columns, the
-            // residual the shape of `out`, of which this block is this task's.
-            unsafe { product.run() };
+            _ => panels * self.depth(0).len() * PANEL,
         }
     }
 
-    /// The rows `depth` of the panels of this block, from their first value on, and how far apart the panels are: where
-    /// the weights lie if they can be read there, else in `room`.
-    fn panels<'a>(
-        &self,
-        depth: Range<usize>,
-        weights: LayerWeights<'a>,
-        shape: LinearShape,
-        room: &'a mut [f32],
-    ) -> (&'a [f32], usize) {
-        let LinearShape { inputs, outputs, .. } = shape;
-        let start = |panel: usize| (panel * inputs + depth.start) * PANEL;
-        let len = depth.len() * PANEL;
-        match weights {
-            LayerWeights::Panels(Weights::F32(values)) => {
-                let end = start(self.panels.end - 1) + len;
-                return (&values[start(self.panels.start)..end], inputs * PANEL);
-            }
-            LayerWeights::Panels(half) => {
-                for (panel, room) in self.panels.clone().zip(room.chunks_exact_mut(len.max(1))) {
-                    half.read(start(panel), room);
-                }
-            }
+    /// The weights of a chunk and of `panels`, those beyond the last left out, to be asked for before they are read.
+    fn ahead(&self, chunk: usize, panels: &Range<usize>) -> Ahead {
+        let LinearShape { inputs, outputs, .. } = self.shape;
+        let depth = self.depth(chunk);
+        match self.weights {
             LayerWeights::Plain(values) => {
-                let columns = self.panels.start * PANEL..(self.panels.end * PANEL).min(outputs);
-                pack(values, outputs, depth.clone(), columns, room);
-            }
-        }
-        (room, len)
-    }
-
-    /// The weights that are read after those of `chunk`: of the next depths, or of the next columns, which this thread
-    /// takes next unless another has.
-    fn weights_after(&self, chunk: usize, weights: LayerWeights<'_>, shape: LinearShape) -> Ahead {
-        let LinearShape { inputs, outputs, .. } = shape;
-        let chunks = depth_chunks(inputs);
-        let last = chunk + 1 == chunks;
-        let depth = share(inputs, chunks, if last { 0 } else { chunk + 1 });
-        let panel = if last { self.panels.end } else { self.panels.start };
-        match weights {
-            LayerWeights::Plain(values) => {
-                let columns = (self.panels.len() * PANEL).min(outputs.saturating_sub(panel * PANEL));
-                let (start, size) = values.address(depth.start * outputs + panel * PANEL);
+                let columns = (panels.len() * PANEL).min(outputs.saturating_sub(panels.start * PANEL));
+                let (start, size) = values.address(depth.start * outputs + panels.start * PANEL);
                 Ahead::new(start, outputs * size, depth.len(), columns * size)
             }
             LayerWeights::Panels(values) => {
-                let panels = self.panels.len().min(outputs / PANEL - panel);
-                let (start, size) = values.address((panel * inputs + depth.start) * PANEL);
-                Ahead::new(start, inputs * PANEL * size, panels, depth.len() * PANEL * size)
+                let panels = panels.start..panels.end.min(self.panels());
+                let (start, size) = values.address((panels.start * inputs + depth.start) * PANEL);
+                Ahead::new(start, inputs * PANEL * size, panels.len(), depth.len() * PANEL * size)
             }
         }
+    }
+
+    /// Writes to `c`, of which so many values are from row to row, the products of the first chunk with the bias, or adds
+    /// those of another.
+    fn multiply(
+        &self,
+        rows: Range<usize>,
+        panels: &Range<usize>,
+        chunk: usize,
+        (c, c_stride): (&mut [f32], usize),
+        room: &mut [f32],
+        next: Ahead,
+    ) {
+        let LinearShape { inputs, .. } = self.shape;
+        let (depth, columns) = (self.depth(chunk), self.columns(panels));
+        let (packed, panel_stride) = self.packed(panels, depth.clone(), room);
+        let base = match (chunk, self.bias) {
+            (0, Some(bias)) => Base::Row(bias[columns.clone()].as_ptr()),
+            _ => Base::sum_of_pieces(chunk),
+        };
+        let x = &self.x[rows.start * inputs..rows.end * inputs];
+        assert!(
+            c.len() >= (rows.len() - 1) * c_stride + columns.len(),
+            "kernel bug: no room for the products"
+        );
+        let product = Product {
+            m: rows.len(),
+            n: columns.len(),
+            k: depth.len(),
+            a: x[depth.start..].as_ptr(),
+            a_stride: inputs,
+            a_step: 1,
+            b: packed.as_ptr(),
+            panel_stride,
+            b_step: PANEL,
+            c: c.as_mut_ptr(),
+            c_stride,
+            base,
+            run: DEPTH,
+            next,
+        };
+        // SAFETY: x has these rows and depths, the panels these columns and depths, the bias these columns, and `c` these
+        // rows and columns.
+        unsafe { product.run() };
+    }
+
+    /// The rows `depth` of some panels of weights, from their first value on, and how far apart the panels are: where they
+    /// lie if they can be read there, else in `room`.
+    fn packed<'b>(
+        &self,
+        panels: &Range<usize>,
+        depth: Range<usize>,
+        room: &'b mut [f32],
+    ) -> (&'b [f32], usize)
+    where
+        'a: 'b,
+    {
+        let LinearShape { inputs, outputs, .. } = self.shape;
+        let start = |panel: usize| (panel * inputs + depth.start) * PANEL;
+        let len = depth.len() * PANEL;
+        match self.weights {
+            LayerWeights::Panels(Weights::F32(values)) => {
+                return (&values[start(panels.start)..start(panels.end - 1) + len], inputs * PANEL);
+            }
+            LayerWeights::Panels(half) => {
+                for (panel, room) in panels.clone().zip(room.chunks_exact_mut(len.max(1))) {
+                    half.read(start(panel), room);
+                }
+            }
+            LayerWeights::Plain(values) => pack(values, outputs, depth, self.columns(panels), room),
+        }
+        (room, len)
+    }
+}
+
+/// What a task computes, before it writes it.
+///
+/// Rows of the output are far apart, often by a power of two, so that a block of them has a page for each row and little of
+/// the caches for all; the sums, which every chunk of the inputs adds to, are kept close together.
+struct Products {
+    values: Scratch,
+    /// Values from row to row.
+    stride: usize,
+    columns: usize,
+}
+
+impl Products {
+    /// `x · weights + bias` of some rows and of the columns of each of `parts`, side by side; these are ranges of equally
+    /// many panels.
+    fn new<const N: usize>(layer: Layer<'_>, rows: Range<usize>, parts: [Range<usize>; N]) -> Self {
+        let columns = layer.columns(&parts[0]).len();
+        let stride = odd_lines(N * columns);
+        let mut values = Scratch::take(rows.len() * stride);
+        let mut room = Scratch::take(layer.room(parts[0].len()));
+        let following = parts[0].end..parts[0].end + parts[0].len();
+        let chunks = layer.chunks();
+        for chunk in 0..chunks {
+            for (i, panels) in parts.iter().enumerate() {
+                let next = match (parts.get(i + 1), chunk + 1) {
+                    (Some(panels), _) => layer.ahead(chunk, panels),
+                    (None, next) if next < chunks => layer.ahead(next, &parts[0]),
+                    // Of the task that this thread takes next unless another has.
+                    (None, _) => layer.ahead(0, &following),
+                };
+                let c = &mut values[i * columns..];
+                layer.multiply(rows.clone(), panels, chunk, (c, stride), &mut room, next);
+            }
+        }
+        Self { values, stride, columns: N * columns }
+    }
+
+    fn rows(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        self.values.chunks_exact_mut(self.stride).map(|row| &mut row[..self.columns])
     }
 }
 

@@ -1,8 +1,8 @@
 use half::{bf16, f16};
-use hypersd_kernels::{LayerWeights, LinearShape, Weights, linear};
+use hypersd_kernels::{LayerWeights, LinearShape, Weights, linear, linear_geglu};
 use proptest::prelude::*;
 
-use super::reference::{in_panels, random, relative_l2, same_for_any_number_of_threads};
+use super::reference::{erf, in_panels, random, relative_l2, same_for_any_number_of_threads};
 
 /// f32 sums of products of up to a few thousand terms.
 const TOLERANCE: f64 = 2e-6;
@@ -30,6 +30,45 @@ fn check(shape: LinearShape) {
     linear(&x, Weights::F32(&w), Some(&bias), Some(&residual), shape, &mut out);
     let error = relative_l2(&out, &expected(&x, &w, &bias, &residual, shape));
     assert!(error <= TOLERANCE, "{shape:?}: {error:e}");
+}
+
+/// [`linear_geglu`] against its formula; half of the outputs are gates.
+fn check_gated(shape: LinearShape) {
+    let LinearShape { rows, inputs, outputs } = shape;
+    let (x, w, bias) = (random(rows * inputs, 1), random(inputs * outputs, 2), random(outputs, 3));
+    let mut out = vec![f32::NAN; 7];
+    linear_geglu(&x, Weights::F32(&w), Some(&bias), shape, &mut out);
+    let n = outputs / 2;
+    let gelu = |x: f64| x / 2.0 * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2));
+    let y = expected(&x, &w, &bias, &vec![0.0; rows * outputs], shape);
+    let gated = |row: usize, i: usize| y[row * outputs + i] * gelu(y[row * outputs + n + i]);
+    let values: Vec<f64> =
+        (0..rows).flat_map(|row| (0..n).map(move |i| (row, i))).map(|(row, i)| gated(row, i)).collect();
+    let error = relative_l2(&out, &values);
+    assert!(error <= TOLERANCE, "{shape:?}: {error:e}");
+}
+
+#[test]
+fn a_gated_layer_is_gated() {
+    for (rows, inputs, outputs) in [
+        (77, 320, 640),
+        (600, 40, 96),
+        (5, 130, 2560),
+        (9, 20, 48),
+        (3, 0, 64),
+        (0, 3, 64),
+        (3, 5, 0),
+        (1, 1, 2),
+    ] {
+        check_gated(LinearShape { rows, inputs, outputs });
+    }
+}
+
+#[test]
+#[should_panic(expected = "half of the outputs")]
+fn there_are_as_many_gates_as_values() {
+    let shape = LinearShape { rows: 1, inputs: 1, outputs: 3 };
+    linear_geglu(&[1.0], Weights::F32(&[1.0; 3]), None, shape, &mut Vec::new());
 }
 
 #[test]
@@ -76,7 +115,9 @@ fn half_precision_weights_are_widened_exactly() {
 
 #[test]
 fn the_order_of_weights_does_not_change_a_bit() {
-    for (rows, inputs, outputs) in [(9, 500, 160), (1, 7, 16), (600, 130, 48), (3, 0, 16), (0, 3, 32)] {
+    for (rows, inputs, outputs) in
+        [(9, 500, 160), (1, 7, 16), (600, 130, 48), (3, 0, 16), (0, 3, 32), (3, 5, 0)]
+    {
         let shape = LinearShape { rows, inputs, outputs };
         let (x, w) = (random(rows * inputs, 11), random(inputs * outputs, 12));
         let panels = in_panels(&w, [outputs, inputs], |output, input| input * outputs + output);
@@ -85,6 +126,9 @@ fn the_order_of_weights_does_not_change_a_bit() {
             linear(&x, plain, None, None, shape, &mut expected);
             linear(&x, LayerWeights::Panels(panels), None, None, shape, &mut got);
             assert_eq!(got, expected, "{shape:?}");
+            linear_geglu(&x, plain, None, shape, &mut expected);
+            linear_geglu(&x, LayerWeights::Panels(panels), None, shape, &mut got);
+            assert_eq!(got, expected, "gated {shape:?}");
         };
         same(Weights::F32(&w), Weights::F32(&panels));
         let half = |w: &[f32]| w.iter().map(|&w| f16::from_f32(w)).collect::<Vec<_>>();
@@ -105,6 +149,12 @@ fn panels_are_whole() {
 fn threads_do_not_change_a_bit() {
     let shape = LinearShape { rows: 1100, inputs: 400, outputs: 300 };
     let (x, w) = (random(shape.rows * shape.inputs, 7), random(shape.inputs * shape.outputs, 8));
+    same_for_any_number_of_threads(|| {
+        let mut out = Vec::new();
+        let gated = LinearShape { outputs: 192, ..shape };
+        linear_geglu(&x, Weights::F32(&w[..shape.inputs * 192]), None, gated, &mut out);
+        out
+    });
     same_for_any_number_of_threads(|| {
         let mut out = Vec::new();
         linear(&x, Weights::F32(&w), None, Some(&x[..shape.rows * shape.outputs]), shape, &mut out);
@@ -130,5 +180,6 @@ proptest! {
     #[test]
     fn any_shape(rows in 0usize..40, inputs in 0usize..90, outputs in 0usize..70) {
         check(LinearShape { rows, inputs, outputs });
+        check_gated(LinearShape { rows, inputs, outputs: 2 * outputs });
     }
 }

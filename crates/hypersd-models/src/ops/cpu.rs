@@ -21,7 +21,7 @@ use super::backend::is_flex;
 pub(super) mod memory;
 
 /// Rows of a feed-forward that are computed at a time: enough for every thread to have some.
-const FEED_FORWARD_ROWS: usize = if cfg!(test) { 8 } else { 512 };
+const FEED_FORWARD_ROWS: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// What flex calls its tensors.
 type FlexTensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
@@ -245,33 +245,32 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
     })
 }
 
-/// Some rows at a time: what lies between is eight times as wide as x, and more than any other tensor of a UNet.
+/// Some rows at a time: what lies between is four times as wide as x.
 pub(super) fn feed_forward(x: Tensor<3>, proj: &Linear, out: &Linear, residual: Tensor<3>) -> Tensor<3> {
     let [b, s, d_in] = x.dims();
     let (x, residual) = (Host::new(x), Host::new(residual));
     let proj_weight = Stored::dense(proj, d_in);
-    let (width, d) = (proj_weight.outputs, proj_weight.outputs / 2);
+    let d = proj_weight.outputs / 2;
     let out_weight = Stored::dense(out, d);
     let d_out = out_weight.outputs;
     let (proj_bias, out_bias) = (optional(proj.bias.as_ref()), optional(out.bias.as_ref()));
     let [proj_bias, out_bias] = [&proj_bias, &out_bias].map(|bias| bias.as_ref().map(Host::slice));
 
     let most = FEED_FORWARD_ROWS.min(b * s);
-    let [mut wide, mut gated, mut part] = [width, d, d_out].map(|width| memory::room(most * width));
+    let [mut gated, mut part] = [d, d_out].map(|width| memory::room(most * width));
     let sum = tensor([b, s, d_out], |sum| {
         for start in (0..b * s).step_by(FEED_FORWARD_ROWS) {
             let rows = FEED_FORWARD_ROWS.min(b * s - start);
             let x = &x.slice()[start * d_in..][..rows * d_in];
             let residual = &residual.slice()[start * d_out..][..rows * d_out];
-            let shape = LinearShape { rows, inputs: d_in, outputs: width };
-            kernels::linear(x, proj_weight.weights(), proj_bias, None, shape, &mut wide);
-            kernels::geglu(&wide, d, &mut gated);
+            let shape = LinearShape { rows, inputs: d_in, outputs: 2 * d };
+            kernels::linear_geglu(x, proj_weight.weights(), proj_bias, shape, &mut gated);
             let shape = LinearShape { rows, inputs: d, outputs: d_out };
             kernels::linear(&gated, out_weight.weights(), out_bias, Some(residual), shape, &mut part);
             sum.extend_from_slice(&part);
         }
     });
-    for room in [wide, gated, part] {
+    for room in [gated, part] {
         memory::keep(room);
     }
     sum
