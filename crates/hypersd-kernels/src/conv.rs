@@ -151,6 +151,11 @@ impl Conv<'_> {
         self.height * self.width
     }
 
+    /// Products per value of the output.
+    fn depth(&self) -> usize {
+        self.x.channels() * self.shape.kernel[0] * self.shape.kernel[1]
+    }
+
     /// Where an output plane starts.
     fn plane(&self, image: usize, channel: usize) -> usize {
         (image * self.shape.outputs + channel) * self.area()

@@ -11,10 +11,17 @@
     reason = "vector loads and stores go through pointers, and dispatch enters target_feature functions"
 )]
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    slice,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
+
+use half::{bf16, f16, slice::HalfFloatSliceExt};
+
+use crate::gemm::PANEL;
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -45,6 +52,22 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `to` is valid for writes of `LANES` values.
     unsafe fn store(self, to: *mut f32, value: Self::V);
+    /// Half precision, widened.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of `LANES` values.
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const f16) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { load_half(self, from) }
+    }
+    /// # Safety
+    /// As [`load_f16`](Self::load_f16).
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const bf16) -> Self::V {
+        // SAFETY: the caller's promise.
+        unsafe { load_half(self, from) }
+    }
 
     /// Asks for the cache line of an address, which need not be valid; does nothing where there is no such instruction.
     #[inline(always)]
@@ -84,6 +107,23 @@ pub(crate) trait Simd: Copy {
     /// The rows `from + i * from_stride` are valid for reads of 8 values and the rows `to + i * to_stride` for writes
     /// of 8, for i in 0..8.
     unsafe fn transpose8(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize);
+}
+
+/// `LANES` values of half precision, widened by the crate `half`.
+///
+/// # Safety
+/// `from` is valid for reads of them.
+#[inline(always)]
+unsafe fn load_half<S: Simd, T>(simd: S, from: *const T) -> S::V
+where
+    [T]: HalfFloatSliceExt,
+{
+    let mut wide = [0.0; PANEL];
+    // SAFETY: the caller's promise, and there are no more lanes than columns in a panel.
+    unsafe {
+        slice::from_raw_parts(from, S::LANES).convert_to_f32_slice(&mut wide[..S::LANES]);
+        simd.load(wide.as_ptr())
+    }
 }
 
 /// N vectors, their first lanes `stride` apart.

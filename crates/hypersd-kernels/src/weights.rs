@@ -1,8 +1,13 @@
 //! Weights in the type and the order they are stored in.
 
-use half::{bf16, f16, slice::HalfFloatSliceExt};
+#![expect(unsafe_code, reason = "widens through pointers")]
 
-use crate::gemm::PANEL;
+use half::{bf16, f16};
+
+use crate::{
+    gemm::PANEL,
+    simd::{Kernel, Simd, dispatch},
+};
 
 /// Weights as stored. Half precision is widened to f32 as the weights are read; arithmetic is always f32.
 #[derive(Debug, Clone, Copy)]
@@ -47,10 +52,67 @@ impl Weights<'_> {
         let range = start..start + buffer.len();
         match self {
             Self::F32(values) => return &values[range],
-            Self::F16(values) => values[range].convert_to_f32_slice(buffer),
-            Self::BF16(values) => values[range].convert_to_f32_slice(buffer),
+            Self::F16(values) => dispatch(Widen { values: &values[range], buffer }),
+            Self::BF16(values) => dispatch(Widen { values: &values[range], buffer }),
         }
         buffer
+    }
+}
+
+/// A type that weights are stored in.
+pub(crate) trait Stored: Copy + Into<f32> {
+    /// `LANES` of them as f32.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of as many.
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::V;
+}
+
+impl Stored for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::V {
+        // SAFETY: passed on.
+        unsafe { simd.load(from) }
+    }
+}
+
+impl Stored for f16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::V {
+        // SAFETY: passed on.
+        unsafe { simd.load_f16(from) }
+    }
+}
+
+impl Stored for bf16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::V {
+        // SAFETY: passed on.
+        unsafe { simd.load_bf16(from) }
+    }
+}
+
+/// Writes `values` to `buffer`, which has the same length.
+struct Widen<'a, T> {
+    values: &'a [T],
+    buffer: &'a mut [f32],
+}
+
+impl<T: Stored> Kernel for Widen<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let whole = self.values.len() / S::LANES * S::LANES;
+        let (values, rest) = self.values.split_at(whole);
+        let (buffer, buffer_rest) = self.buffer.split_at_mut(whole);
+        for (values, to) in values.chunks_exact(S::LANES).zip(buffer.chunks_exact_mut(S::LANES)) {
+            // SAFETY: both have `LANES` values.
+            unsafe { simd.store(to.as_mut_ptr(), T::load(simd, values.as_ptr())) };
+        }
+        for (&value, to) in rest.iter().zip(buffer_rest) {
+            *to = value.into();
+        }
     }
 }
 
@@ -105,5 +167,25 @@ impl<'a> LayerWeights<'a> {
 impl<'a, W: Into<Weights<'a>>> From<W> for LayerWeights<'a> {
     fn from(weights: W) -> Self {
         Self::Plain(weights.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every pattern of 16 bits, from any place on and whatever the vectors leave over.
+    #[test]
+    fn half_precision_is_widened_exactly() {
+        let f16s: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+        let bf16s: Vec<bf16> = (0..=u16::MAX).map(bf16::from_bits).collect();
+        let same = |wide: f32, half: f64| wide.is_nan() && half.is_nan() || f64::from(wide) == half;
+        for start in 0..17 {
+            let mut buffer = vec![0.0; f16s.len() - start];
+            Weights::F16(&f16s).read(start, &mut buffer);
+            assert!(buffer.iter().zip(&f16s[start..]).all(|(&wide, half)| same(wide, half.to_f64())));
+            Weights::BF16(&bf16s).read(start, &mut buffer);
+            assert!(buffer.iter().zip(&bf16s[start..]).all(|(&wide, half)| same(wide, half.to_f64())));
+        }
     }
 }

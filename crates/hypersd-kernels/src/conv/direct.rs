@@ -5,8 +5,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{Conv, ConvShape};
 use crate::{
     LayerWeights, Weights,
@@ -20,20 +18,10 @@ use crate::{
 const TASK_PIXELS: usize = 8 * PANEL;
 /// Output channels of one task: enough to make its packing cheap.
 const TASK_OUTPUTS: usize = 320;
-/// Weights widened by one task.
-const WIDEN: usize = 1 << 16;
 
 /// Writes all of `out`.
 pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
     let outputs = conv.shape.outputs;
-    let widened;
-    let weights = match conv.weights.values() {
-        Weights::F32(weights) => weights,
-        half => {
-            widened = widen(half);
-            &widened
-        }
-    };
     let pixel_tasks = conv.area().div_ceil(TASK_PIXELS);
     let (output_tasks, panels) = (outputs.div_ceil(TASK_OUTPUTS), outputs.div_ceil(PANEL));
     parallel(conv.x.batch() * pixel_tasks * output_tasks, |task| {
@@ -43,16 +31,36 @@ pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
             pixels: share(conv.area(), pixel_tasks, task / output_tasks % pixel_tasks),
             outputs: panels.start * PANEL..(panels.end * PANEL).min(outputs),
         };
-        block.compute(conv, weights, out);
+        block.compute(conv, out);
     });
 }
 
-fn widen(weights: Weights<'_>) -> Scratch {
-    let mut widened = Scratch::take(weights.len());
-    widened.par_chunks_mut(WIDEN).enumerate().for_each(|(task, to)| {
-        weights.read(task * WIDEN, to);
-    });
-    widened
+/// The weights of `outputs` for `depths`, and how far apart those of two outputs and of two depths are: where they are
+/// stored if they can be read there, else in `widened`. Outputs in panels are those of one panel.
+fn weights<'a>(
+    conv: &'a Conv<'_>,
+    outputs: Range<usize>,
+    depths: Range<usize>,
+    widened: &'a mut [f32],
+) -> (&'a [f32], usize, usize) {
+    let depth = conv.depth();
+    let start = outputs.start * depth;
+    match conv.weights {
+        LayerWeights::Plain(Weights::F32(values)) => (&values[start + depths.start..], depth, 1),
+        LayerWeights::Plain(half) => {
+            for (row, widened) in
+                widened.chunks_exact_mut(depths.len().max(1)).take(outputs.len()).enumerate()
+            {
+                half.read(start + row * depth + depths.start, widened);
+            }
+            (widened, depths.len(), 1)
+        }
+        LayerWeights::Panels(Weights::F32(values)) => (&values[start + depths.start * PANEL..], 1, PANEL),
+        LayerWeights::Panels(half) => {
+            half.read(start + depths.start * PANEL, &mut widened[..depths.len() * PANEL]);
+            (widened, 1, PANEL)
+        }
+    }
 }
 
 /// The part of the output that one task computes.
@@ -63,10 +71,9 @@ struct Block {
 }
 
 impl Block {
-    fn compute(&self, conv: &Conv<'_>, weights: &[f32], out: Out<'_>) {
+    fn compute(&self, conv: &Conv<'_>, out: Out<'_>) {
         let Self { image, ref pixels, ref outputs } = *self;
-        let [kernel_height, kernel_width] = conv.shape.kernel;
-        let depth = conv.x.channels() * kernel_height * kernel_width;
+        let depth = conv.depth();
         let chunks = depth_chunks(depth);
         let panels = pixels.len().div_ceil(PANEL);
         let mut packed = Scratch::take(panels * depth.div_ceil(chunks) * PANEL);
@@ -78,6 +85,10 @@ impl Block {
             LayerWeights::Plain(_) => outputs.len(),
             LayerWeights::Panels(_) => PANEL,
         };
+        let mut widened = Scratch::take(match conv.weights.values() {
+            Weights::F32(_) => 0,
+            _ => rows * depth.div_ceil(chunks),
+        });
         for chunk in 0..chunks {
             let depths = share(depth, chunks, chunk);
             self.pack(conv, depths.clone(), &mut packed);
@@ -85,16 +96,13 @@ impl Block {
             let mut next =
                 if chunk + 1 < chunks { pixels } else { self.outputs_ahead(conv, out).then(pixels) };
             for first in (0..outputs.len()).step_by(rows) {
-                let start = (outputs.start + first) * depth;
-                let (start, a_stride, a_step) = match conv.weights {
-                    LayerWeights::Plain(_) => (start + depths.start, depth, 1),
-                    LayerWeights::Panels(_) => (start + depths.start * PANEL, 1, PANEL),
-                };
+                let outputs = outputs.start + first..outputs.start + first + rows;
+                let (a, a_stride, a_step) = weights(conv, outputs, depths.clone(), &mut widened);
                 let product = Product {
                     m: rows,
                     n: panels * PANEL,
                     k: depths.len(),
-                    a: weights[start..].as_ptr(),
+                    a: a.as_ptr(),
                     a_stride,
                     a_step,
                     b: packed.as_ptr(),

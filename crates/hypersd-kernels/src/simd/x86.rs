@@ -4,30 +4,35 @@
 
 use std::arch::{is_x86_feature_detected, x86_64::*};
 
+use half::{bf16, f16};
+
 use super::{Kernel, Simd};
 
-/// Eight f32 in a 256-bit register; exists only where AVX2 and FMA do.
+/// Eight f32 in a 256-bit register; exists only where AVX2, FMA and F16C do.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
-/// Sixteen f32 in a 512-bit register; exists only where AVX-512F, AVX2 and FMA do.
+/// Sixteen f32 in a 512-bit register; exists only where AVX-512F and all that [`Avx2`] needs do.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
 impl Avx2 {
     /// The token, if this processor has the instructions.
     pub(super) fn detect() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        let all = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c");
+        all.then_some(Self(()))
     }
 
-    /// Runs `kernel` compiled for AVX2 and FMA.
+    /// Runs `kernel` compiled for AVX2, FMA and F16C.
     #[inline]
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,f16c")]
         fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
             kernel.run(simd)
         }
-        // SAFETY: `self` exists only where both features were detected.
+        // SAFETY: `self` exists only where the features were detected.
         unsafe { run(self, kernel) }
     }
 }
@@ -41,7 +46,7 @@ impl Avx512 {
     /// Runs `kernel` compiled for AVX-512F.
     #[inline]
     pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx2,fma,f16c")]
         fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
             kernel.run(simd)
         }
@@ -105,6 +110,21 @@ impl Simd for Avx2 {
     unsafe fn store(self, to: *mut f32, value: __m256) {
         // SAFETY: the token and the caller's promise.
         unsafe { _mm256_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const f16) -> __m256 {
+        // SAFETY: the token and the caller's promise.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const bf16) -> __m256 {
+        // SAFETY: the token and the caller's promise.
+        unsafe {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+        }
     }
 
     #[inline(always)]
@@ -225,6 +245,21 @@ impl Simd for Avx512 {
     unsafe fn store(self, to: *mut f32, value: __m512) {
         // SAFETY: the token and the caller's promise.
         unsafe { _mm512_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(self, from: *const f16) -> __m512 {
+        // SAFETY: the token and the caller's promise.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(self, from: *const bf16) -> __m512 {
+        // SAFETY: the token and the caller's promise.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
     }
 
     #[inline(always)]

@@ -4,20 +4,21 @@
 
 use std::ops::Range;
 
-use super::{Conv, WEIGHT_DEPTH, points};
+use super::{Conv, points};
 use crate::{
     LayerWeights, Weights,
     gemm::PANEL,
     pack,
     scratch::Scratch,
-    simd::{Kernel, Simd, dispatch, load_all},
+    simd::{Kernel, Simd, dispatch},
+    weights::Stored,
 };
 
 /// Weights of a kernel.
 const TAPS: usize = 9;
 
-/// Transforms the weights of the 16 output channels from `output` on and of the input channels `depth`, at most
-/// [`WEIGHT_DEPTH`]: the `[depth][16]` values of place `xi` go to `to(xi)`. Channels that do not exist are zero.
+/// Transforms the weights of the 16 output channels from `output` on and of the input channels `depth`:
+/// the `[depth][16]` values of place `xi` go to `to(xi)`. Channels that do not exist are zero.
 ///
 /// # Safety
 /// Those places are valid for writes and nobody else uses them meanwhile.
@@ -29,19 +30,25 @@ pub(super) unsafe fn transform(
 ) {
     let inputs = conv.x.channels();
     let (start, taps) = (depth.start * TAPS, depth.len() * TAPS);
-    let mut room = Scratch::take(WEIGHT_DEPTH * TAPS * PANEL);
-    let columns = match conv.weights {
-        LayerWeights::Panels(ref values) => {
-            values.read(output * inputs * TAPS + start * PANEL, &mut room[..taps * PANEL])
+    let places = std::array::from_fn(to);
+    match conv.weights {
+        LayerWeights::Panels(values) => {
+            let first = output * inputs * TAPS + start * PANEL;
+            let columns = first..first + taps * PANEL;
+            match values {
+                Weights::F32(values) => dispatch(Transform { columns: &values[columns], places }),
+                Weights::F16(values) => dispatch(Transform { columns: &values[columns], places }),
+                Weights::BF16(values) => dispatch(Transform { columns: &values[columns], places }),
+            }
         }
         LayerWeights::Plain(ref values) => {
+            let mut columns = Scratch::take(taps * PANEL);
             let outputs = PANEL.min(conv.shape.outputs - output);
             let first = output * inputs * TAPS + start;
-            transpose(values, first, (inputs * TAPS, outputs), taps, &mut room);
-            &room
+            transpose(values, first, (inputs * TAPS, outputs), taps, &mut columns);
+            dispatch(Transform { columns: &columns, places });
         }
-    };
-    dispatch(Transform { columns, inputs: depth.len(), places: std::array::from_fn(to) });
+    }
 }
 
 /// `taps` weights of each of `outputs` channels, `stride` apart and those of the first from `first` on, become the columns
@@ -66,28 +73,29 @@ fn transpose(
 }
 
 /// Transforms `columns [inputs][9][16]` in both directions.
-struct Transform<'a> {
-    columns: &'a [f32],
-    inputs: usize,
+struct Transform<'a, T> {
+    columns: &'a [T],
     /// Where the `[inputs][16]` values of each place go.
     places: [*mut f32; 36],
 }
 
-impl Kernel for Transform<'_> {
+impl<T: Stored> Kernel for Transform<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { columns, inputs, places } = self;
-        assert!(columns.len() >= inputs * TAPS * PANEL, "kernel bug: too few weights");
-        for input in 0..inputs {
+        let Self { columns, places } = self;
+        for (input, columns) in columns.chunks_exact(TAPS * PANEL).enumerate() {
             for lane in (0..PANEL).step_by(S::LANES) {
-                // SAFETY: the length was checked; the places are the promise of `transform`.
+                // SAFETY: an input has nine rows of a panel; the places are the promise of `transform`.
                 unsafe {
-                    let at = columns.as_ptr().add(input * TAPS * PANEL + lane);
+                    let at = columns.as_ptr().add(lane);
                     let mut half = [[simd.splat(0.0); 6]; 3];
                     for (c, half) in half.iter_mut().enumerate() {
-                        let taps = load_all(simd, at.add(c * PANEL), 3 * PANEL);
+                        let mut taps = [simd.splat(0.0); 3];
+                        for (r, tap) in taps.iter_mut().enumerate() {
+                            *tap = T::load(simd, at.add((3 * r + c) * PANEL));
+                        }
                         *half = points::weights(simd, taps);
                     }
                     for r in 0..6 {
