@@ -34,6 +34,10 @@ pub(crate) const DEPTH: usize = 128;
 /// length, that of sums of pieces hardly at all.
 pub(crate) const EXACT_RUN: usize = 32;
 
+/// Values of k between two times that a tile asks for what is needed next: a few lines at a time, for all of a tile's at
+/// once would fill the processor's queue of pending lines and stop it.
+const ASK_EVERY: usize = 32;
+
 /// Rows of `a` that meet every panel in turn: as many as stay in the second-level cache.
 const CACHED_ROWS: usize = 128;
 
@@ -117,17 +121,34 @@ impl Kernel for Trusted {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let product = self.0;
-        let blocks = product.m.div_ceil(CACHED_ROWS);
-        let tiles = product.m.div_ceil(ROWS) * product.n.div_ceil(S::TILE_PANELS * PANEL);
-        let mut next = product.next.in_parts(tiles);
-        for block in 0..blocks {
-            let rows = share(product.m, blocks, block);
-            // SAFETY: `Product::run` has the caller's promise for all rows, and these are some of them.
-            unsafe {
-                let a = product.a.add(rows.start * product.a_stride);
-                let c = product.c.add(rows.start * product.c_stride);
-                cached(simd, &Product { m: rows.len(), a, c, ..product }, &mut next);
+        // SAFETY: the promise of `Product::run`.
+        unsafe {
+            // A loop that asks for nothing is a little faster.
+            if product.next.is_nothing() {
+                run::<S, false>(simd, product)
+            } else {
+                run::<S, true>(simd, product)
             }
+        }
+    }
+}
+
+/// [`Product::run`], asking for what is needed next or not.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn run<S: Simd, const ASK: bool>(simd: S, product: Product) {
+    let blocks = product.m.div_ceil(CACHED_ROWS);
+    let tiles = product.m.div_ceil(ROWS) * product.n.div_ceil(S::TILE_PANELS * PANEL);
+    let mut next = product.next.in_parts(tiles * product.k.div_ceil(ASK_EVERY));
+    for block in 0..blocks {
+        let rows = share(product.m, blocks, block);
+        // SAFETY: the caller's promise is for all rows, and these are some of them.
+        unsafe {
+            let a = product.a.add(rows.start * product.a_stride);
+            let c = product.c.add(rows.start * product.c_stride);
+            cached::<S, ASK>(simd, &Product { m: rows.len(), a, c, ..product }, &mut next);
         }
     }
 }
@@ -137,7 +158,7 @@ impl Kernel for Trusted {
 /// # Safety
 /// As [`Product::run`].
 #[inline(always)]
-unsafe fn cached<S: Simd>(simd: S, product: &Product, next: &mut Ahead) {
+unsafe fn cached<S: Simd, const ASK: bool>(simd: S, product: &Product, next: &mut Ahead) {
     let panels = product.n.div_ceil(PANEL);
     let groups = panels.div_ceil(S::TILE_PANELS);
     for group in 0..groups {
@@ -145,10 +166,10 @@ unsafe fn cached<S: Simd>(simd: S, product: &Product, next: &mut Ahead) {
         // SAFETY: the caller's promise; the columns stay below n rounded up to a panel.
         unsafe {
             match columns.len() * PANEL / S::LANES {
-                1 if S::LANES == PANEL => strip::<S, 1>(simd, product, columns.start, next),
-                2 => strip::<S, 2>(simd, product, columns.start, next),
-                3 if S::LANES == PANEL => strip::<S, 3>(simd, product, columns.start, next),
-                4 if S::LANES == PANEL => strip::<S, 4>(simd, product, columns.start, next),
+                1 if S::LANES == PANEL => strip::<S, 1, ASK>(simd, product, columns.start, next),
+                2 => strip::<S, 2, ASK>(simd, product, columns.start, next),
+                3 if S::LANES == PANEL => strip::<S, 3, ASK>(simd, product, columns.start, next),
+                4 if S::LANES == PANEL => strip::<S, 4, ASK>(simd, product, columns.start, next),
                 vectors => unreachable!("kernel bug: a tile of {vectors} vectors"),
             }
         }
@@ -160,50 +181,52 @@ unsafe fn cached<S: Simd>(simd: S, product: &Product, next: &mut Ahead) {
 /// # Safety
 /// As [`Product::run`], for these columns; the last panel may reach beyond n.
 #[inline(always)]
-unsafe fn strip<S: Simd, const N: usize>(simd: S, product: &Product, panel: usize, next: &mut Ahead) {
+unsafe fn strip<S: Simd, const N: usize, const ASK: bool>(
+    simd: S,
+    product: &Product,
+    panel: usize,
+    next: &mut Ahead,
+) {
     let Product { m, n, a_stride, c_stride, .. } = *product;
     let (column, width) = (panel * PANEL, N * S::LANES);
     let groups = m.div_ceil(ROWS);
     for group in 0..groups {
-        next.ask(simd);
         // Even groups: a tail of one or two rows would not keep the multipliers busy.
         let rows = share(m, groups, group);
         // SAFETY: the rows are below m and the columns below n, or the sums go to another place first.
         unsafe {
-            let a = product.a.add(rows.start * a_stride);
-            let b = product.b.add(panel * product.panel_stride);
-            let c = product.c.add(rows.start * c_stride + column);
-            let base = product.base.at(column);
-            if column + width <= n {
-                tile_of::<S, N>(simd, rows.len(), product, a, b, (c, c_stride), base);
+            let part = Product {
+                m: rows.len(),
+                n: n - column,
+                a: product.a.add(rows.start * a_stride),
+                b: product.b.add(panel * product.panel_stride),
+                c: product.c.add(rows.start * c_stride + column),
+                base: product.base.at(column),
+                ..*product
+            };
+            if part.n >= width {
+                tile_of::<S, N, ASK>(simd, &part, next);
             } else {
-                edge_tile::<S, N>(simd, (rows.len(), n - column), product, a, b, c, base);
+                edge_tile::<S, N, ASK>(simd, &part, next);
             }
         }
     }
 }
 
-/// [`tile_of`] of which only so many rows and columns exist.
+/// [`tile_of`] where there are fewer columns than N vectors have.
 ///
 /// # Safety
-/// As [`tile_of`], `c` and the base for these columns.
+/// As [`Product::run`]; the last panel may reach beyond n.
 #[inline(always)]
-unsafe fn edge_tile<S: Simd, const N: usize>(
-    simd: S,
-    (rows, columns): (usize, usize),
-    product: &Product,
-    a: *const f32,
-    b: *const f32,
-    c: *mut f32,
-    base: Base,
-) {
+unsafe fn edge_tile<S: Simd, const N: usize, const ASK: bool>(simd: S, product: &Product, next: &mut Ahead) {
     let width = N * S::LANES;
     let mut sums = [0.0; ROWS * 4 * PANEL];
     // SAFETY: the sums have room for all rows and vectors; the rest is the caller's promise.
     unsafe {
-        tile_of::<S, N>(simd, rows, product, a, b, (sums.as_mut_ptr(), width), Base::Zero);
-        for (r, sums) in sums.chunks_exact(width).take(rows).enumerate() {
-            add_edge(&sums[..columns], c.add(r * product.c_stride), base);
+        let whole = Product { c: sums.as_mut_ptr(), c_stride: width, base: Base::Zero, ..*product };
+        tile_of::<S, N, ASK>(simd, &whole, next);
+        for (r, sums) in sums.chunks_exact(width).take(product.m).enumerate() {
+            add_edge(&sums[..product.n], product.c.add(r * product.c_stride), product.base);
         }
     }
 }
@@ -227,30 +250,22 @@ unsafe fn add_edge(sums: &[f32], c: *mut f32, base: Base) {
     }
 }
 
-/// [`tile`] for a number of rows known at run time, at most [`ROWS`].
+/// [`tile`] for all rows, of which there are at most [`ROWS`].
 ///
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-unsafe fn tile_of<S: Simd, const N: usize>(
-    simd: S,
-    rows: usize,
-    product: &Product,
-    a: *const f32,
-    b: *const f32,
-    c: (*mut f32, usize),
-    base: Base,
-) {
+unsafe fn tile_of<S: Simd, const N: usize, const ASK: bool>(simd: S, product: &Product, next: &mut Ahead) {
     // SAFETY: passed on.
     unsafe {
-        match rows {
-            1 => tile::<S, 1, N>(simd, product, a, b, c, base),
-            2 => tile::<S, 2, N>(simd, product, a, b, c, base),
-            3 => tile::<S, 3, N>(simd, product, a, b, c, base),
-            4 => tile::<S, 4, N>(simd, product, a, b, c, base),
-            5 => tile::<S, 5, N>(simd, product, a, b, c, base),
-            6 => tile::<S, 6, N>(simd, product, a, b, c, base),
-            _ => unreachable!("kernel bug: a tile of {rows} rows"),
+        match product.m {
+            1 => tile::<S, 1, N, ASK>(simd, product, next),
+            2 => tile::<S, 2, N, ASK>(simd, product, next),
+            3 => tile::<S, 3, N, ASK>(simd, product, next),
+            4 => tile::<S, 4, N, ASK>(simd, product, next),
+            5 => tile::<S, 5, N, ASK>(simd, product, next),
+            6 => tile::<S, 6, N, ASK>(simd, product, next),
+            rows => unreachable!("kernel bug: a tile of {rows} rows"),
         }
     }
 }
@@ -258,40 +273,43 @@ unsafe fn tile_of<S: Simd, const N: usize>(
 /// The register tile: R rows of `a` times N vectors of columns, over the whole of k.
 ///
 /// # Safety
-/// `a` is valid for reads of R rows of k, `b` of the panels under N vectors, `c.0` for writes (and reads, if it is the
-/// base) of R rows of N vectors, `c.1` apart, and so is a row for reads of N vectors.
+/// `a` is valid for reads of R rows, `b` of the panels under N vectors, `c` for writes (and reads, if it is the base) of R
+/// rows of N vectors, and so is a row for reads of N vectors.
 #[inline(always)]
-unsafe fn tile<S: Simd, const R: usize, const N: usize>(
+unsafe fn tile<S: Simd, const R: usize, const N: usize, const ASK: bool>(
     simd: S,
     product: &Product,
-    a: *const f32,
-    b: *const f32,
-    c: (*mut f32, usize),
-    base: Base,
+    next: &mut Ahead,
 ) {
-    let Product { k, a_stride, a_step, panel_stride, b_step, run: longest, .. } = *product;
+    let Product { k, a, a_stride, a_step, panel_stride, b_step, c, c_stride, run: longest, .. } = *product;
     // The compiler would compute the address of each row from that of the row before, a chain of additions per step;
     // not knowing how these two are related, it cannot.
     let mut at = [a, black_box(a.wrapping_add(3 * a_stride))];
-    let (mut b, mut left) = (b, k);
+    let (mut b, mut left) = (product.b, k);
     // SAFETY: a run ends at k at the latest, r < R, and the vectors j of a panel row lie inside the panel.
     unsafe {
-        let mut add = start::<S, R, N>(simd, c, base);
+        let mut add = start::<S, R, N>(simd, (c, c_stride), product.base);
         loop {
             let mut sums = [[simd.splat(0.0); N]; R];
-            let run = left.min(longest);
-            for _ in 0..run {
-                step(simd, at, a_stride, b, panel_stride, &mut sums);
-                at = at.map(|at| at.wrapping_add(a_step));
-                b = b.wrapping_add(b_step);
+            let end = left - left.min(longest);
+            while left > end {
+                let piece = if ASK { (left - end).min(ASK_EVERY) } else { left - end };
+                if ASK {
+                    next.ask(simd);
+                }
+                for _ in 0..piece {
+                    step(simd, at, a_stride, b, panel_stride, &mut sums);
+                    at = at.map(|at| at.wrapping_add(a_step));
+                    b = b.wrapping_add(b_step);
+                }
+                left -= piece;
             }
             for (r, sums) in sums.iter().enumerate() {
                 for (j, &sum) in sums.iter().enumerate() {
-                    let to = c.0.add(r * c.1 + j * S::LANES);
+                    let to = c.add(r * c_stride + j * S::LANES);
                     simd.store(to, if add { simd.add(simd.load(to), sum) } else { sum });
                 }
             }
-            left -= run;
             if left == 0 {
                 break;
             }

@@ -62,6 +62,11 @@ impl Ahead {
         Self::new(row.cast(), stride * size_of::<f32>(), rows, len * size_of::<f32>())
     }
 
+    /// Whether there is nothing to ask for.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.rows.iter().all(|rows| rows.left == 0)
+    }
+
     /// The first rows of `other` after its own, of which there may be two kinds.
     pub(crate) fn then(self, other: Self) -> Self {
         let [first, second, _] = self.rows;
