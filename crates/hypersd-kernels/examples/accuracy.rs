@@ -1,10 +1,12 @@
 //! The relative L2 error of the kernels against f64, over a sample of their outputs: `cargo run --release -p
-//! hypersd-kernels --example accuracy`. `reference/kernel_accuracy.py` is the same for PyTorch, on the same inputs.
+//! hypersd-kernels --example accuracy`, or `… -- avx2` for another instruction set than the best.
+//! `reference/kernel_accuracy.py` is the same for PyTorch, on the same inputs.
 
 #![expect(clippy::print_stdout, reason = "examples print")]
 
 use hypersd_kernels::{
-    AttentionShape, ConvShape, Epilogue, HeadLayout, LinearShape, Planes, Weights, attention, conv2d, linear,
+    AttentionShape, ConvShape, Epilogue, HeadLayout, InstructionSet, LinearShape, Planes, Weights, attention,
+    conv2d, linear, use_instruction_set,
 };
 
 /// Outputs that are compared.
@@ -44,6 +46,9 @@ fn dot(pairs: impl Iterator<Item = (f32, f32)>) -> f64 {
 }
 
 fn main() {
+    if std::env::args().nth(1).is_some_and(|set| set == "avx2") {
+        assert!(use_instruction_set(InstructionSet::Avx2), "this processor has no AVX2");
+    }
     let mut out = Vec::new();
     for (rows, inputs, outputs) in [(4096, 320, 320), (1024, 2560, 640), (256, 5120, 1280), (77, 768, 768)] {
         let (x, w) = (activations(rows * inputs, 1), numbers(inputs * outputs, 2));

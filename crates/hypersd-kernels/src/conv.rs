@@ -95,8 +95,9 @@ pub struct Epilogue<'a> {
 /// Convolves `x [batch, inputs, height, width]` with `weights [outputs, inputs, kernel height, kernel width]` (or in
 /// panels) and applies `epilogue`.
 ///
-/// `out [batch, outputs, output height, output width]` is overwritten; its capacity is used again. Large 3x3
-/// convolutions of stride 1 go through Winograd's F(4x4, 3x3), whose rounding differs from that of a plain sum.
+/// `out [batch, outputs, output height, output width]` is overwritten; its capacity is used again. 3x3
+/// convolutions of stride 1 between 16 channels or more go through Winograd's F(4x4, 3x3), or F(2x2, 3x3) if they are
+/// small, whose rounding differs from that of a plain sum.
 ///
 /// # Panics
 /// If the stride is zero, a slice has not the extent that the shapes give it, or panels of weights are not whole.

@@ -4,7 +4,7 @@
 //!
 //! | operation | functions |
 //! |---|---|
-//! | convolution of any kernel and stride; 3x3 of stride 1 by Winograd's F(4x4, 3x3) | [`conv2d`] |
+//! | convolution of any kernel and stride; 3x3 of stride 1 by Winograd's F(4x4, 3x3) and F(2x2, 3x3) | [`conv2d`] |
 //! | attention without a score matrix, any head width, optionally causal | [`attention`] |
 //! | linear layer with bias and residual | [`linear`] |
 //! | linear layer whose output is gated | [`linear_geglu`] |

@@ -1,13 +1,14 @@
-//! 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3): Lavin and Gray, "Fast Algorithms for Convolutional Neural
-//! Networks", 2015 (arXiv:1509.09308).
+//! 3x3 convolution of stride 1 by Winograd's F(4x4, 3x3) and F(2x2, 3x3): Lavin and Gray, "Fast Algorithms for
+//! Convolutional Neural Networks", 2015 (arXiv:1509.09308).
 //!
 //! An output tile of 4x4 pixels needs 36 products per pair of channels instead of 144. Input tiles of 6x6 pixels and
 //! 3x3 weights are transformed to 36 values each; for each of the 36 places `xi`, the products summed over the input
 //! channels are a matrix product `M[xi] = V[xi] [tiles, inputs] · U[xi] [inputs, outputs]`; each tile's 36 sums give its
-//! 16 pixels.
+//! 16 pixels. Tiles of 2x2 pixels need 16 products instead of 36.
 //!
-//! The transforms cost digits: against f64, with SiLU-shaped inputs of 64 to 2560 channels, the relative L2 error is
-//! 0.6e-6 to 1.0e-6 where direct convolution has 0.2e-6 to 0.3e-6.
+//! The transforms cost digits: against f64, with SiLU-shaped inputs of 64 to 2560 channels, the relative L2 error of 4x4
+//! tiles is 0.6e-6 to 1.0e-6 where direct convolution has 0.2e-6 to 0.3e-6; that of 2x2 tiles is hardly more than that.
+//! So these are for images so small that transforming the weights takes longer than all else.
 //!
 //! Transformed weights take four times the memory of the weights, so none are kept. With few tiles, each task
 //! transforms the weights of its output channels piece by piece and uses them at once ([`few_tiles`]); with many, all
@@ -30,12 +31,14 @@ mod output;
 mod points;
 mod weights;
 
-/// Values of a transformed tile.
+use points::{F2, F4, Points};
+
+/// Values of a transformed tile of 4x4 pixels.
 const PLACES: usize = 36;
-/// Pixels along each side of an output tile.
-const TILE: usize = 4;
 /// Tiles of a row that are transformed at once: a strip of them (26 KiB) stays in the first-level cache.
 const SEGMENT: usize = 16;
+/// The most tiles of 4x4 pixels for which tiles of 2x2 pixels are as fast: 8x8 pixels.
+const FEWEST_TILES: usize = 4;
 /// The most tiles for which the weights are transformed where they are used.
 const FEW_TILES: usize = 64;
 /// Tiles that go through all three stages before the next, when there are many.
@@ -53,11 +56,15 @@ const WEIGHT_DEPTH: usize = 64;
 
 /// Writes all of `out`.
 pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
-    let grid = Grid::new(conv);
-    if grid.rows == 0 || grid.columns == 0 {
-    } else if grid.rows * grid.columns <= FEW_TILES {
-        few_tiles(conv, grid, out);
-    } else if PLACES * conv.x.channels() * conv.shape.outputs.next_multiple_of(PANEL) <= FEW_WEIGHTS {
+    let grid = Grid::new(conv, 4);
+    let tiles = grid.tiles();
+    let weights = PLACES * conv.x.channels() * conv.shape.outputs.next_multiple_of(PANEL);
+    if tiles == 0 {
+    } else if tiles <= FEWEST_TILES {
+        few_tiles(F2, conv, Grid::new(conv, 2), out);
+    } else if tiles <= FEW_TILES {
+        few_tiles(F4, conv, grid, out);
+    } else if weights <= FEW_WEIGHTS {
         few_weights(conv, grid, out);
     } else {
         many_tiles(conv, grid, out);
@@ -73,23 +80,31 @@ struct Grid {
     columns: usize,
     /// Rows of tiles per image.
     rows_per_image: usize,
+    /// Pixels along each side of a tile.
+    tile: usize,
 }
 
 impl Grid {
-    fn new(conv: &Conv<'_>) -> Self {
-        let rows_per_image = conv.height.div_ceil(TILE);
-        Self { rows: conv.x.batch() * rows_per_image, columns: conv.width.div_ceil(TILE), rows_per_image }
+    fn new(conv: &Conv<'_>, tile: usize) -> Self {
+        let rows_per_image = conv.height.div_ceil(tile);
+        let columns = conv.width.div_ceil(tile);
+        Self { rows: conv.x.batch() * rows_per_image, columns, rows_per_image, tile }
+    }
+
+    fn tiles(self) -> usize {
+        self.rows * self.columns
     }
 
     /// The image that a row of tiles belongs to, and its first line of pixels there.
     fn image_and_line(self, row: usize) -> (usize, usize) {
-        (row / self.rows_per_image, row % self.rows_per_image * TILE)
+        (row / self.rows_per_image, row % self.rows_per_image * self.tile)
     }
 }
 
-/// How the 36 places of one of the three operands lie in memory.
+/// How the places of one of the three operands lie in memory.
 #[derive(Clone, Copy)]
 struct Layout {
+    places: usize,
     /// Columns of a row. Those beyond lie in a layout of their own behind this one.
     columns: usize,
     /// From one row (a tile) to the next.
@@ -100,13 +115,13 @@ struct Layout {
 
 impl Layout {
     /// For `rows` rows of `columns` values.
-    fn new(rows: usize, columns: usize) -> Self {
+    fn new(places: usize, rows: usize, columns: usize) -> Self {
         let row = odd_lines(columns);
-        Self { columns: columns.next_multiple_of(PANEL), row, place: odd_lines(rows * row) }
+        Self { places, columns: columns.next_multiple_of(PANEL), row, place: odd_lines(rows * row) }
     }
 
     fn len(self) -> usize {
-        PLACES * self.place
+        self.places * self.place
     }
 
     /// Where a value is.
@@ -116,22 +131,28 @@ impl Layout {
 }
 
 /// Each task computes one or two panels of output channels for all tiles, from their weights to their pixels.
-fn few_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
+fn few_tiles<const P: usize, const N: usize>(
+    points: impl Points<P, N>,
+    conv: &Conv<'_>,
+    grid: Grid,
+    out: Out<'_>,
+) {
+    let places = P * P;
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
-    let tiles = grid.rows * grid.columns;
+    let tiles = grid.tiles();
     // In the order in which every task reads all of it, which is more than its caches hold.
-    let v_layout = Layout::new(tiles, WEIGHT_DEPTH);
+    let v_layout = Layout::new(places, tiles, WEIGHT_DEPTH);
     let mut v = Scratch::take(inputs.div_ceil(WEIGHT_DEPTH) * v_layout.len());
-    transform_input(conv, grid, 0..grid.rows, v_layout, Out::new(&mut v));
+    transform_input(points, conv, grid, 0..grid.rows, v_layout, Out::new(&mut v));
 
     let width = tile_panels() * PANEL;
     parallel(outputs.div_ceil(width), |task| {
         let channels = task * width..((task + 1) * width).min(outputs);
         let panels = channels.len().div_ceil(PANEL);
-        let m_layout = Layout::new(tiles, panels * PANEL);
+        let m_layout = Layout::new(places, tiles, panels * PANEL);
         let u_place = panels * WEIGHT_DEPTH * PANEL + PANEL;
         let mut m = Scratch::take(m_layout.len());
-        let mut u = Scratch::take(PLACES * u_place);
+        let mut u = Scratch::take(places * u_place);
         for (chunk, start) in (0..inputs).step_by(WEIGHT_DEPTH).enumerate() {
             let depth = start..(start + WEIGHT_DEPTH).min(inputs);
             let panel_stride = depth.len() * PANEL;
@@ -139,9 +160,9 @@ fn few_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
                 let u = Out::new(&mut u);
                 let to = |place: usize| u.at(place * u_place + panel * panel_stride, panel_stride);
                 // SAFETY: `u` is this task's own.
-                unsafe { weights::transform(conv, first, depth.clone(), to) };
+                unsafe { weights::transform(points, conv, first, depth.clone(), to) };
             }
-            for place in 0..PLACES {
+            for place in 0..places {
                 let product = Product {
                     m: tiles,
                     n: panels * PANEL,
@@ -166,7 +187,9 @@ fn few_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
             for (panel, first) in channels.clone().step_by(PANEL).enumerate() {
                 let m = &m[row * grid.columns * m_layout.row + panel * PANEL..];
                 // SAFETY: these channels are this task's, and so are their pixels.
-                unsafe { output::transform(conv, grid, (row, 0..grid.columns, first), (m, m_layout), out) };
+                unsafe {
+                    output::transform(points, conv, grid, (row, 0..grid.columns, first), (m, m_layout), out)
+                };
             }
         }
     });
@@ -182,9 +205,9 @@ fn many_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
     let blocks = grid.rows.div_ceil(rows_per_block);
     let most_tiles = grid.rows.div_ceil(blocks) * grid.columns;
 
-    let v_layout = Layout::new(most_tiles, inputs);
-    let m_layout = Layout::new(most_tiles, panels.div_ceil(parts) * PANEL);
-    let u_layout = Layout::new(panels.div_ceil(parts), inputs * PANEL);
+    let v_layout = Layout::new(PLACES, most_tiles, inputs);
+    let m_layout = Layout::new(PLACES, most_tiles, panels.div_ceil(parts) * PANEL);
+    let u_layout = Layout::new(PLACES, panels.div_ceil(parts), inputs * PANEL);
     let mut u = Scratch::take(u_layout.len());
     let mut v = Scratch::take(v_layout.len());
     let mut m = Scratch::take(m_layout.len());
@@ -193,7 +216,7 @@ fn many_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
         transform_weights(conv, panels.clone(), u_layout, Out::new(&mut u));
         for block in 0..blocks {
             let rows = share(grid.rows, blocks, block);
-            transform_input(conv, grid, rows.clone(), v_layout, Out::new(&mut v));
+            transform_input(F4, conv, grid, rows.clone(), v_layout, Out::new(&mut v));
             let tiles = rows.len() * grid.columns;
             multiply(
                 inputs,
@@ -208,7 +231,7 @@ fn many_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
                 let m = &m[row * grid.columns * m_layout.row + panel * PANEL..];
                 let at = (rows.start + row, 0..grid.columns, (panels.start + panel) * PANEL);
                 // SAFETY: each task writes its own row of tiles of its own channels.
-                unsafe { output::transform(conv, grid, at, (m, m_layout), out) };
+                unsafe { output::transform(F4, conv, grid, at, (m, m_layout), out) };
             });
         }
     }
@@ -219,14 +242,15 @@ fn many_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
 fn few_weights(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
     let panels = outputs.div_ceil(PANEL);
-    let u_layout = Layout::new(panels, inputs * PANEL);
+    let u_layout = Layout::new(PLACES, panels, inputs * PANEL);
     let mut u = Scratch::take(u_layout.len());
     transform_weights(conv, 0..panels, u_layout, Out::new(&mut u));
 
     let own = if u_layout.len() <= CACHED_WEIGHTS { OWN_TILES } else { BLOCK_TILES };
     let parts = grid.columns.div_ceil(own);
     let tiles = grid.columns.div_ceil(parts);
-    let (v_layout, m_layout) = (Layout::new(tiles, inputs), Layout::new(tiles, panels * PANEL));
+    let (v_layout, m_layout) =
+        (Layout::new(PLACES, tiles, inputs), Layout::new(PLACES, tiles, panels * PANEL));
     parallel(grid.rows * parts, |task| {
         let (row, columns) = (task / parts, share(grid.columns, parts, task % parts));
         let mut v = Scratch::take(v_layout.len());
@@ -236,7 +260,7 @@ fn few_weights(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
             let len = (columns.len() - 1) * v_layout.row + PANEL;
             let to = |place: usize| v.at(v_layout.at(place, 0, channel), len);
             // SAFETY: `v` is this task's own.
-            unsafe { input::transform(conv, grid, (row, columns.clone(), channel), to, v_layout.row) };
+            unsafe { input::transform(F4, conv, grid, (row, columns.clone(), channel), to, v_layout.row) };
         }
         for place in 0..PLACES {
             let m = (Out::new(&mut m), m_layout);
@@ -248,13 +272,20 @@ fn few_weights(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
         for panel in 0..panels {
             let at = (row, columns.clone(), panel * PANEL);
             // SAFETY: each task writes its own tiles.
-            unsafe { output::transform(conv, grid, at, (&m[panel * PANEL..], m_layout), out) };
+            unsafe { output::transform(F4, conv, grid, at, (&m[panel * PANEL..], m_layout), out) };
         }
     });
 }
 
 /// V of the tiles of `rows`, channels beyond the last being zero.
-fn transform_input(conv: &Conv<'_>, grid: Grid, rows: Range<usize>, layout: Layout, v: Out<'_>) {
+fn transform_input<const P: usize, const N: usize>(
+    points: impl Points<P, N>,
+    conv: &Conv<'_>,
+    grid: Grid,
+    rows: Range<usize>,
+    layout: Layout,
+    v: Out<'_>,
+) {
     let groups = conv.x.channels().div_ceil(PANEL);
     parallel(rows.len() * groups, |task| {
         let (row, group) = (task / groups, task % groups);
@@ -265,12 +296,19 @@ fn transform_input(conv: &Conv<'_>, grid: Grid, rows: Range<usize>, layout: Layo
         };
         // SAFETY: each task writes its own tiles of its own channels.
         unsafe {
-            input::transform(conv, grid, (rows.start + row, 0..grid.columns, group * PANEL), to, layout.row)
+            input::transform(
+                points,
+                conv,
+                grid,
+                (rows.start + row, 0..grid.columns, group * PANEL),
+                to,
+                layout.row,
+            )
         };
     });
 }
 
-/// U of the output channels of `panels`, one row of the layout per panel.
+/// U of 4x4 tiles and of the output channels of `panels`, one row of the layout per panel.
 fn transform_weights(conv: &Conv<'_>, panels: Range<usize>, layout: Layout, u: Out<'_>) {
     let inputs = conv.x.channels();
     let chunks = inputs.div_ceil(WEIGHT_DEPTH);
@@ -278,7 +316,7 @@ fn transform_weights(conv: &Conv<'_>, panels: Range<usize>, layout: Layout, u: O
         let (panel, depth) = (task / chunks, share(inputs, chunks, task % chunks));
         let to = |place: usize| u.at(layout.at(place, panel, depth.start * PANEL), depth.len() * PANEL);
         // SAFETY: each task writes its own channels.
-        unsafe { weights::transform(conv, (panels.start + panel) * PANEL, depth.clone(), to) };
+        unsafe { weights::transform(F4, conv, (panels.start + panel) * PANEL, depth.clone(), to) };
     });
 }
 

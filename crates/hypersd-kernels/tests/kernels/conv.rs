@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::reference::{in_panels, random, relative_l2, same_for_any_number_of_threads};
 
-/// Plain sums in f32 of up to a few thousand terms.
+/// Plain sums in f32 of up to a few thousand terms, and Winograd's F(2x2, 3x3).
 const DIRECT: f64 = 1e-6;
 /// Winograd's F(4x4, 3x3) in f32 with up to 1280 channels: PyTorch's own plain sums have 1e-6 to 2.5e-6.
 const WINOGRAD: f64 = 2.5e-6;
@@ -65,10 +65,19 @@ fn check(x_shape: [usize; 4], shape: ConvShape, activation: Activation, toleranc
 }
 
 #[test]
+fn winograd_with_tiles_of_four_pixels() {
+    check([1, 320, 8, 8], ConvShape::same3x3(64), Activation::Identity, DIRECT);
+    check([1, 1280, 4, 4], ConvShape::same3x3(32), Activation::Identity, DIRECT);
+    check([1, 48, 7, 5], ConvShape::same3x3(80), Activation::Silu, DIRECT);
+    check([1, 20, 1, 15], ConvShape::same3x3(16), Activation::Relu, DIRECT);
+    check([4, 100, 3, 3], ConvShape::same3x3(19), Activation::Identity, DIRECT);
+}
+
+#[test]
 fn winograd_with_few_tiles() {
-    check([1, 320, 8, 8], ConvShape::same3x3(64), Activation::Identity, WINOGRAD);
+    check([1, 320, 12, 8], ConvShape::same3x3(64), Activation::Identity, WINOGRAD);
     check([2, 48, 13, 24], ConvShape::same3x3(80), Activation::Silu, WINOGRAD);
-    check([1, 1280, 4, 4], ConvShape::same3x3(32), Activation::Identity, WINOGRAD);
+    check([1, 1280, 5, 20], ConvShape::same3x3(32), Activation::Identity, WINOGRAD);
 }
 
 #[test]

@@ -1,27 +1,28 @@
-//! From pixels to V: `Bᵀ d B` of every 6x6 tile.
+//! From pixels to V: `Bᵀ d B` of every tile.
 
 #![expect(unsafe_code, reason = "transposes and transforms in place through pointers")]
 
-use std::ops::Range;
+use std::{array, ops::Range};
 
-use super::{Conv, Grid, SEGMENT, TILE, points};
+use super::{Conv, Grid, Points, SEGMENT};
 use crate::{
     gemm::{Ahead, PANEL},
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch, load_all},
 };
 
-/// Lines of pixels under a row of tiles.
-const LINES: usize = 6;
-/// Pixels under a segment of tiles.
-const COLUMNS: usize = TILE * SEGMENT + 2;
+/// Pixels along so many tiles that give `tile` each.
+const fn pixels(tiles: usize, tile: usize) -> usize {
+    tiles * tile + 2
+}
 
 /// Transforms the tiles `columns` of a row of tiles of the 16 channels from `channel` on: the 16 values of place `xi` and
 /// the t-th of these tiles go to `to(xi) + t * stride`. Channels that do not exist are zero.
 ///
 /// # Safety
 /// Those places are valid for writes and nobody else uses them meanwhile.
-pub(super) unsafe fn transform(
+pub(super) unsafe fn transform<const P: usize, const N: usize>(
+    points: impl Points<P, N>,
     conv: &Conv<'_>,
     grid: Grid,
     (row, columns, channel): (usize, Range<usize>, usize),
@@ -29,17 +30,18 @@ pub(super) unsafe fn transform(
     stride: usize,
 ) {
     let (image, line) = grid.image_and_line(row);
-    let mut strip = Scratch::take(LINES * COLUMNS * PANEL);
+    let mut strip = Scratch::take(P * pixels(SEGMENT, N) * PANEL);
     for first in columns.clone().step_by(SEGMENT) {
         let tiles = SEGMENT.min(columns.end - first);
-        let window = Window { conv, image, channel, line, column: first * TILE, columns: tiles * TILE + 2 };
-        dispatch(Gather { window, strip: &mut strip });
-        let places = std::array::from_fn(|place| to(place).wrapping_add((first - columns.start) * stride));
-        dispatch(Transform { strip: &mut strip, tiles, places, stride });
+        let window = Window { conv, image, channel, line, column: first * N, columns: pixels(tiles, N) };
+        dispatch(Gather { window, strip: &mut strip, stride: pixels(SEGMENT, N) * PANEL });
+        let place = |r, i| to(r * P + i).wrapping_add((first - columns.start) * stride);
+        let places: [[_; P]; P] = array::from_fn(|r| array::from_fn(|i| place(r, i)));
+        dispatch(Transform { strip: &mut strip, tiles, places, stride, points });
     }
 }
 
-/// Where a strip lies: six lines from `line` on, `columns` columns from `column` on, in the padded input.
+/// Where a strip lies: lines from `line` on, `columns` columns from `column` on, in the padded input.
 #[derive(Clone, Copy)]
 struct Window<'a> {
     conv: &'a Conv<'a>,
@@ -50,10 +52,12 @@ struct Window<'a> {
     columns: usize,
 }
 
-/// Copies a window to a strip `[6][columns][16 channels]`, zeros outside the input.
+/// Copies a window to a strip `[lines][columns][16 channels]`, zeros outside the input.
 struct Gather<'a> {
     window: Window<'a>,
     strip: &'a mut [f32],
+    /// From one line of the strip to the next.
+    stride: usize,
 }
 
 impl Kernel for Gather<'_> {
@@ -67,7 +71,7 @@ impl Kernel for Gather<'_> {
         // The columns of the strip that lie inside the input.
         let first = padding.left.saturating_sub(column).min(columns);
         let last = (width + padding.left).saturating_sub(column).clamp(first, columns);
-        for (r, strip) in self.strip.chunks_exact_mut(COLUMNS * PANEL).enumerate() {
+        for (r, strip) in self.strip.chunks_exact_mut(self.stride).enumerate() {
             let strip = &mut strip[..columns * PANEL];
             match (line + r).checked_sub(padding.top).filter(|&y| y < height) {
                 Some(y) if first < last => {
@@ -126,39 +130,42 @@ impl Window<'_> {
 }
 
 /// Transforms a strip in both directions.
-struct Transform<'a> {
+struct Transform<'a, F, const P: usize, const N: usize> {
     strip: &'a mut [f32],
     tiles: usize,
     /// Where the first tile of each place goes.
-    places: [*mut f32; 36],
+    places: [[*mut f32; P]; P],
+    /// From one tile to the next there.
     stride: usize,
+    /// Which transforms.
+    points: F,
 }
 
-impl Kernel for Transform<'_> {
+impl<F: Points<P, N>, const P: usize, const N: usize> Kernel for Transform<'_, F, P, N> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { strip, tiles, places, stride } = self;
-        assert!(strip.len() >= LINES * COLUMNS * PANEL && tiles <= SEGMENT, "kernel bug: a short strip");
+        let Self { strip, tiles, places, stride, points } = self;
+        let line = const { pixels(SEGMENT, N) * PANEL };
+        assert!(strip.len() >= P * line && tiles <= SEGMENT, "kernel bug: a short strip");
         let strip = strip.as_mut_ptr();
         for lane in (0..PANEL).step_by(S::LANES) {
-            // SAFETY: columns below 4 tiles + 2 of the strip, whose length was checked; the places are the promise of
+            // SAFETY: columns under these tiles of the strip, whose length was checked; the places are the promise of
             // `transform`.
             unsafe {
-                for column in 0..tiles * TILE + 2 {
+                for column in 0..pixels(tiles, N) {
                     let at = strip.add(column * PANEL + lane);
-                    let d = load_all(simd, at, COLUMNS * PANEL);
-                    for (r, value) in points::input(simd, d).into_iter().enumerate() {
-                        simd.store(at.add(r * COLUMNS * PANEL), value);
+                    let d = load_all(simd, at, line);
+                    for (r, value) in points.input(simd, d).into_iter().enumerate() {
+                        simd.store(at.add(r * line), value);
                     }
                 }
                 for tile in 0..tiles {
-                    for r in 0..LINES {
-                        let at = strip.add((r * COLUMNS + tile * TILE) * PANEL + lane);
-                        let d = load_all(simd, at, PANEL);
-                        for (i, value) in points::input(simd, d).into_iter().enumerate() {
-                            simd.store(places[r * LINES + i].add(tile * stride + lane), value);
+                    for (r, places) in places.iter().enumerate() {
+                        let d = load_all(simd, strip.add(r * line + tile * N * PANEL + lane), PANEL);
+                        for (place, value) in places.iter().zip(points.input(simd, d)) {
+                            simd.store(place.add(tile * stride + lane), value);
                         }
                     }
                 }

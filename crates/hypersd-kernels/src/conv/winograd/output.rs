@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{Conv, Grid, Layout, PLACES, SEGMENT, TILE, points};
+use super::{Conv, Grid, Layout, Points, SEGMENT};
 use crate::{
     gemm::{Ahead, PANEL},
     output::Out,
@@ -12,15 +12,13 @@ use crate::{
     simd::{Kernel, Simd, dispatch, load_all},
 };
 
-/// Pixels of a segment of tiles.
-const COLUMNS: usize = TILE * SEGMENT;
-
 /// Writes the pixels of the tiles `columns` of a row of tiles of the 16 channels from `channel` on, of which those beyond
 /// the last are dropped; `m` starts at the first tile and channel.
 ///
 /// # Safety
 /// Nobody else uses these pixels of `out` meanwhile.
-pub(super) unsafe fn transform(
+pub(super) unsafe fn transform<const P: usize, const N: usize>(
+    points: impl Points<P, N>,
     conv: &Conv<'_>,
     grid: Grid,
     (row, columns, channel): (usize, Range<usize>, usize),
@@ -28,20 +26,20 @@ pub(super) unsafe fn transform(
     out: Out<'_>,
 ) {
     let (image, line) = grid.image_and_line(row);
-    let lines = TILE.min(conv.height - line);
+    let lines = N.min(conv.height - line);
     let channels = PANEL.min(conv.shape.outputs - channel);
     let mut summands = [0.0; PANEL];
     for (c, summand) in summands[..channels].iter_mut().enumerate() {
         *summand = conv.summand(image, channel + c);
     }
-    let mut strip = Scratch::take(TILE * COLUMNS * PANEL);
+    let mut strip = Scratch::take(N * N * SEGMENT * PANEL);
     for first in columns.clone().step_by(SEGMENT) {
         let tiles = SEGMENT.min(columns.end - first);
         let m = &m[(first - columns.start) * layout.row..];
-        dispatch(Transform { m, layout, tiles, summands, strip: &mut strip });
-        let column = first * TILE;
-        let pixels = (tiles * TILE).min(conv.width - column);
-        for (r, strip) in strip.chunks_exact(COLUMNS * PANEL).take(lines).enumerate() {
+        dispatch(Transform { m, layout, tiles, summands, strip: &mut strip, points });
+        let column = first * N;
+        let pixels = (tiles * N).min(conv.width - column);
+        for (r, strip) in strip.chunks_exact(N * SEGMENT * PANEL).take(lines).enumerate() {
             let pixel = (line + r) * conv.width + column;
             let start = conv.plane(image, channel) + pixel;
             let to = out.at(start, (channels - 1) * conv.area() + pixels);
@@ -58,40 +56,42 @@ pub(super) unsafe fn transform(
     }
 }
 
-/// Transforms a segment of tiles in both directions to a strip `[4][pixels][16 channels]`.
-struct Transform<'a> {
+/// Transforms a segment of tiles in both directions to a strip `[N][pixels][16 channels]`.
+struct Transform<'a, F, const P: usize, const N: usize> {
     m: &'a [f32],
     layout: Layout,
     tiles: usize,
     /// Added to every pixel of each channel.
     summands: [f32; PANEL],
     strip: &'a mut [f32],
+    /// Which transforms.
+    points: F,
 }
 
-impl Kernel for Transform<'_> {
+impl<F: Points<P, N>, const P: usize, const N: usize> Kernel for Transform<'_, F, P, N> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { m, layout, tiles, summands, strip } = self;
-        let needed = (PLACES - 1) * layout.place + (tiles - 1) * layout.row + PANEL;
-        assert!(m.len() >= needed && strip.len() >= TILE * COLUMNS * PANEL, "kernel bug: too few sums");
+        let Self { m, layout, tiles, summands, strip, points } = self;
+        let needed = (P * P - 1) * layout.place + (tiles - 1) * layout.row + PANEL;
+        assert!(m.len() >= needed && strip.len() >= N * N * SEGMENT * PANEL, "kernel bug: too few sums");
         for tile in 0..tiles {
             for lane in (0..PANEL).step_by(S::LANES) {
                 // SAFETY: both lengths were checked.
                 unsafe {
                     let summand = simd.load(summands.as_ptr().add(lane));
                     let m = m.as_ptr().add(tile * layout.row + lane);
-                    let mut half = [[simd.splat(0.0); 6]; TILE];
-                    for c in 0..6 {
-                        let sums = load_all(simd, m.add(c * layout.place), 6 * layout.place);
-                        for (half, value) in half.iter_mut().zip(points::output(simd, sums)) {
+                    let mut half = [[simd.splat(0.0); P]; N];
+                    for c in 0..P {
+                        let sums = load_all(simd, m.add(c * layout.place), P * layout.place);
+                        for (half, value) in half.iter_mut().zip(points.output(simd, sums)) {
                             half[c] = value;
                         }
                     }
                     for (r, half) in half.into_iter().enumerate() {
-                        let to = strip.as_mut_ptr().add((r * COLUMNS + tile * TILE) * PANEL + lane);
-                        for (i, value) in points::output(simd, half).into_iter().enumerate() {
+                        let to = strip.as_mut_ptr().add((r * SEGMENT + tile) * N * PANEL + lane);
+                        for (i, value) in points.output(simd, half).into_iter().enumerate() {
                             simd.store(to.add(i * PANEL), simd.add(value, summand));
                         }
                     }

@@ -2,9 +2,9 @@
 
 #![expect(unsafe_code, reason = "transforms through pointers")]
 
-use std::ops::Range;
+use std::{array, ops::Range};
 
-use super::{Conv, points};
+use super::{Conv, Points};
 use crate::{
     LayerWeights, Weights,
     gemm::PANEL,
@@ -22,7 +22,8 @@ const TAPS: usize = 9;
 ///
 /// # Safety
 /// Those places are valid for writes and nobody else uses them meanwhile.
-pub(super) unsafe fn transform(
+pub(super) unsafe fn transform<const P: usize, const N: usize>(
+    points: impl Points<P, N>,
     conv: &Conv<'_>,
     output: usize,
     depth: Range<usize>,
@@ -30,15 +31,15 @@ pub(super) unsafe fn transform(
 ) {
     let inputs = conv.x.channels();
     let (start, taps) = (depth.start * TAPS, depth.len() * TAPS);
-    let places = std::array::from_fn(to);
+    let places: [[_; P]; P] = array::from_fn(|r| array::from_fn(|i| to(r * P + i)));
     match conv.weights {
         LayerWeights::Panels(values) => {
             let first = output * inputs * TAPS + start * PANEL;
             let columns = first..first + taps * PANEL;
             match values {
-                Weights::F32(values) => dispatch(Transform { columns: &values[columns], places }),
-                Weights::F16(values) => dispatch(Transform { columns: &values[columns], places }),
-                Weights::BF16(values) => dispatch(Transform { columns: &values[columns], places }),
+                Weights::F32(values) => dispatch(Transform { columns: &values[columns], places, points }),
+                Weights::F16(values) => dispatch(Transform { columns: &values[columns], places, points }),
+                Weights::BF16(values) => dispatch(Transform { columns: &values[columns], places, points }),
             }
         }
         LayerWeights::Plain(ref values) => {
@@ -46,7 +47,7 @@ pub(super) unsafe fn transform(
             let outputs = PANEL.min(conv.shape.outputs - output);
             let first = output * inputs * TAPS + start;
             transpose(values, first, (inputs * TAPS, outputs), taps, &mut columns);
-            dispatch(Transform { columns: &columns, places });
+            dispatch(Transform { columns: &columns, places, points });
         }
     }
 }
@@ -73,35 +74,37 @@ fn transpose(
 }
 
 /// Transforms `columns [inputs][9][16]` in both directions.
-struct Transform<'a, T> {
+struct Transform<'a, T, F, const P: usize, const N: usize> {
     columns: &'a [T],
     /// Where the `[inputs][16]` values of each place go.
-    places: [*mut f32; 36],
+    places: [[*mut f32; P]; P],
+    /// Which transforms.
+    points: F,
 }
 
-impl<T: Stored> Kernel for Transform<'_, T> {
+impl<T: Stored, F: Points<P, N>, const P: usize, const N: usize> Kernel for Transform<'_, T, F, P, N> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { columns, places } = self;
+        let Self { columns, places, points } = self;
         for (input, columns) in columns.chunks_exact(TAPS * PANEL).enumerate() {
             for lane in (0..PANEL).step_by(S::LANES) {
                 // SAFETY: an input has nine rows of a panel; the places are the promise of `transform`.
                 unsafe {
                     let at = columns.as_ptr().add(lane);
-                    let mut half = [[simd.splat(0.0); 6]; 3];
+                    let mut half = [[simd.splat(0.0); P]; 3];
                     for (c, half) in half.iter_mut().enumerate() {
                         let mut taps = [simd.splat(0.0); 3];
                         for (r, tap) in taps.iter_mut().enumerate() {
                             *tap = T::load(simd, at.add((3 * r + c) * PANEL));
                         }
-                        *half = points::weights(simd, taps);
+                        *half = points.weights(simd, taps);
                     }
-                    for r in 0..6 {
-                        let row = points::weights(simd, [half[0][r], half[1][r], half[2][r]]);
-                        for (i, value) in row.into_iter().enumerate() {
-                            simd.store(places[r * 6 + i].add(input * PANEL + lane), value);
+                    for (r, places) in places.iter().enumerate() {
+                        let row = points.weights(simd, [half[0][r], half[1][r], half[2][r]]);
+                        for (place, value) in places.iter().zip(row) {
+                            simd.store(place.add(input * PANEL + lane), value);
                         }
                     }
                 }
