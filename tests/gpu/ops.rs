@@ -164,7 +164,10 @@ fn activations_and_enlargement() {
     assert_same("sum", ops::add(There::input(&x), There::input(&y)), ops::add(x, y));
 
     let x = numbers(1, [2, 320, 33, 32]);
-    assert_same("doubled", ops::upsample(There::input(&x)), ops::upsample(x.clone()));
-    let odd = [65, 63];
-    assert_same("to an odd size", ops::upsample_to(There::input(&x), odd), ops::upsample_to(x, odd));
+    let layer = Conv2dConfig::new([320, 64], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+    let layer = layer.init(&Device::flex());
+    for (name, size) in [("doubled", [66, 64]), ("to an odd size", [65, 63])] {
+        let got = ops::upsample_conv2d(There::input(&x), size, &there(&layer));
+        assert_same(name, got, ops::upsample_conv2d(x.clone(), size, &layer));
+    }
 }

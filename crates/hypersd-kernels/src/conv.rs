@@ -8,6 +8,8 @@ use crate::{
     Activation, LayerWeights, Planes,
     elementwise::{Map, load, map},
     output::{Out, fill},
+    resample,
+    scratch::Scratch,
     simd::Simd,
 };
 
@@ -108,30 +110,53 @@ pub fn conv2d<'w>(
     epilogue: Epilogue<'_>,
     out: &mut Vec<f32>,
 ) {
-    let ConvShape { outputs, kernel, stride, .. } = shape;
-    assert!(stride > 0, "the stride is positive");
-    let inputs = x.channels();
-    let weights = weights.into();
-    weights.check(outputs, inputs * kernel[0] * kernel[1], &shape);
-    let [height, width] = shape.output_size(x.height(), x.width());
-    let conv = Conv { x, weights, shape, height, width, epilogue };
-    let len = x.batch() * outputs * conv.area();
-    let Epilogue { bias, shift, residual, .. } = epilogue;
-    assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [{outputs}]");
-    assert!(shift.is_none_or(|s| s.len() == x.batch() * outputs), "shift is [{}, {outputs}]", x.batch());
-    assert!(
-        residual.is_none_or(|r| r.len() == len),
-        "residual is [{}, {outputs}, {height}, {width}]",
-        x.batch()
-    );
-
-    // For a few colours it takes a large image to make up for the sixteen outputs that Winograd computes at least.
-    let enough = outputs >= 16 || conv.area() >= LARGE_IMAGE;
-    let winograd = kernel == [3, 3] && stride == 1 && inputs >= 16 && enough;
+    assert!(shape.stride > 0, "the stride is positive");
+    let size = shape.output_size(x.height(), x.width());
+    let conv = Conv::new(x, weights.into(), shape, size, epilogue);
+    let winograd = shape.kernel == [3, 3] && shape.stride == 1 && conv.has_panels();
     // SAFETY: both write every value of the output.
     unsafe {
-        fill(out, len, |out| if winograd { winograd::conv(&conv, out) } else { direct::conv(&conv, out) })
+        fill(
+            out,
+            conv.len(),
+            |out| {
+                if winograd { winograd::conv(&conv, out) } else { direct::conv(&conv, out) }
+            },
+        );
     };
+}
+
+/// [`resize_nearest`](crate::resize_nearest()) to twice the height and width, then [`conv2d`] with
+/// [`ConvShape::same3x3`], in one.
+///
+/// Where `x` is large it is never doubled: of the nine pixels under a kernel only four differ, so that sums of weights meet
+/// each of these once. That is Winograd's F(4x4, 2x2), 25 products for every 16 pixels of the output, where F(4x4, 3x3) has
+/// 36.
+///
+/// `out [batch, outputs, 2 · height, 2 · width]` is overwritten; its capacity is used again.
+///
+/// # Panics
+/// As [`conv2d`].
+pub fn conv2d_doubled<'w>(
+    x: Planes<'_>,
+    weights: impl Into<LayerWeights<'w>>,
+    outputs: usize,
+    epilogue: Epilogue<'_>,
+    out: &mut Vec<f32>,
+) {
+    let shape = ConvShape::same3x3(outputs);
+    let size = [2 * x.height(), 2 * x.width()];
+    let conv = Conv::new(x, weights.into(), shape, size, epilogue);
+    if conv.has_panels() && winograd::pays_doubled(&conv) {
+        // SAFETY: it writes every value of the output.
+        return unsafe { fill(out, conv.len(), |out| winograd::doubled(&conv, out)) };
+    }
+    let mut pixels = Scratch::take(x.batch() * x.channels() * conv.area());
+    if !pixels.is_empty() {
+        resample::nearest(x, size, Out::new(&mut pixels));
+    }
+    let x = Planes::new(&pixels, [x.batch(), x.channels(), size[0], size[1]]);
+    conv2d(x, conv.weights, shape, epilogue, out);
 }
 
 /// A checked convolution.
@@ -146,7 +171,37 @@ struct Conv<'a> {
     epilogue: Epilogue<'a>,
 }
 
-impl Conv<'_> {
+impl<'a> Conv<'a> {
+    fn new(
+        x: Planes<'a>,
+        weights: LayerWeights<'a>,
+        shape: ConvShape,
+        [height, width]: [usize; 2],
+        epilogue: Epilogue<'a>,
+    ) -> Self {
+        let ConvShape { outputs, kernel, .. } = shape;
+        weights.check(outputs, x.channels() * kernel[0] * kernel[1], &shape);
+        let conv = Self { x, weights, shape, height, width, epilogue };
+        let Epilogue { bias, shift, residual, .. } = epilogue;
+        let batch = x.batch();
+        assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [{outputs}]");
+        assert!(shift.is_none_or(|shift| shift.len() == batch * outputs), "shift is [{batch}, {outputs}]");
+        let residual = residual.is_none_or(|residual| residual.len() == conv.len());
+        assert!(residual, "residual is [{batch}, {outputs}, {height}, {width}]");
+        conv
+    }
+
+    /// Values of the output.
+    fn len(&self) -> usize {
+        self.x.batch() * self.shape.outputs * self.area()
+    }
+
+    /// Whether there are channels enough for vectors of them. For a few colours it takes a large image to make up for the
+    /// sixteen outputs that Winograd computes at least.
+    fn has_panels(&self) -> bool {
+        self.x.channels() >= 16 && (self.shape.outputs >= 16 || self.area() >= LARGE_IMAGE)
+    }
+
     /// Pixels of an output plane.
     fn area(&self) -> usize {
         self.height * self.width

@@ -5,6 +5,7 @@
 //! | operation | functions |
 //! |---|---|
 //! | convolution of any kernel and stride; 3x3 of stride 1 by Winograd's F(4x4, 3x3) and F(2x2, 3x3) | [`conv2d`] |
+//! | the same of an image that is doubled first, without doubling it, by Winograd's F(4x4, 2x2) | [`conv2d_doubled`] |
 //! | attention without a score matrix, any head width, optionally causal | [`attention`] |
 //! | linear layer with bias and residual | [`linear`] |
 //! | linear layer whose output is gated | [`linear_geglu`] |
@@ -57,7 +58,7 @@ mod update;
 mod weights;
 
 pub use attention::{AttentionShape, HeadLayout, attention};
-pub use conv::{ConvShape, Epilogue, Padding, conv2d};
+pub use conv::{ConvShape, Epilogue, Padding, conv2d, conv2d_doubled};
 pub use elementwise::{Activation, activate_in_place, geglu};
 pub use gemm::PANEL;
 pub use linear::{LinearShape, linear, linear_geglu};

@@ -28,7 +28,7 @@ pub use backend::{activation_dtype, dtype_beside, in_pool, release_memory, weigh
 pub use causal::causal_attention;
 pub use join::{Joined, conv2d_joined};
 pub use norm::{group_norm, group_norm_silu, group_norm_silu_joined, layer_norm};
-pub use resample::{upsample, upsample_to};
+pub use resample::upsample_conv2d;
 
 use burn::{
     nn::{Linear, conv::Conv2d},

@@ -226,13 +226,23 @@ impl Layers {
         Self { layers }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.layers.iter().fold(x, |x, layer| match layer {
-            Layer::Conv(conv) => ops::conv2d(x, conv),
-            Layer::Block(block) => block.forward(x),
-            Layer::Relu(_) => ops::relu(x),
-            Layer::Upsample(_) => ops::upsample(x),
-        })
+    fn forward(&self, mut x: Tensor<4>) -> Tensor<4> {
+        let mut layers = self.layers.iter();
+        while let Some(layer) = layers.next() {
+            x = match layer {
+                Layer::Conv(conv) => ops::conv2d(x, conv),
+                Layer::Block(block) => block.forward(x),
+                Layer::Relu(_) => ops::relu(x),
+                Layer::Upsample(_) => {
+                    let Some(Layer::Conv(conv)) = layers.next() else {
+                        unreachable!("`decoder` has a convolution follow")
+                    };
+                    let [_, _, h, w] = x.dims();
+                    ops::upsample_conv2d(x, [2 * h, 2 * w], conv)
+                }
+            };
+        }
+        x
     }
 
     fn dtype(&self) -> FloatDType {

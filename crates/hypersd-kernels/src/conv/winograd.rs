@@ -4,7 +4,8 @@
 //! An output tile of 4x4 pixels needs 36 products per pair of channels instead of 144. Input tiles of 6x6 pixels and
 //! 3x3 weights are transformed to 36 values each; for each of the 36 places `xi`, the products summed over the input
 //! channels are a matrix product `M[xi] = V[xi] [tiles, inputs] · U[xi] [inputs, outputs]`; each tile's 36 sums give its
-//! 16 pixels. Tiles of 2x2 pixels need 16 products instead of 36.
+//! 16 pixels. Tiles of 2x2 pixels need 16 products instead of 36. A convolution of a doubled image is F(4x4, 2x2) four
+//! times, with 25 products each ([`points::Doubled`]).
 //!
 //! The transforms cost digits: against f64, with SiLU-shaped inputs of 64 to 2560 channels, the relative L2 error of 4x4
 //! tiles is 0.6e-6 to 1.0e-6 where direct convolution has 0.2e-6 to 0.3e-6; that of 2x2 tiles is hardly more than that.
@@ -31,16 +32,17 @@ mod output;
 mod points;
 mod weights;
 
-use points::{F2, F4, Points};
+use points::{Doubled, F2, F4, Points};
 
-/// Values of a transformed tile of 4x4 pixels.
-const PLACES: usize = 36;
-/// Tiles of a row that are transformed at once: a strip of them (26 KiB) stays in the first-level cache.
+/// Tiles of a row that are transformed at once: a strip of them (26 KiB, of a doubled image 42 KiB) stays in the first-level
+/// cache.
 const SEGMENT: usize = 16;
 /// The most tiles of 4x4 pixels for which tiles of 2x2 pixels are as fast: 8x8 pixels.
 const FEWEST_TILES: usize = 4;
 /// The most tiles for which the weights are transformed where they are used.
 const FEW_TILES: usize = 64;
+/// The fewest tiles of 8x8 pixels of a doubled image for which transforming four times the weights pays.
+const FEWEST_DOUBLED: usize = 144;
 /// Tiles that go through all three stages before the next, when there are many.
 const BLOCK_TILES: usize = 128;
 /// The most transformed weights at a time, in values: 40 MiB.
@@ -56,19 +58,22 @@ const WEIGHT_DEPTH: usize = 64;
 
 /// Writes all of `out`.
 pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
-    let grid = Grid::new(conv, 4);
-    let tiles = grid.tiles();
-    let weights = PLACES * conv.x.channels() * conv.shape.outputs.next_multiple_of(PANEL);
-    if tiles == 0 {
-    } else if tiles <= FEWEST_TILES {
-        few_tiles(F2, conv, Grid::new(conv, 2), out);
-    } else if tiles <= FEW_TILES {
-        few_tiles(F4, conv, grid, out);
-    } else if weights <= FEW_WEIGHTS {
-        few_weights(conv, grid, out);
-    } else {
-        many_tiles(conv, grid, out);
+    match Grid::new(conv, 4).tiles() {
+        0 => {}
+        1..=FEWEST_TILES => few_tiles(F2, conv, out),
+        tiles if tiles <= FEW_TILES => few_tiles(F4, conv, out),
+        _ => more_tiles(F4, conv, out),
     }
+}
+
+/// Whether [`doubled`] takes less time than to double the input and [`conv`].
+pub(super) fn pays_doubled(conv: &Conv<'_>) -> bool {
+    Grid::new(conv, 8).tiles() >= FEWEST_DOUBLED
+}
+
+/// Writes all of `out`, which is twice as high and wide as the input, each of whose pixels is to come four times.
+pub(super) fn doubled(conv: &Conv<'_>, out: Out<'_>) {
+    more_tiles(Doubled, conv, out);
 }
 
 /// The tiles of all images, image below image.
@@ -80,24 +85,22 @@ struct Grid {
     columns: usize,
     /// Rows of tiles per image.
     rows_per_image: usize,
-    /// Pixels along each side of a tile.
-    tile: usize,
 }
 
 impl Grid {
-    fn new(conv: &Conv<'_>, tile: usize) -> Self {
-        let rows_per_image = conv.height.div_ceil(tile);
-        let columns = conv.width.div_ceil(tile);
-        Self { rows: conv.x.batch() * rows_per_image, columns, rows_per_image, tile }
+    /// Of tiles that give so many pixels along each side.
+    fn new(conv: &Conv<'_>, side: usize) -> Self {
+        let rows_per_image = conv.height.div_ceil(side);
+        Self { rows: conv.x.batch() * rows_per_image, columns: conv.width.div_ceil(side), rows_per_image }
     }
 
     fn tiles(self) -> usize {
         self.rows * self.columns
     }
 
-    /// The image that a row of tiles belongs to, and its first line of pixels there.
-    fn image_and_line(self, row: usize) -> (usize, usize) {
-        (row / self.rows_per_image, row % self.rows_per_image * self.tile)
+    /// The image that a row of tiles belongs to, and its number there.
+    fn image_and_row(self, row: usize) -> (usize, usize) {
+        (row / self.rows_per_image, row % self.rows_per_image)
     }
 }
 
@@ -131,13 +134,12 @@ impl Layout {
 }
 
 /// Each task computes one or two panels of output channels for all tiles, from their weights to their pixels.
-fn few_tiles<const P: usize, const N: usize>(
-    points: impl Points<P, N>,
+fn few_tiles<const D: usize, const P: usize, const N: usize>(
+    points: impl Points<D, P, N>,
     conv: &Conv<'_>,
-    grid: Grid,
     out: Out<'_>,
 ) {
-    let places = P * P;
+    let (places, grid) = (P * P, Grid::new(conv, N));
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
     let tiles = grid.tiles();
     // In the order in which every task reads all of it, which is more than its caches hold.
@@ -195,28 +197,46 @@ fn few_tiles<const P: usize, const N: usize>(
     });
 }
 
+/// With weights few enough for a task to go through all of them, or in stages.
+fn more_tiles<const D: usize, const P: usize, const N: usize>(
+    points: impl Points<D, P, N>,
+    conv: &Conv<'_>,
+    out: Out<'_>,
+) {
+    if P * P * conv.x.channels() * conv.shape.outputs.next_multiple_of(PANEL) <= FEW_WEIGHTS {
+        few_weights(points, conv, out);
+    } else {
+        many_tiles(points, conv, out);
+    }
+}
+
 /// All weights first, or as many output channels as fit the scratch; then, block of tiles by block of tiles, the three
 /// stages, each shared among all threads.
-fn many_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
+fn many_tiles<const D: usize, const P: usize, const N: usize>(
+    points: impl Points<D, P, N>,
+    conv: &Conv<'_>,
+    out: Out<'_>,
+) {
+    let (places, grid) = (P * P, Grid::new(conv, N));
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
     let panels = outputs.div_ceil(PANEL);
-    let parts = panels.div_ceil((MOST_WEIGHTS / (PLACES * inputs * PANEL)).max(1));
+    let parts = panels.div_ceil((MOST_WEIGHTS / (places * inputs * PANEL)).max(1));
     let rows_per_block = (BLOCK_TILES / grid.columns).clamp(1, grid.rows);
     let blocks = grid.rows.div_ceil(rows_per_block);
     let most_tiles = grid.rows.div_ceil(blocks) * grid.columns;
 
-    let v_layout = Layout::new(PLACES, most_tiles, inputs);
-    let m_layout = Layout::new(PLACES, most_tiles, panels.div_ceil(parts) * PANEL);
-    let u_layout = Layout::new(PLACES, panels.div_ceil(parts), inputs * PANEL);
+    let v_layout = Layout::new(places, most_tiles, inputs);
+    let m_layout = Layout::new(places, most_tiles, panels.div_ceil(parts) * PANEL);
+    let u_layout = Layout::new(places, panels.div_ceil(parts), inputs * PANEL);
     let mut u = Scratch::take(u_layout.len());
     let mut v = Scratch::take(v_layout.len());
     let mut m = Scratch::take(m_layout.len());
     for part in 0..parts {
         let panels = share(panels, parts, part);
-        transform_weights(conv, panels.clone(), u_layout, Out::new(&mut u));
+        transform_weights(points, conv, panels.clone(), u_layout, Out::new(&mut u));
         for block in 0..blocks {
             let rows = share(grid.rows, blocks, block);
-            transform_input(F4, conv, grid, rows.clone(), v_layout, Out::new(&mut v));
+            transform_input(points, conv, grid, rows.clone(), v_layout, Out::new(&mut v));
             let tiles = rows.len() * grid.columns;
             multiply(
                 inputs,
@@ -231,7 +251,7 @@ fn many_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
                 let m = &m[row * grid.columns * m_layout.row + panel * PANEL..];
                 let at = (rows.start + row, 0..grid.columns, (panels.start + panel) * PANEL);
                 // SAFETY: each task writes its own row of tiles of its own channels.
-                unsafe { output::transform(F4, conv, grid, at, (m, m_layout), out) };
+                unsafe { output::transform(points, conv, grid, at, (m, m_layout), out) };
             });
         }
     }
@@ -239,18 +259,23 @@ fn many_tiles(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
 
 /// All weights first; then each task takes its own tiles through the three stages, in its own cache. With few channels
 /// there is little arithmetic per value, and handing V and M from thread to thread would take longer than it.
-fn few_weights(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
+fn few_weights<const D: usize, const P: usize, const N: usize>(
+    points: impl Points<D, P, N>,
+    conv: &Conv<'_>,
+    out: Out<'_>,
+) {
+    let (places, grid) = (P * P, Grid::new(conv, N));
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
     let panels = outputs.div_ceil(PANEL);
-    let u_layout = Layout::new(PLACES, panels, inputs * PANEL);
+    let u_layout = Layout::new(places, panels, inputs * PANEL);
     let mut u = Scratch::take(u_layout.len());
-    transform_weights(conv, 0..panels, u_layout, Out::new(&mut u));
+    transform_weights(points, conv, 0..panels, u_layout, Out::new(&mut u));
 
     let own = if u_layout.len() <= CACHED_WEIGHTS { OWN_TILES } else { BLOCK_TILES };
     let parts = grid.columns.div_ceil(own);
     let tiles = grid.columns.div_ceil(parts);
     let (v_layout, m_layout) =
-        (Layout::new(PLACES, tiles, inputs), Layout::new(PLACES, tiles, panels * PANEL));
+        (Layout::new(places, tiles, inputs), Layout::new(places, tiles, panels * PANEL));
     parallel(grid.rows * parts, |task| {
         let (row, columns) = (task / parts, share(grid.columns, parts, task % parts));
         let mut v = Scratch::take(v_layout.len());
@@ -260,9 +285,11 @@ fn few_weights(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
             let len = (columns.len() - 1) * v_layout.row + PANEL;
             let to = |place: usize| v.at(v_layout.at(place, 0, channel), len);
             // SAFETY: `v` is this task's own.
-            unsafe { input::transform(F4, conv, grid, (row, columns.clone(), channel), to, v_layout.row) };
+            unsafe {
+                input::transform(points, conv, grid, (row, columns.clone(), channel), to, v_layout.row)
+            };
         }
-        for place in 0..PLACES {
+        for place in 0..places {
             let m = (Out::new(&mut m), m_layout);
             // SAFETY: V and U are complete, and `m` is this task's own.
             unsafe {
@@ -272,14 +299,14 @@ fn few_weights(conv: &Conv<'_>, grid: Grid, out: Out<'_>) {
         for panel in 0..panels {
             let at = (row, columns.clone(), panel * PANEL);
             // SAFETY: each task writes its own tiles.
-            unsafe { output::transform(F4, conv, grid, at, (&m[panel * PANEL..], m_layout), out) };
+            unsafe { output::transform(points, conv, grid, at, (&m[panel * PANEL..], m_layout), out) };
         }
     });
 }
 
 /// V of the tiles of `rows`, channels beyond the last being zero.
-fn transform_input<const P: usize, const N: usize>(
-    points: impl Points<P, N>,
+fn transform_input<const D: usize, const P: usize, const N: usize>(
+    points: impl Points<D, P, N>,
     conv: &Conv<'_>,
     grid: Grid,
     rows: Range<usize>,
@@ -308,19 +335,25 @@ fn transform_input<const P: usize, const N: usize>(
     });
 }
 
-/// U of 4x4 tiles and of the output channels of `panels`, one row of the layout per panel.
-fn transform_weights(conv: &Conv<'_>, panels: Range<usize>, layout: Layout, u: Out<'_>) {
+/// U of the output channels of `panels`, one row of the layout per panel.
+fn transform_weights<const D: usize, const P: usize, const N: usize>(
+    points: impl Points<D, P, N>,
+    conv: &Conv<'_>,
+    panels: Range<usize>,
+    layout: Layout,
+    u: Out<'_>,
+) {
     let inputs = conv.x.channels();
     let chunks = inputs.div_ceil(WEIGHT_DEPTH);
     parallel(panels.len() * chunks, |task| {
         let (panel, depth) = (task / chunks, share(inputs, chunks, task % chunks));
         let to = |place: usize| u.at(layout.at(place, panel, depth.start * PANEL), depth.len() * PANEL);
         // SAFETY: each task writes its own channels.
-        unsafe { weights::transform(F4, conv, (panels.start + panel) * PANEL, depth.clone(), to) };
+        unsafe { weights::transform(points, conv, (panels.start + panel) * PANEL, depth.clone(), to) };
     });
 }
 
-/// `M[xi] = V[xi] · U[xi]` for all 36 places.
+/// `M[xi] = V[xi] · U[xi]` for all places.
 fn multiply(
     inputs: usize,
     tiles: usize,
@@ -330,7 +363,7 @@ fn multiply(
     (m, m_layout): (Out<'_>, Layout),
 ) {
     let parts = panels.div_ceil(16).max(panels.min(2));
-    parallel(PLACES * parts, |task| {
+    parallel(v_layout.places * parts, |task| {
         let (place, panels) = (task / parts, share(panels, parts, task % parts));
         // SAFETY: V and U are complete; each task writes its own columns of its own place.
         unsafe { multiply_place(inputs, tiles, place, panels, (v, v_layout), (u, u_layout), (m, m_layout)) };

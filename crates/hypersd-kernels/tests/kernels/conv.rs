@@ -1,5 +1,7 @@
 use half::{bf16, f16};
-use hypersd_kernels::{Activation, ConvShape, Epilogue, LayerWeights, Padding, Planes, Weights, conv2d};
+use hypersd_kernels::{
+    Activation, ConvShape, Epilogue, LayerWeights, Padding, Planes, Weights, conv2d, conv2d_doubled,
+};
 use proptest::prelude::*;
 
 use super::reference::{in_panels, random, relative_l2, same_for_any_number_of_threads};
@@ -62,6 +64,83 @@ fn check(x_shape: [usize; 4], shape: ConvShape, activation: Activation, toleranc
     conv2d(Planes::new(&x, x_shape), Weights::F32(&w), shape, epilogue, &mut out);
     let error = relative_l2(&out, &expected(&x, x_shape, &w, shape, epilogue));
     assert!(error <= tolerance, "{x_shape:?} {shape:?}: {error:e}");
+}
+
+/// `x` with every pixel four times.
+fn doubled(x: &[f32], width: usize) -> Vec<f32> {
+    let row = |row: &[f32]| row.iter().flat_map(|&x| [x, x]).collect::<Vec<_>>().repeat(2);
+    x.chunks(width).flat_map(row).collect()
+}
+
+/// [`conv2d_doubled`] against the convolution of a doubled image in f64.
+fn check_doubled(x_shape: [usize; 4], outputs: usize, activation: Activation) {
+    let [batch, inputs, height, width] = x_shape;
+    let x = random(x_shape.iter().product(), 1);
+    let w = random(outputs * inputs * 9, 2);
+    let (bias, shift) = (random(outputs, 3), random(batch * outputs, 4));
+    let residual = random(batch * outputs * 4 * height * width, 5);
+    let epilogue = Epilogue { bias: Some(&bias), shift: Some(&shift), residual: Some(&residual), activation };
+    let mut out = vec![f32::NAN; 3];
+    conv2d_doubled(Planes::new(&x, x_shape), Weights::F32(&w), outputs, epilogue, &mut out);
+    let large = [batch, inputs, 2 * height, 2 * width];
+    let expected = expected(&doubled(&x, width), large, &w, ConvShape::same3x3(outputs), epilogue);
+    let error = relative_l2(&out, &expected);
+    assert!(error <= WINOGRAD, "{x_shape:?} to {outputs}: {error:e}");
+}
+
+#[test]
+fn an_image_that_is_doubled_first() {
+    check_doubled([1, 64, 48, 48], 17, Activation::Identity);
+    check_doubled([2, 20, 41, 27], 35, Activation::Silu);
+    check_doubled([1, 16, 20, 150], 16, Activation::Relu);
+    // Doubled in memory: too small, or too few channels.
+    check_doubled([1, 20, 5, 7], 20, Activation::Identity);
+    check_doubled([1, 3, 48, 48], 20, Activation::Identity);
+    check_doubled([0, 20, 5, 7], 20, Activation::Identity);
+    check_doubled([1, 20, 0, 7], 20, Activation::Identity);
+}
+
+/// More weights than one task goes through, and more than fit the scratch at once.
+#[test]
+fn a_doubled_image_in_stages() {
+    for (inputs, outputs) in [(150, 96), (680, 160)] {
+        let (x_shape, shape) = ([1, inputs, 47, 49], ConvShape::same3x3(outputs));
+        let x = random(x_shape.iter().product(), 6);
+        let w = random(outputs * inputs * 9, 7);
+        let mut out = Vec::new();
+        conv2d_doubled(Planes::new(&x, x_shape), Weights::F32(&w), outputs, Epilogue::default(), &mut out);
+        // The first and the last channel alone, as convolutions of their own.
+        let (large, area) = (doubled(&x, 49), 4 * 47 * 49);
+        for channel in [0, outputs - 1] {
+            let w = &w[channel * inputs * 9..(channel + 1) * inputs * 9];
+            let single = ConvShape { outputs: 1, ..shape };
+            let expected = expected(&large, [1, inputs, 94, 98], w, single, Epilogue::default());
+            let error = relative_l2(&out[channel * area..(channel + 1) * area], &expected);
+            assert!(error <= WINOGRAD, "channel {channel} of {outputs}: {error:e}");
+        }
+    }
+}
+
+/// The rounding error is no larger than that of a convolution of the doubled image.
+#[test]
+fn doubling_costs_no_digits() {
+    let (inputs, side, outputs) = (256, 48, 16);
+    let (x, w) = (random(inputs * side * side, 8), random(outputs * inputs * 9, 9));
+    let (large, shape) = (doubled(&x, side), ConvShape::same3x3(outputs));
+    let (mut at_once, mut in_turn) = (Vec::new(), Vec::new());
+    let epilogue = Epilogue::default();
+    conv2d_doubled(
+        Planes::new(&x, [1, inputs, side, side]),
+        Weights::F32(&w),
+        outputs,
+        epilogue,
+        &mut at_once,
+    );
+    let large_shape = [1, inputs, 2 * side, 2 * side];
+    conv2d(Planes::new(&large, large_shape), Weights::F32(&w), shape, epilogue, &mut in_turn);
+    let expected = expected(&large, large_shape, &w, shape, epilogue);
+    let [at_once, in_turn] = [at_once, in_turn].map(|out| relative_l2(&out, &expected));
+    assert!(at_once <= in_turn, "{at_once:e} instead of {in_turn:e}");
 }
 
 #[test]
@@ -210,6 +289,22 @@ fn the_order_of_weights_does_not_change_a_bit() {
 }
 
 #[test]
+fn the_order_of_weights_does_not_change_a_bit_of_a_doubled_image() {
+    for (inputs, outputs, side) in [(20, 32, 48), (150, 96, 48), (20, 32, 9)] {
+        let (x, w) = (random(inputs * side * side, 19), random(outputs * inputs * 9, 20));
+        let panels = in_panels(&w, [outputs, inputs * 9], |output, p| output * inputs * 9 + p);
+        let of = |weights: LayerWeights<'_>| {
+            let mut out = Vec::new();
+            let x = Planes::new(&x, [1, inputs, side, side]);
+            conv2d_doubled(x, weights, outputs, Epilogue::default(), &mut out);
+            out
+        };
+        let plain = of(LayerWeights::Plain(Weights::F32(&w)));
+        assert_eq!(of(LayerWeights::Panels(Weights::F32(&panels))), plain, "{inputs} to {outputs}");
+    }
+}
+
+#[test]
 fn threads_do_not_change_a_bit() {
     let x = random(2 * 24 * 40 * 40, 13);
     let w = random(50 * 24 * 9, 14);
@@ -227,6 +322,12 @@ fn threads_do_not_change_a_bit() {
             out
         });
     }
+    same_for_any_number_of_threads(|| {
+        let mut out = Vec::new();
+        let x = Planes::new(&x[..2 * 24 * 36 * 36], [2, 24, 36, 36]);
+        conv2d_doubled(x, Weights::F32(&w), 50, Epilogue::default(), &mut out);
+        out
+    });
 }
 
 /// A NaN reaches every pixel whose window it is in; Winograd's tiles may carry it up to three pixels further.
@@ -260,6 +361,13 @@ proptest! {
     ) {
         let shape = ConvShape { padding, ..ConvShape::same3x3(outputs) };
         check([batch, inputs, height, width], shape, Activation::Identity, WINOGRAD);
+    }
+
+    #[test]
+    fn any_doubled_shape(
+        batch in 1usize..3, inputs in 16usize..20, outputs in 16usize..20, height in 1usize..60, width in 1usize..60,
+    ) {
+        check_doubled([batch, inputs, height, width], outputs, Activation::Identity);
     }
 
     #[test]

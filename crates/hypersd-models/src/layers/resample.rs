@@ -49,12 +49,13 @@ impl Upsample {
 
     /// `[B, C, H, W]` → `[B, C, 2H, 2W]`
     pub(crate) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        ops::conv2d(ops::upsample(x), &self.conv)
+        let [_, _, h, w] = x.dims();
+        self.forward_to(x, [2 * h, 2 * w])
     }
 
     /// `[B, C, H, W]` → `[B, C, h, w]`, where `size` is `[h, w]`: the size before a [`Downsample::symmetric`], so
     /// each is twice the input's or one less.
     pub(crate) fn forward_to(&self, x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-        ops::conv2d(ops::upsample_to(x, size), &self.conv)
+        ops::upsample_conv2d(x, size, &self.conv)
     }
 }

@@ -201,6 +201,25 @@ pub(super) fn conv2d(
     })
 }
 
+/// Whether the kernels have such a convolution of an `x` enlarged to `size`.
+pub(super) fn has_doubled_conv2d(x: &Tensor<4>, size: [usize; 2], layer: &Conv2d) -> bool {
+    let [_, _, h, w] = x.dims();
+    let same3x3 =
+        layer.kernel_size == [3, 3] && layer.stride == [1, 1] && padding(layer) == Some(Padding::all(1));
+    size == [2 * h, 2 * w] && same3x3 && has_conv2d(layer)
+}
+
+pub(super) fn conv2d_doubled(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
+    let weight = Stored::conv(layer);
+    let outputs = weight.outputs;
+    let [b, _, h, w] = x.dims();
+    let (x, bias) = (Maps::new(x, None), optional(layer.bias.as_ref()));
+    let epilogue = Epilogue { bias: bias.as_ref().map(Host::slice), ..Epilogue::default() };
+    tensor([b, outputs, 2 * h, 2 * w], |out| {
+        kernels::conv2d_doubled(x.planes(), weight.weights(), outputs, epilogue, out);
+    })
+}
+
 /// `skip` is appended to the channels of x.
 pub(super) fn group_norm(
     x: Tensor<4>,
@@ -365,6 +384,18 @@ mod tests {
             let (shift, residual) = (random([2, channels[1]]), random(want.dims()));
             let want = want + shift.clone().reshape([2, channels[1], 1, 1]) + residual.clone();
             assert_same(&name, conv2d(x, None, &layer, Some(shift), Some(residual)), want);
+        }
+    }
+
+    #[test]
+    fn upsample_conv2d_is_burns() {
+        let config = Conv2dConfig::new([20, 36], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+        let layer = config.init(&Device::flex());
+        for ([h, w], size) in [([6, 7], [12, 14]), ([36, 40], [72, 80]), ([36, 40], [71, 79])] {
+            let x = random([2, 20, h, w]);
+            let repeated = x.clone().reshape([2, 20, h, 1, w, 1]).expand([2, 20, h, 2, w, 2]);
+            let large = repeated.reshape([2, 20, 2 * h, 2 * w]).narrow(2, 0, size[0]).narrow(3, 0, size[1]);
+            assert_same(&format!("{size:?}"), ops::upsample_conv2d(x, size, &layer), layer.forward(large));
         }
     }
 

@@ -1,31 +1,32 @@
-//! Nearest-neighbour enlargement.
+//! Nearest-neighbour enlargement, and the convolution after it.
 
-use burn::tensor::{
-    Tensor, module,
-    ops::{InterpolateMode, InterpolateOptions},
+use burn::{
+    nn::conv::Conv2d,
+    tensor::{
+        Tensor, module,
+        ops::{InterpolateMode, InterpolateOptions},
+    },
 };
 
-use super::backend::is_flex;
 #[cfg(feature = "flex")]
 use super::cpu;
-
-/// Doubles height and width, every pixel becoming four.
-///
-/// # Shapes
-/// - x `[B, C, H, W]` → `[B, C, 2H, 2W]`
-#[must_use]
-pub fn upsample(x: Tensor<4>) -> Tensor<4> {
-    let [_, _, h, w] = x.dims();
-    upsample_to(x, [2 * h, 2 * w])
-}
+use super::{backend::is_flex, conv2d};
 
 /// Enlarges to `size` = `[h, w]`, each twice the input's or one less, as a network needs whose image did not halve
-/// evenly.
+/// evenly; every pixel becomes four. Then a convolution.
 ///
 /// # Shapes
-/// - x `[B, C, H, W]` → `[B, C, h, w]`
+/// - x `[B, c_in, H, W]` → `[B, c_out, h, w]`, if the convolution keeps the size
 #[must_use]
-pub fn upsample_to(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+pub fn upsample_conv2d(x: Tensor<4>, size: [usize; 2], layer: &Conv2d) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    if cpu::takes(&x) && cpu::has_doubled_conv2d(&x, size, layer) {
+        return cpu::conv2d_doubled(x, layer);
+    }
+    conv2d(upsample(x, size), layer)
+}
+
+fn upsample(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if cpu::takes(&x) {
         return cpu::resize_nearest(x, size);
@@ -66,8 +67,8 @@ mod tests {
             shape: vec![1, 1, 3, 5],
             data: [[1.0, 1.0, 2.0, 2.0, 3.0], [1.0, 1.0, 2.0, 2.0, 3.0], [4.0, 4.0, 5.0, 5.0, 6.0]].concat(),
         };
-        assert_close("doubled", upsample(x.tensor()), &even, 0.0);
-        assert_close("to an odd size", upsample_to(x.tensor(), [3, 5]), &odd, 0.0);
+        assert_close("doubled", upsample(x.tensor(), [4, 6]), &even, 0.0);
+        assert_close("to an odd size", upsample(x.tensor(), [3, 5]), &odd, 0.0);
         assert_close("doubled by repetition", repeated(x.tensor(), [4, 6]), &even, 0.0);
         assert_close("to an odd size by repetition", repeated(x.tensor(), [3, 5]), &odd, 0.0);
     }

@@ -11,9 +11,9 @@ use crate::{
     simd::{Kernel, Simd, dispatch, load_all},
 };
 
-/// Pixels along so many tiles that give `tile` each.
-const fn pixels(tiles: usize, tile: usize) -> usize {
-    tiles * tile + 2
+/// Pixels along so many tiles, of `extent` pixels each.
+const fn pixels(tiles: usize, extent: usize) -> usize {
+    tiles * (extent - 2) + 2
 }
 
 /// Transforms the tiles `columns` of a row of tiles of the 16 channels from `channel` on: the 16 values of place `xi` and
@@ -21,20 +21,23 @@ const fn pixels(tiles: usize, tile: usize) -> usize {
 ///
 /// # Safety
 /// Those places are valid for writes and nobody else uses them meanwhile.
-pub(super) unsafe fn transform<const P: usize, const N: usize>(
-    points: impl Points<P, N>,
+pub(super) unsafe fn transform<const D: usize, const P: usize, const N: usize>(
+    points: impl Points<D, P, N>,
     conv: &Conv<'_>,
     grid: Grid,
     (row, columns, channel): (usize, Range<usize>, usize),
     to: impl Fn(usize) -> *mut f32,
     stride: usize,
 ) {
-    let (image, line) = grid.image_and_line(row);
-    let mut strip = Scratch::take(P * pixels(SEGMENT, N) * PANEL);
+    let (image, row) = grid.image_and_row(row);
+    let line = row * (D - 2);
+    let mut strip = Scratch::take(P * pixels(SEGMENT, D) * PANEL);
     for first in columns.clone().step_by(SEGMENT) {
         let tiles = SEGMENT.min(columns.end - first);
-        let window = Window { conv, image, channel, line, column: first * N, columns: pixels(tiles, N) };
-        dispatch(Gather { window, strip: &mut strip, stride: pixels(SEGMENT, N) * PANEL });
+        let window =
+            Window { conv, image, channel, line, column: first * (D - 2), columns: pixels(tiles, D) };
+        let line = pixels(SEGMENT, D) * PANEL;
+        dispatch(Gather { window, strip: &mut strip[..D * line], stride: line });
         let place = |r, i| to(r * P + i).wrapping_add((first - columns.start) * stride);
         let places: [[_; P]; P] = array::from_fn(|r| array::from_fn(|i| place(r, i)));
         dispatch(Transform { strip: &mut strip, tiles, places, stride, points });
@@ -130,7 +133,7 @@ impl Window<'_> {
 }
 
 /// Transforms a strip in both directions.
-struct Transform<'a, F, const P: usize, const N: usize> {
+struct Transform<'a, F, const D: usize, const P: usize, const N: usize> {
     strip: &'a mut [f32],
     tiles: usize,
     /// Where the first tile of each place goes.
@@ -141,20 +144,22 @@ struct Transform<'a, F, const P: usize, const N: usize> {
     points: F,
 }
 
-impl<F: Points<P, N>, const P: usize, const N: usize> Kernel for Transform<'_, F, P, N> {
+impl<F: Points<D, P, N>, const D: usize, const P: usize, const N: usize> Kernel
+    for Transform<'_, F, D, P, N>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { strip, tiles, places, stride, points } = self;
-        let line = const { pixels(SEGMENT, N) * PANEL };
+        let line = const { pixels(SEGMENT, D) * PANEL };
         assert!(strip.len() >= P * line && tiles <= SEGMENT, "kernel bug: a short strip");
         let strip = strip.as_mut_ptr();
         for lane in (0..PANEL).step_by(S::LANES) {
             // SAFETY: columns under these tiles of the strip, whose length was checked; the places are the promise of
             // `transform`.
             unsafe {
-                for column in 0..pixels(tiles, N) {
+                for column in 0..pixels(tiles, D) {
                     let at = strip.add(column * PANEL + lane);
                     let d = load_all(simd, at, line);
                     for (r, value) in points.input(simd, d).into_iter().enumerate() {
@@ -163,7 +168,7 @@ impl<F: Points<P, N>, const P: usize, const N: usize> Kernel for Transform<'_, F
                 }
                 for tile in 0..tiles {
                     for (r, places) in places.iter().enumerate() {
-                        let d = load_all(simd, strip.add(r * line + tile * N * PANEL + lane), PANEL);
+                        let d = load_all(simd, strip.add(r * line + tile * (D - 2) * PANEL + lane), PANEL);
                         for (place, value) in places.iter().zip(points.input(simd, d)) {
                             simd.store(place.add(tile * stride + lane), value);
                         }

@@ -17,15 +17,16 @@ use crate::{
 ///
 /// # Safety
 /// Nobody else uses these pixels of `out` meanwhile.
-pub(super) unsafe fn transform<const P: usize, const N: usize>(
-    points: impl Points<P, N>,
+pub(super) unsafe fn transform<const D: usize, const P: usize, const N: usize>(
+    points: impl Points<D, P, N>,
     conv: &Conv<'_>,
     grid: Grid,
     (row, columns, channel): (usize, Range<usize>, usize),
     (m, layout): (&[f32], Layout),
     out: Out<'_>,
 ) {
-    let (image, line) = grid.image_and_line(row);
+    let (image, row) = grid.image_and_row(row);
+    let line = row * N;
     let lines = N.min(conv.height - line);
     let channels = PANEL.min(conv.shape.outputs - channel);
     let mut summands = [0.0; PANEL];
@@ -57,7 +58,7 @@ pub(super) unsafe fn transform<const P: usize, const N: usize>(
 }
 
 /// Transforms a segment of tiles in both directions to a strip `[N][pixels][16 channels]`.
-struct Transform<'a, F, const P: usize, const N: usize> {
+struct Transform<'a, F, const D: usize, const P: usize, const N: usize> {
     m: &'a [f32],
     layout: Layout,
     tiles: usize,
@@ -68,7 +69,9 @@ struct Transform<'a, F, const P: usize, const N: usize> {
     points: F,
 }
 
-impl<F: Points<P, N>, const P: usize, const N: usize> Kernel for Transform<'_, F, P, N> {
+impl<F: Points<D, P, N>, const D: usize, const P: usize, const N: usize> Kernel
+    for Transform<'_, F, D, P, N>
+{
     type Output = ();
 
     #[inline(always)]

@@ -8,10 +8,11 @@ use std::f32::consts::{FRAC_1_SQRT_2 as A, SQRT_2 as B};
 
 use crate::simd::Simd;
 
-/// The transforms of F(N, 3) on P = N + 2 points: N pixels of the output from P of the input.
-pub(super) trait Points<const P: usize, const N: usize>: Copy + Sync {
+/// The transforms of an algorithm for three weights: D pixels of the input and P values from which N pixels of the output
+/// come. Neighbouring tiles are D - 2 pixels of the input apart.
+pub(super) trait Points<const D: usize, const P: usize, const N: usize>: Copy + Sync {
     /// Bᵀ d: pixels to values.
-    fn input<S: Simd>(self, simd: S, d: [S::V; P]) -> [S::V; P];
+    fn input<S: Simd>(self, simd: S, d: [S::V; D]) -> [S::V; P];
     /// G g: weights to values.
     fn weights<S: Simd>(self, simd: S, g: [S::V; 3]) -> [S::V; P];
     /// Aᵀ m: sums to pixels.
@@ -23,7 +24,7 @@ pub(super) trait Points<const P: usize, const N: usize>: Copy + Sync {
 #[derive(Clone, Copy)]
 pub(super) struct F4;
 
-impl Points<6, 4> for F4 {
+impl Points<6, 6, 4> for F4 {
     #[inline(always)]
     fn input<S: Simd>(self, simd: S, [d0, d1, d2, d3, d4, d5]: [S::V; 6]) -> [S::V; 6] {
         let even_a = fused(simd, -2.0, d2, d4);
@@ -75,7 +76,7 @@ impl Points<6, 4> for F4 {
 #[derive(Clone, Copy)]
 pub(super) struct F2;
 
-impl Points<4, 2> for F2 {
+impl Points<4, 4, 2> for F2 {
     #[inline(always)]
     fn input<S: Simd>(self, simd: S, [d0, d1, d2, d3]: [S::V; 4]) -> [S::V; 4] {
         [simd.sub(d0, d2), simd.add(d1, d2), simd.sub(d2, d1), simd.sub(d1, d3)]
@@ -90,6 +91,89 @@ impl Points<4, 2> for F2 {
     #[inline(always)]
     fn output<S: Simd>(self, simd: S, [m0, m1, m2, m3]: [S::V; 4]) -> [S::V; 2] {
         [simd.add(m0, simd.add(m1, m2)), simd.sub(simd.sub(m1, m2), m3)]
+    }
+}
+
+/// Three weights on an input of which every pixel comes twice. Each pixel of the output then sees two of the input: those
+/// at even places `g0` of the one before their own and `g1 + g2` of their own, those at odd places `g0 + g1` of their own and
+/// `g2` of the one behind. That makes two F(4, 2), one pixel apart.
+#[derive(Clone, Copy)]
+pub(super) struct Doubled;
+
+impl Points<6, 10, 8> for Doubled {
+    #[inline(always)]
+    fn input<S: Simd>(self, simd: S, [d0, d1, d2, d3, d4, d5]: [S::V; 6]) -> [S::V; 10] {
+        let [e0, e1, e2, e3, e4] = two::input(simd, [d0, d1, d2, d3, d4]);
+        let [o0, o1, o2, o3, o4] = two::input(simd, [d1, d2, d3, d4, d5]);
+        [e0, e1, e2, e3, e4, o0, o1, o2, o3, o4]
+    }
+
+    #[inline(always)]
+    fn weights<S: Simd>(self, simd: S, [g0, g1, g2]: [S::V; 3]) -> [S::V; 10] {
+        let [e0, e1, e2, e3, e4] = two::weights(simd, [g0, simd.add(g1, g2)]);
+        let [o0, o1, o2, o3, o4] = two::weights(simd, [simd.add(g0, g1), g2]);
+        [e0, e1, e2, e3, e4, o0, o1, o2, o3, o4]
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(self, simd: S, m: [S::V; 10]) -> [S::V; 8] {
+        let [m0, m1, m2, m3, m4, n0, n1, n2, n3, n4] = m;
+        let [e0, e1, e2, e3] = two::output(simd, [m0, m1, m2, m3, m4]);
+        let [o0, o1, o2, o3] = two::output(simd, [n0, n1, n2, n3, n4]);
+        [e0, o0, e1, o1, e2, o2, e3, o3]
+    }
+}
+
+/// F(4, 2) on the points ±3/8, ±5/4 and infinity, whose rounding error is 0.75 of that of [`F4`]:
+/// M(x) = (x² - 9/64) (x² - 25/16), a = 3/8, b = 5/4.
+mod two {
+    use super::{Simd, fused, scaled};
+
+    const A: f32 = 0.375;
+    const B: f32 = 1.25;
+    /// M'(a) = 2a (a² - b²) = -M'(-a)
+    const SLOPE_A: f32 = 2.0 * A * (A * A - B * B);
+    /// M'(b) = 2b (b² - a²) = -M'(-b)
+    const SLOPE_B: f32 = 2.0 * B * (B * B - A * A);
+
+    #[inline(always)]
+    pub(super) fn input<S: Simd>(simd: S, [d0, d1, d2, d3, d4]: [S::V; 5]) -> [S::V; 5] {
+        let even_a = scaled(simd, A, fused(simd, -B * B, d0, d2));
+        let odd_a = fused(simd, -B * B, d1, d3);
+        let even_b = scaled(simd, B, fused(simd, -A * A, d0, d2));
+        let odd_b = fused(simd, -A * A, d1, d3);
+        [
+            simd.add(odd_a, even_a),
+            simd.sub(odd_a, even_a),
+            simd.add(odd_b, even_b),
+            simd.sub(odd_b, even_b),
+            fused(simd, -A * A - B * B, d2, fused(simd, A * A * B * B, d0, d4)),
+        ]
+    }
+
+    #[inline(always)]
+    pub(super) fn weights<S: Simd>(simd: S, [g0, g1]: [S::V; 2]) -> [S::V; 5] {
+        let (even_a, odd_a) = (scaled(simd, 1.0 / SLOPE_A, g0), scaled(simd, A / SLOPE_A, g1));
+        let (even_b, odd_b) = (scaled(simd, 1.0 / SLOPE_B, g0), scaled(simd, B / SLOPE_B, g1));
+        [
+            simd.add(odd_a, even_a),
+            simd.sub(odd_a, even_a),
+            simd.add(odd_b, even_b),
+            simd.sub(odd_b, even_b),
+            g1,
+        ]
+    }
+
+    #[inline(always)]
+    pub(super) fn output<S: Simd>(simd: S, [m0, m1, m2, m3, m4]: [S::V; 5]) -> [S::V; 4] {
+        let (even_a, odd_a) = (simd.add(m0, m1), simd.sub(m0, m1));
+        let (even_b, odd_b) = (simd.add(m2, m3), simd.sub(m2, m3));
+        [
+            simd.add(even_a, even_b),
+            fused(simd, A, odd_a, scaled(simd, B, odd_b)),
+            fused(simd, A * A, even_a, scaled(simd, B * B, even_b)),
+            simd.add(m4, fused(simd, A * A * A, odd_a, scaled(simd, B * B * B, odd_b))),
+        ]
     }
 }
 

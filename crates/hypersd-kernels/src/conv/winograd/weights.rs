@@ -22,8 +22,8 @@ const TAPS: usize = 9;
 ///
 /// # Safety
 /// Those places are valid for writes and nobody else uses them meanwhile.
-pub(super) unsafe fn transform<const P: usize, const N: usize>(
-    points: impl Points<P, N>,
+pub(super) unsafe fn transform<const D: usize, const P: usize, const N: usize>(
+    points: impl Points<D, P, N>,
     conv: &Conv<'_>,
     output: usize,
     depth: Range<usize>,
@@ -74,7 +74,7 @@ fn transpose(
 }
 
 /// Transforms `columns [inputs][9][16]` in both directions.
-struct Transform<'a, T, F, const P: usize, const N: usize> {
+struct Transform<'a, T, F, const D: usize, const P: usize, const N: usize> {
     columns: &'a [T],
     /// Where the `[inputs][16]` values of each place go.
     places: [[*mut f32; P]; P],
@@ -82,7 +82,9 @@ struct Transform<'a, T, F, const P: usize, const N: usize> {
     points: F,
 }
 
-impl<T: Stored, F: Points<P, N>, const P: usize, const N: usize> Kernel for Transform<'_, T, F, P, N> {
+impl<T: Stored, F: Points<D, P, N>, const D: usize, const P: usize, const N: usize> Kernel
+    for Transform<'_, T, F, D, P, N>
+{
     type Output = ();
 
     #[inline(always)]
