@@ -113,7 +113,7 @@ pub fn conv2d<'w>(
     assert!(shape.stride > 0, "the stride is positive");
     let size = shape.output_size(x.height(), x.width());
     let conv = Conv::new(x, weights.into(), shape, size, epilogue);
-    let winograd = shape.kernel == [3, 3] && shape.stride == 1 && conv.has_panels();
+    let winograd = shape.kernel == [3, 3] && shape.stride == 1 && conv.has_many_channels();
     // SAFETY: both write every value of the output.
     unsafe {
         fill(
@@ -147,7 +147,7 @@ pub fn conv2d_doubled<'w>(
     let shape = ConvShape::same3x3(outputs);
     let size = [2 * x.height(), 2 * x.width()];
     let conv = Conv::new(x, weights.into(), shape, size, epilogue);
-    if conv.has_panels() && winograd::pays_doubled(&conv) {
+    if conv.has_many_channels() && winograd::pays_doubled(&conv) {
         // SAFETY: it writes every value of the output.
         return unsafe { fill(out, conv.len(), |out| winograd::doubled(&conv, out)) };
     }
@@ -198,7 +198,7 @@ impl<'a> Conv<'a> {
 
     /// Whether there are channels enough for vectors of them. For a few colours it takes a large image to make up for the
     /// sixteen outputs that Winograd computes at least.
-    fn has_panels(&self) -> bool {
+    fn has_many_channels(&self) -> bool {
         self.x.channels() >= 16 && (self.shape.outputs >= 16 || self.area() >= LARGE_IMAGE)
     }
 

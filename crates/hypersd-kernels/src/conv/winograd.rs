@@ -38,13 +38,13 @@ use points::{Doubled, F2, F4, Points};
 /// cache.
 const SEGMENT: usize = 16;
 /// The most tiles of 4x4 pixels for which tiles of 2x2 pixels are as fast: 8x8 pixels.
-const FEWEST_TILES: usize = 4;
+const VERY_FEW_TILES: usize = 4;
 /// The most tiles for which the weights are transformed where they are used.
 const FEW_TILES: usize = 64;
 /// The fewest tiles of 8x8 pixels of a doubled image for which transforming four times the weights pays.
 const FEWEST_DOUBLED: usize = 144;
 /// Tiles that go through all three stages before the next, when there are many.
-const BLOCK_TILES: usize = 128;
+const BLOCK_TILES: usize = 96;
 /// The most transformed weights at a time, in values: 40 MiB.
 const MOST_WEIGHTS: usize = 10 << 20;
 /// The most transformed weights, in values, that every task can go through for its own few tiles: 5 MiB.
@@ -53,6 +53,8 @@ const FEW_WEIGHTS: usize = 5 << 18;
 const CACHED_WEIGHTS: usize = 1 << 18;
 /// Tiles of such a task where they do, V and M staying there too.
 const OWN_TILES: usize = 32;
+/// Tiles of such a task where they do not.
+const MORE_OWN_TILES: usize = 128;
 /// Input channels whose weights are transformed at once.
 const WEIGHT_DEPTH: usize = 64;
 
@@ -60,7 +62,7 @@ const WEIGHT_DEPTH: usize = 64;
 pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
     match Grid::new(conv, 4).tiles() {
         0 => {}
-        1..=FEWEST_TILES => few_tiles(F2, conv, out),
+        1..=VERY_FEW_TILES => few_tiles(F2, conv, out),
         tiles if tiles <= FEW_TILES => few_tiles(F4, conv, out),
         _ => more_tiles(F4, conv, out),
     }
@@ -271,7 +273,7 @@ fn few_weights<const D: usize, const P: usize, const N: usize>(
     let mut u = Scratch::take(u_layout.len());
     transform_weights(points, conv, 0..panels, u_layout, Out::new(&mut u));
 
-    let own = if u_layout.len() <= CACHED_WEIGHTS { OWN_TILES } else { BLOCK_TILES };
+    let own = if u_layout.len() <= CACHED_WEIGHTS { OWN_TILES } else { MORE_OWN_TILES };
     let parts = grid.columns.div_ceil(own);
     let tiles = grid.columns.div_ceil(parts);
     let (v_layout, m_layout) =
