@@ -37,10 +37,12 @@ def main():
         got = F.linear(x, w.T.contiguous())
         exact = lambda at: (x[at // outputs].double() * w.T[at % outputs].double()).sum(1)
         report(f"linear {rows}x{inputs}x{outputs}", got, exact)
-    for inputs, outputs, side in [
-        (320, 320, 64), (640, 640, 32), (1280, 1280, 16), (2560, 1280, 8), (512, 512, 64), (128, 128, 128), (64, 64, 128)
+    for inputs, outputs, side, scale in [
+        (320, 320, 64, 1), (640, 640, 32, 1), (1280, 1280, 16, 1), (2560, 1280, 8, 1), (512, 512, 64, 1),
+        (128, 128, 128, 1), (64, 64, 128, 1), (512, 512, 64, 2), (256, 256, 128, 2),
     ]:  # fmt: skip
         x, w = activations(1, inputs, side, side, seed=1), numbers(outputs, inputs, 3, 3, seed=2)
+        x, side = F.interpolate(x, scale_factor=scale), side * scale
         windows = F.pad(x[0], (1, 1, 1, 1)).unfold(1, 3, 1).unfold(2, 3, 1)  # [inputs, side, side, 3, 3]
 
         def exact(at):
@@ -51,7 +53,8 @@ def main():
             ]
             return torch.cat(parts)
 
-        report(f"conv3x3 {inputs}->{outputs}@{side}", F.conv2d(x, w, padding=1), exact)
+        name = f"conv3x3 {inputs}->{outputs}@{side}" if scale == 1 else f"doubled, conv3x3 {inputs}@{side // scale}"
+        report(name, F.conv2d(x, w, padding=1), exact)
     for heads, queries, keys, width in [(8, 4096, 4096, 40), (10, 1024, 1024, 64), (8, 1024, 77, 80)]:
         q = numbers(1, queries, heads, width, seed=1).transpose(1, 2)
         k, v = (numbers(1, keys, heads, width, seed=seed).transpose(1, 2) for seed in (2, 3))

@@ -6,7 +6,7 @@
 
 use hypersd_kernels::{
     AttentionShape, ConvShape, Epilogue, HeadLayout, InstructionSet, LinearShape, Planes, Weights, attention,
-    conv2d, linear, use_instruction_set,
+    conv2d, conv2d_doubled, linear, use_instruction_set,
 };
 
 /// Outputs that are compared.
@@ -76,6 +76,21 @@ fn main() {
                 let (y, x_) = ((row + k / 3 % 3).checked_sub(1)?, (column + k % 3).checked_sub(1)?);
                 (y < side && x_ < side)
                     .then(|| (x[(k / 9 * side + y) * side + x_], w[channel * inputs * 9 + k]))
+            });
+            dot(taps)
+        });
+    }
+    for (channels, side) in [(512, 64), (256, 128)] {
+        let (x, w) = (activations(channels * side * side, 1), numbers(channels * channels * 9, 2));
+        let planes = Planes::new(&x, [1, channels, side, side]);
+        conv2d_doubled(planes, Weights::F32(&w), channels, Epilogue::default(), &mut out);
+        report(&format!("doubled, conv3x3 {channels}@{side}"), &out, |at| {
+            let large = 2 * side;
+            let (channel, row, column) = (at / (large * large), at / large % large, at % large);
+            let taps = (0..channels * 9).filter_map(|k| {
+                let (y, x_) = ((row + k / 3 % 3).checked_sub(1)?, (column + k % 3).checked_sub(1)?);
+                (y < large && x_ < large)
+                    .then(|| (x[(k / 9 * side + y / 2) * side + x_ / 2], w[channel * channels * 9 + k]))
             });
             dot(taps)
         });

@@ -124,8 +124,8 @@ impl Points<6, 10, 8> for Doubled {
     }
 }
 
-/// F(4, 2) on the points ±3/8, ±5/4 and infinity, whose rounding error is 0.75 of that of [`F4`]:
-/// M(x) = (x² - 9/64) (x² - 25/16), a = 3/8, b = 5/4.
+/// F(4, 2) on the points ±3/8, ±5/4 and infinity: M(x) = (x² - 9/64) (x² - 25/16), a = 3/8, b = 5/4. They are close to the
+/// five that leave the smallest rounding error, which is 0.6 of that of [`F4`].
 mod two {
     use super::{Simd, fused, scaled};
 
