@@ -40,15 +40,15 @@ const SEGMENT: usize = 16;
 /// The most tiles of 4x4 pixels for which tiles of 2x2 pixels are as fast: 8x8 pixels.
 const VERY_FEW_TILES: usize = 4;
 /// The most tiles for which the weights are transformed where they are used.
-const FEW_TILES: usize = 64;
+const FEW_TILES: usize = if cfg!(miri) { 5 } else { 64 }; // Miri is to see all paths, and is slow
 /// The fewest tiles of 8x8 pixels of a doubled image for which transforming four times the weights pays.
-const FEWEST_DOUBLED: usize = 144;
+const FEWEST_DOUBLED: usize = if cfg!(miri) { 4 } else { 144 };
 /// Tiles that go through all three stages before the next, when there are many.
 const BLOCK_TILES: usize = 96;
 /// The most transformed weights at a time, in values: 40 MiB.
 const MOST_WEIGHTS: usize = 10 << 20;
 /// The most transformed weights, in values, that every task can go through for its own few tiles: 5 MiB.
-const FEW_WEIGHTS: usize = 5 << 18;
+const FEW_WEIGHTS: usize = if cfg!(miri) { 10_000 } else { 5 << 18 };
 /// The most of them, in values, that stay in the second-level cache beside the tiles of a task: 1 MiB.
 const CACHED_WEIGHTS: usize = 1 << 18;
 /// Tiles of such a task where they do, V and M staying there too.

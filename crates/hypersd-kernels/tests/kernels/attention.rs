@@ -76,6 +76,13 @@ fn every_head_width_of_the_networks() {
     }
 }
 
+/// Small enough for Miri.
+#[test]
+fn in_miniature() {
+    check(shape(2, 5, 7, 8));
+    check(AttentionShape { causal: true, ..shape(1, 18, 18, 9) });
+}
+
 #[test]
 fn head_major_batches() {
     check(AttentionShape { batch: 2, layout: HeadLayout::HeadMajor, ..shape(3, 200, 77, 40) });

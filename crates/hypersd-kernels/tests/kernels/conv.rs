@@ -143,6 +143,39 @@ fn doubling_costs_no_digits() {
     assert!(at_once <= in_turn, "{at_once:e} instead of {in_turn:e}");
 }
 
+// Small enough for Miri, where the algorithms change at smaller sizes.
+
+#[test]
+fn in_miniature_2x2_tiles() {
+    check([1, 16, 3, 3], ConvShape::same3x3(16), Activation::Identity, DIRECT);
+}
+
+#[test]
+fn in_miniature_few_tiles() {
+    check([1, 17, 2, 18], ConvShape::same3x3(16), Activation::Silu, WINOGRAD);
+}
+
+#[test]
+fn in_miniature_few_weights() {
+    check([1, 16, 1, 22], ConvShape::same3x3(16), Activation::Identity, WINOGRAD);
+}
+
+#[test]
+fn in_miniature_stages() {
+    check([1, 20, 1, 22], ConvShape::same3x3(17), Activation::Identity, WINOGRAD);
+}
+
+#[test]
+fn in_miniature_doubled() {
+    check_doubled([1, 16, 1, 13], 16, Activation::Identity);
+}
+
+#[test]
+fn in_miniature_direct() {
+    check([1, 3, 5, 4], ConvShape { stride: 2, ..ConvShape::same3x3(18) }, Activation::Relu, DIRECT);
+    check([2, 5, 3, 6], ConvShape::pointwise(17), Activation::Identity, DIRECT);
+}
+
 #[test]
 fn winograd_with_tiles_of_four_pixels() {
     check([1, 320, 8, 8], ConvShape::same3x3(64), Activation::Identity, DIRECT);

@@ -70,6 +70,14 @@ fn there_are_as_many_gates_as_values() {
     linear_geglu(&[1.0], Weights::F32(&[1.0; 3]), None, shape, &mut Vec::new());
 }
 
+/// Small enough for Miri.
+#[test]
+fn in_miniature() {
+    check(LinearShape { rows: 7, inputs: 20, outputs: 35 });
+    check(LinearShape { rows: 1, inputs: 130, outputs: 17 });
+    check_gated(LinearShape { rows: 3, inputs: 5, outputs: 64 });
+}
+
 #[test]
 fn shapes_of_the_networks_and_their_tails() {
     for (rows, inputs, outputs) in [

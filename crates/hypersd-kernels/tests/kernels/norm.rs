@@ -59,6 +59,12 @@ fn group_norm_of_network_shapes() {
     check(1, 4, (1, 1), 2, 0.0);
 }
 
+/// Small enough for Miri.
+#[test]
+fn in_miniature() {
+    check(2, 6, (3, 7), 3, 0.5);
+}
+
 #[test]
 fn a_large_mean_costs_few_digits() {
     check(1, 8, (70, 70), 2, 100.0);

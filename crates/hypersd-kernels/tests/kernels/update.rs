@@ -50,6 +50,12 @@ fn shapes_of_the_networks_and_their_tails() {
     }
 }
 
+/// Small enough for Miri.
+#[test]
+fn in_miniature() {
+    check(LinearShape { rows: 26, inputs: 3, outputs: 19 });
+}
+
 #[test]
 fn nothing_to_sum_or_to_write_is_no_special_case() {
     for (rows, inputs, outputs) in [(3, 0, 5), (0, 3, 5), (3, 5, 0)] {
