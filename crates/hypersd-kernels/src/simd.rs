@@ -157,7 +157,7 @@ pub(crate) trait Kernel {
 pub enum InstructionSet {
     /// AVX-512F on x86-64: 16 lanes.
     Avx512,
-    /// AVX2 with FMA on x86-64: 8 lanes.
+    /// AVX2 with FMA and F16C on x86-64: 8 lanes.
     Avx2,
     /// NEON on aarch64: 4 lanes.
     Neon,
