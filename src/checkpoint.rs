@@ -1,10 +1,7 @@
 //! A model in one file: its configurations are read off the shapes, the rest is the family's.
 
 use hypersd_core::Location;
-use hypersd_models::{
-    Family, SingleFile,
-    clip::{ClipTextConfig, Tokenizer},
-};
+use hypersd_models::{Profile, SingleFile, clip::ClipTextConfig};
 
 use crate::{
     Error,
@@ -17,41 +14,40 @@ use crate::{
 /// Recognises the networks of a file and checks that it is a whole model.
 pub(crate) fn open(location: &Location) -> Result<Parts, Error> {
     let file = SingleFile::open(location)?;
-    let sampling = Sampling::of_file(&file, location);
-    let SingleFile { family, prediction, unet, vae, text_encoder, text_encoder_2, .. } = file;
-    let (Some(family), Some(unet), Some(vae), Some(text_encoder)) = (family, unet, vae, text_encoder) else {
-        return Err(Error::Unsupported {
-            origin: location.to_string(),
-            found: "a part of a model".into(),
-            instead: "give it as the UNet or the VAE of a whole one".into(),
-        });
+    let incomplete = || Error::Unsupported {
+        origin: location.to_string(),
+        found: "a part of a model".into(),
+        instead: "give it as the UNet or the VAE of a whole one".into(),
     };
+    let profile = file.family.and_then(Profile::of).ok_or_else(incomplete)?;
+    let sampling = Sampling::of_file(profile, &file, location);
+    let SingleFile { prediction, unet, vae, text_encoder, text_encoder_2, .. } = file;
+    let (Some(unet), Some(vae)) = (unet, vae) else { return Err(incomplete()) };
     if prediction.is_none() {
         return Err(Error::Unsupported {
             origin: location.to_string(),
-            found: format!("{family}, whose file does not say whether it predicts noise or velocity"),
+            found: format!(
+                "{}, whose file does not say whether it predicts noise or velocity",
+                profile.family
+            ),
             instead: "use the model's diffusers folder, which says it".into(),
         });
     }
-    let first = match family {
-        Family::Sd2 => Tokenizer::open_clip_of(text_encoder.config.vocab_size), // pads with `!`
-        _ => Tokenizer::clip_l_of(text_encoder.config.vocab_size),
-    };
-    let mut text = vec![(first?, text_part(text_encoder))];
-    if let Some(second) = text_encoder_2 {
-        text.push((Tokenizer::open_clip_of(second.config.vocab_size)?, text_part(second)));
+    let mut encoders = [text_encoder, text_encoder_2].into_iter().flatten();
+    let mut text = Vec::new();
+    for traits in profile.text_encoders {
+        let encoder = encoders.next().ok_or_else(incomplete)?;
+        let tokenizer = (traits.own_tokenizer)(encoder.config.vocab_size)?;
+        text.push((tokenizer, text_part(encoder)));
     }
-    let side = match family {
-        Family::Sdxl => 1024,
-        _ => 512,
-    };
     Ok(Parts {
-        zero_negative: text.len() > 1,
+        profile,
         text,
         unet: Part { config: unet.config, weights: Weights::Source(unet.weights) },
         vae: Part { config: DecoderConfig::Kl(vae.config), weights: Weights::Source(vae.weights) },
         sampling,
-        native_size: [side, side],
+        native_size: [profile.native_side; 2],
+        zero_negative: profile.zero_negative,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use hypersd_core::{Component, ModelFolder};
 use hypersd_models::{
+    Profile, TextProfile,
     clip::{ClipTextConfig, Tokenizer, TokenizerFiles},
     unet::UNetConfig,
 };
@@ -25,27 +26,27 @@ struct Settings {
 
 /// Reads all configurations of a folder.
 pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
-    if let (None, Some(_)) = (folder.component("text_encoder")?, folder.component("text_encoder_2")?) {
-        return Err(Error::Unsupported {
-            origin: folder.location().to_string(),
-            found: "the SDXL refiner (its only text encoder is the second)".into(),
-            instead: "use the SDXL base model".into(),
-        });
+    let (unet, vae) = (required(folder, "unet")?, required(folder, "vae")?);
+    let config = unet_config(&unet)?;
+    let profile = Profile::of(config.family()).ok_or_else(|| Error::Unsupported {
+        origin: folder.location().to_string(),
+        found: config.family().to_string(),
+        instead: "use a Stable Diffusion 1.x, 2.x or XL base model".into(),
+    })?;
+    let mut text = Vec::new();
+    for traits in profile.text_encoders {
+        text.push(text_encoder(folder, traits)?);
     }
-    let mut text = vec![text_encoder(folder, "text_encoder", "tokenizer", Tokenizer::clip_l)?];
-    if folder.component("text_encoder_2")?.is_some() {
-        text.push(text_encoder(folder, "text_encoder_2", "tokenizer_2", Tokenizer::open_clip)?);
-    }
-    let unet = required(folder, "unet")?;
-    let vae = required(folder, "vae")?;
     let settings: Settings = folder.config()?;
+    let zero_negative = settings.force_zeros_for_empty_prompt.unwrap_or(true);
     Ok(Parts {
-        zero_negative: text.len() > 1 && settings.force_zeros_for_empty_prompt.unwrap_or(true),
+        profile,
         text,
         native_size: native_size(&unet)?,
-        unet: Part { config: unet_config(&unet)?, weights: Weights::Folder(unet) },
+        unet: Part { config, weights: Weights::Folder(unet) },
         vae: Part { config: DecoderConfig::of(&vae)?, weights: Weights::Folder(vae) },
         sampling: Sampling::open(folder.component("scheduler")?.as_ref())?,
+        zero_negative: profile.zero_negative && zero_negative,
     })
 }
 
@@ -56,19 +57,17 @@ pub(crate) fn unet_config(component: &Component) -> Result<UNetConfig, Error> {
     Ok(config)
 }
 
-/// A text encoder with its tokenizer; a model without a tokenizer's folder gets `own`.
+/// A text encoder with its tokenizer; a model without a tokenizer's folder gets the family's.
 fn text_encoder(
     folder: &ModelFolder,
-    encoder: &'static str,
-    tokenizer: &'static str,
-    own: fn() -> Result<Tokenizer, hypersd_models::Error>,
+    traits: &TextProfile,
 ) -> Result<(Tokenizer, Part<ClipTextConfig>), Error> {
-    let encoder = required(folder, encoder)?;
+    let encoder = required(folder, traits.encoder)?;
     let config: ClipTextConfig = encoder.config()?;
     config.validate().map_err(Error::config(encoder.location()))?;
-    let tokenizer = match folder.component(tokenizer)? {
+    let tokenizer = match folder.component(traits.tokenizer)? {
         Some(component) => read_tokenizer(&component)?,
-        None => own()?,
+        None => (traits.own_tokenizer)(config.vocab_size)?,
     };
     Ok((tokenizer, Part { config, weights: Weights::Folder(encoder) }))
 }

@@ -9,7 +9,6 @@ mod denoise;
 pub mod device;
 mod digest;
 mod error;
-mod family;
 mod folder;
 mod guidance;
 #[cfg(feature = "hub")]
@@ -31,8 +30,8 @@ mod size;
 
 pub use burn::tensor::{Device, FloatDType, Tensor};
 pub use hypersd_controlnet::{Canny, Strength};
-pub use hypersd_core::{Embedded, Image, Location, Rng, TextChunk};
-pub use hypersd_lora::{Family, LoraReport, Weights as LoraWeights};
+pub use hypersd_core::{Embedded, Family, Image, Location, Rng, TextChunk};
+pub use hypersd_lora::{LoraReport, Weights as LoraWeights};
 pub use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
 pub use control::Control;

@@ -79,7 +79,7 @@ impl Pipeline {
 
     /// What each network was read from, in the order of the bases.
     fn merged_sources(&self) -> Vec<Arc<Merged>> {
-        let encoders = self.text.encoders().map(|encoder| encoder.network.source().clone());
+        let encoders = self.text.encoders.iter().map(|encoder| encoder.network.source().clone());
         std::iter::once(self.unet.source().clone()).chain(encoders).collect()
     }
 
@@ -87,7 +87,7 @@ impl Pipeline {
     fn exchange(&mut self, network: usize, source: Arc<Merged>) -> Result<(), Error> {
         match network.checked_sub(1) {
             None => self.unet.exchange(source),
-            Some(encoder) => match self.text.encoders_mut().nth(encoder) {
+            Some(encoder) => match self.text.encoders.get_mut(encoder) {
                 Some(encoder) => encoder.network.exchange(source),
                 None => Ok(()),
             },

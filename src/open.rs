@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
-use hypersd_core::{Component, LoadOptions, Location, ModelFolder, Renamed, Variant};
-use hypersd_lora::{Base, Family, Lora, Strictness, Weights as LoraWeights, merge};
+use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Renamed, Variant};
+use hypersd_lora::{Base, Lora, Strictness, Weights as LoraWeights, merge};
 use hypersd_models::{
-    SingleFile,
+    Profile, SingleFile,
     clip::{ClipTextConfig, Tokenizer, canonical_names},
     ops::weight_order,
     unet::{UNet, UNetConfig},
@@ -17,9 +17,7 @@ use hypersd_models::{
 use crate::{
     Error, Notice, Pipeline, Request, checkpoint,
     decoder::{Decoder, DecoderConfig},
-    device,
-    family::family,
-    folder,
+    device, folder,
     locate::locate,
     loras::{self, LoraBases},
     network::Network,
@@ -33,7 +31,9 @@ use crate::{
 /// Everything a pipeline is made of, opened but not loaded.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    /// One text encoder for Stable Diffusion 1.x and 2.x, two for SDXL.
+    /// What the model has in common with all of its family.
+    pub(crate) profile: &'static Profile,
+    /// The family's text encoders, in their order.
     pub(crate) text: Vec<(Tokenizer, Part<ClipTextConfig>)>,
     pub(crate) unet: Part<UNetConfig>,
     pub(crate) vae: Part<DecoderConfig>,
@@ -108,7 +108,7 @@ impl PipelineBuilder {
     /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no VAE in it.
     pub fn vae(mut self, location: impl Into<Location>) -> Result<Self, Error> {
         let location = &locate(location)?;
-        let family = if self.parts.text.len() > 1 { VaeConfig::sdxl() } else { VaeConfig::sd15() };
+        let published = (self.parts.profile.vae)();
         self.parts.vae = Part::open(location, DecoderConfig::of, || {
             let file = SingleFile::open(location)?;
             if let Some(tiny) = file.tiny_vae {
@@ -118,7 +118,7 @@ impl PipelineBuilder {
                 });
             }
             let vae = file.vae.ok_or_else(|| lacks(location, "VAE"))?;
-            let VaeConfig { scaling_factor, sample_size, .. } = family;
+            let VaeConfig { scaling_factor, sample_size, .. } = published;
             let config = DecoderConfig::Kl(VaeConfig { scaling_factor, sample_size, ..vae.config });
             Ok(Part { config, weights: Weights::Source(vae.weights) })
         })?;
@@ -207,10 +207,10 @@ impl PipelineBuilder {
         Self { notices: Notices::new(sink), ..self }
     }
 
-    /// The family that the model's UNet belongs to, by its configuration.
+    /// The family that the model belongs to, by its UNet.
     #[must_use]
     pub fn family(&self) -> Family {
-        family(&self.parts.unet.config)
+        self.parts.unet.config.family()
     }
 
     /// A request with the scheduler and the spacing that it leaves to the model's configuration written out, for
@@ -255,14 +255,13 @@ impl PipelineBuilder {
             controlnet_sources.push(part.weights.open(&self.variant)?);
         }
 
-        let Parts { text, unet, vae, sampling, native_size, zero_negative } = self.parts;
-        let upcast_vae = text.len() > 1; // as diffusers' SDXL pipelines do
+        let Parts { profile, text, unet, vae, sampling, native_size, zero_negative } = self.parts;
         let mut sources = merged.sources.into_iter();
         let mut next_source = || sources.next().expect("one source for each base");
         let unet = Network::new(UNet::new(&unet.config, device)?, next_source(), options.clone())?;
         let mut encoders = Vec::new();
-        for (tokenizer, part) in text {
-            encoders.push(TextEncoder::new(tokenizer, &part.config, next_source(), &options)?);
+        for (traits, (tokenizer, part)) in profile.text_encoders.iter().zip(text) {
+            encoders.push(TextEncoder::new(traits, tokenizer, &part.config, next_source(), &options)?);
         }
         let mut controlnets = Vec::new();
         for (part, source) in self.controlnets.iter().zip(controlnet_sources) {
@@ -270,13 +269,11 @@ impl PipelineBuilder {
             controlnet.check_fits(unet.blank())?;
             controlnets.push(Network::new(controlnet, source, options.clone())?);
         }
-        let mut encoders = encoders.into_iter();
-        let first = encoders.next().expect("a model has a text encoder");
         let mut pipeline = Pipeline {
-            text: PromptEncoder { first, second: encoders.next(), zero_negative },
+            text: PromptEncoder { profile, encoders, zero_negative },
             unet,
             controlnets,
-            decoder: Decoder::new(&vae.config, vae_source, &options, upcast_vae, self.tiled_vae)?,
+            decoder: Decoder::new(&vae.config, vae_source, &options, profile.upcast_vae, self.tiled_vae)?,
             sampling,
             native_size,
             lora_bases: LoraBases { bases, strictness: self.strictness },
@@ -294,11 +291,8 @@ impl PipelineBuilder {
     fn bases(&self) -> Result<Vec<Base>, Error> {
         let mut bases =
             vec![Base { prefix: "lora_unet_", source: self.parts.unet.weights.open(&self.variant)? }];
-        let prefixes: &[&str] = match self.parts.text.len() {
-            1 => &["lora_te_"],
-            _ => &["lora_te1_", "lora_te2_"],
-        };
-        for ((_, part), prefix) in self.parts.text.iter().zip(prefixes) {
+        for (traits, (_, part)) in self.parts.profile.text_encoders.iter().zip(&self.parts.text) {
+            let prefix = traits.lora_prefix;
             let source = part.weights.open(&self.variant)?;
             let renames = canonical_names(source.names());
             bases.push(Base { prefix, source: Arc::new(Renamed::new(source, renames)?) });

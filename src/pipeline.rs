@@ -54,7 +54,7 @@ impl Pipeline {
     /// Reads the weights of all networks, to stay in memory.
     pub(crate) fn keep(&mut self) -> Result<(), Error> {
         self.unet.keep()?;
-        self.text.encoders_mut().try_for_each(|encoder| encoder.network.keep())?;
+        self.text.encoders.iter_mut().try_for_each(|encoder| encoder.network.keep())?;
         self.controlnets.iter_mut().try_for_each(Network::keep)?;
         self.decoder.keep()
     }

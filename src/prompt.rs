@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use hypersd_core::LoadOptions;
 use hypersd_lora::Merged;
 use hypersd_models::{
+    Profile, TextProfile,
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, TextStates, Tokenizer},
     unet::Conditioning,
 };
@@ -19,6 +20,7 @@ use crate::{
 /// A tokenizer and the encoder that reads its ids.
 #[derive(Debug)]
 pub(crate) struct TextEncoder {
+    traits: &'static TextProfile,
     tokenizer: Tokenizer,
     pub(crate) network: Network<ClipTextModel, Merged>,
 }
@@ -26,6 +28,7 @@ pub(crate) struct TextEncoder {
 impl TextEncoder {
     /// An encoder with the source of its weights, under canonical names.
     pub(crate) fn new(
+        traits: &'static TextProfile,
         tokenizer: Tokenizer,
         config: &ClipTextConfig,
         source: Arc<Merged>,
@@ -33,7 +36,7 @@ impl TextEncoder {
     ) -> Result<Self, Error> {
         let options = LoadOptions { ignore: IGNORED_TENSORS, ..options.clone() };
         let network = Network::new(ClipTextModel::new(config, &options.device)?, source, options)?;
-        Ok(Self { tokenizer, network })
+        Ok(Self { traits, tokenizer, network })
     }
 
     /// The states of each prompt by itself.
@@ -50,27 +53,18 @@ impl TextEncoder {
     }
 }
 
-/// The text encoders of a model: one for Stable Diffusion 1.x and 2.x, two for SDXL.
+/// The text encoders of a model.
 #[derive(Debug)]
 pub(crate) struct PromptEncoder {
-    pub(crate) first: TextEncoder,
-    pub(crate) second: Option<TextEncoder>,
+    pub(crate) profile: &'static Profile,
+    /// In the order of the profile.
+    pub(crate) encoders: Vec<TextEncoder>,
     /// Whether a negative prompt that is not given is zeros rather than the empty prompt
     /// (`force_zeros_for_empty_prompt`).
     pub(crate) zero_negative: bool,
 }
 
 impl PromptEncoder {
-    /// The first, then the second.
-    pub(crate) fn encoders(&self) -> impl Iterator<Item = &TextEncoder> {
-        std::iter::once(&self.first).chain(&self.second)
-    }
-
-    /// The first, then the second.
-    pub(crate) fn encoders_mut(&mut self) -> impl Iterator<Item = &mut TextEncoder> {
-        std::iter::once(&mut self.first).chain(&mut self.second)
-    }
-
     /// The condition of a prompt, for a batch of pictures.
     pub(crate) fn positive(
         &self,
@@ -90,7 +84,7 @@ impl PromptEncoder {
         batch: Batch,
         notices: &Notices,
     ) -> Result<[Conditioning; 2], Error> {
-        if negative.is_none() && self.zero_negative && self.second.is_some() {
+        if negative.is_none() && self.zero_negative {
             let positive = self.positive(prompt, batch, notices)?;
             return Ok([positive.zeros_like(), positive]);
         }
@@ -105,12 +99,27 @@ impl PromptEncoder {
         batch: Batch,
         notices: &Notices,
     ) -> Result<[Conditioning; N], Error> {
-        let first = self.first.encode(&prompts, notices)?;
-        // The longer part of a long prompt is cut off alike for both: one notice is enough.
-        let second = self.second.as_ref().map(|second| second.encode(&prompts, &Notices::default()));
-        let mut second = second.transpose()?.into_iter().flatten();
-        let conditions = first.into_iter().map(|first| batch.condition(first, second.next()));
-        Ok(conditions.collect::<Vec<_>>().try_into().expect("one condition for each prompt"))
+        let mut context = [(); N].map(|()| Vec::new());
+        let mut pooled = [(); N].map(|()| None);
+        for (i, encoder) in self.encoders.iter().enumerate() {
+            // The longer part of a long prompt is cut off alike for all: one notice is enough.
+            let silent = Notices::default();
+            let states = encoder.encode(&prompts, if i == 0 { notices } else { &silent })?;
+            for (states, (context, pooled)) in states.into_iter().zip(context.iter_mut().zip(&mut pooled)) {
+                context.push(encoder.traits.context(&states));
+                if encoder.traits.pooled {
+                    *pooled = states.pooled;
+                }
+            }
+        }
+        let mut pooled = pooled.into_iter();
+        let time_ids = self.profile.size_conditioning.then(|| time_ids(batch.size));
+        Ok(context.map(|context| {
+            let pooled =
+                pooled.next().flatten().map(|pooled: Tensor<2>| pooled.repeat_dim(0, batch.pictures));
+            let context = Tensor::cat(context, 2).repeat_dim(0, batch.pictures);
+            Conditioning { context, pooled, time_ids: time_ids.map(|ids| vec![ids; batch.pictures]) }
+        }))
     }
 }
 
@@ -121,24 +130,6 @@ pub(crate) struct Batch {
     pub(crate) pictures: usize,
     /// Height and width in pixels, which SDXL is told.
     pub(crate) size: [usize; 2],
-}
-
-impl Batch {
-    /// The condition of a prompt with these states of the first encoder, and for SDXL of the second.
-    fn condition(self, first: TextStates, second: Option<TextStates>) -> Conditioning {
-        let Self { pictures, size } = self;
-        let Some(second) = second else {
-            let context = first.last_hidden_state.repeat_dim(0, pictures);
-            return Conditioning { context, pooled: None, time_ids: None };
-        };
-        let penultimate = |states: &TextStates| states.hidden_states[states.hidden_states.len() - 2].clone();
-        let context = Tensor::cat(vec![penultimate(&first), penultimate(&second)], 2);
-        Conditioning {
-            context: context.repeat_dim(0, pictures),
-            pooled: second.pooled.map(|pooled| pooled.repeat_dim(0, pictures)),
-            time_ids: Some(vec![time_ids(size); pictures]),
-        }
-    }
 }
 
 /// Original height and width, top and left of the crop, target height and width: a picture that was neither scaled

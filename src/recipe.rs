@@ -7,7 +7,7 @@ mod table;
 
 use std::{fmt, str::FromStr};
 
-use hypersd_lora::Family;
+use hypersd_core::Family;
 use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
 pub use error::RecipeError;

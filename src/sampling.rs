@@ -1,7 +1,7 @@
 //! From a request and the model's scheduler configuration to a schedule.
 
 use hypersd_core::{Component, Location};
-use hypersd_models::{Family, Prediction, SingleFile};
+use hypersd_models::{Prediction, Profile, SingleFile};
 use hypersd_schedulers::{Algorithm, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing};
 
 use crate::{Error, Request};
@@ -31,12 +31,10 @@ impl Sampling {
         Ok(Self { config, origin })
     }
 
-    /// A model in one file has no configuration: what all Stable Diffusion models share, with what the file says of
-    /// its training. SDXL is sampled by Euler's method unless the caller says otherwise.
-    pub(crate) fn of_file(file: &SingleFile, location: &Location) -> Self {
+    /// A model in one file has no configuration: the family's, with what the file says of its training.
+    pub(crate) fn of_file(profile: &Profile, file: &SingleFile, location: &Location) -> Self {
         let config = SchedulerConfig {
-            class_name: (file.family == Some(Family::Sdxl))
-                .then(|| Algorithm::Euler.class_name().to_string()),
+            class_name: profile.scheduler.map(String::from),
             timestep_spacing: Some(Spacing::Leading),
             ..SchedulerConfig::stable_diffusion()
         };

@@ -1,6 +1,6 @@
 //! Whether a request is what the recipe's files were distilled for, and what to do where it is not.
 
-use hypersd_lora::Family;
+use hypersd_core::Family;
 use hypersd_schedulers::Steps;
 
 use super::{Recipe, RecipeError};

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, path::PathBuf};
 
-use hypersd_lora::Family;
+use hypersd_core::Family;
 use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
 use super::{Allowed, Published, Recipe};

@@ -5,7 +5,7 @@
 //! in one step (experimental, and its UNet predicts the sample instead of the noise) and the LoRAs of Hyper-SD for
 //! other families.
 
-use hypersd_lora::Family;
+use hypersd_core::Family;
 use hypersd_schedulers::{Algorithm, Spacing};
 
 use super::{Allowed, Published, Recipe, Role};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hypersd_lora::Family;
+use hypersd_core::Family;
 use hypersd_schedulers::{Algorithm, Scheduler, SchedulerConfig, Spacing, Steps};
 
 use super::{Recipe, RecipeError};

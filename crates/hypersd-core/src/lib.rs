@@ -47,6 +47,7 @@
 //! ```
 
 mod error;
+mod family;
 mod file;
 mod folder;
 mod host;
@@ -65,6 +66,7 @@ mod view;
 mod write;
 
 pub use error::{Error, Mismatch};
+pub use family::Family;
 pub use file::SafetensorsFile;
 pub use folder::{Component, ModelFolder, Variant};
 pub use host::{Dtype, HostData, HostTensor, TensorInfo};

@@ -1,6 +1,6 @@
 //! What can be wrong with a LoRA file, or between it and a base.
 
-use crate::{family::Family, report::LoraReport};
+use crate::{family::MadeFor, report::LoraReport};
 
 /// Why LoRA files cannot be read or applied.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(
     "{file}: module {module} changes a weight of shape {lora:?}, {target} of the base is {expected:?} ({count} of {} \
-     modules differ so); {}", of, Family::versus(*made_for, *base)
+     modules differ so); {}", of, MadeFor::versus(*made_for, *base)
 )]
 #[non_exhaustive]
 pub struct WrongShape {
@@ -55,7 +55,7 @@ pub struct WrongShape {
     /// How many modules the file has.
     pub of: usize,
     /// The family the file looks made for.
-    pub made_for: Family,
+    pub made_for: MadeFor,
     /// The family of the base.
-    pub base: Family,
+    pub base: MadeFor,
 }

@@ -70,7 +70,7 @@ mod targets;
 mod weights;
 
 pub use error::{Error, WrongShape};
-pub use family::Family;
+pub use family::MadeFor;
 pub use file::{LoraFile, Module};
 pub use form::{Dora, Form, Full, LoHa, LoKr, LowRank};
 pub use merge::{Lora, Merge, Strictness, merge};

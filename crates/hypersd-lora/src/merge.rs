@@ -6,7 +6,7 @@ use hypersd_core::Error as CoreError;
 
 use crate::{
     error::{Error, WrongShape},
-    family::Family,
+    family::MadeFor,
     file::{LoraFile, Module},
     form::Form,
     merged::{Layer, Merged},
@@ -57,8 +57,9 @@ pub fn merge<W: Copy + Into<Weights>>(
     strictness: Strictness,
 ) -> Result<Merge, Error> {
     let targets = Targets::new(bases)?;
-    let family = bases.iter().map(|base| Family::of(&*base.source)).find(|&family| family != Family::Unknown);
-    let family = family.unwrap_or(Family::Unknown);
+    let family =
+        bases.iter().map(|base| MadeFor::of(&*base.source)).find(|&family| family != MadeFor::Unknown);
+    let family = family.unwrap_or(MadeFor::Unknown);
     let mut merged: Vec<_> = bases.iter().map(|base| Merged::new(base.source.clone())).collect();
     let mut reports = Vec::with_capacity(loras.len());
     for Lora { file, weight } in loras {
@@ -88,7 +89,7 @@ struct Layering<'a> {
     lora: &'a Lora<Weights>,
     bases: &'a [Base],
     targets: &'a Targets,
-    family: Family,
+    family: MadeFor,
 }
 
 /// A form, the tensor of the base that it changes, and that tensor's shape.

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
-use crate::{family::Family, file::LoraFile, form::Form};
+use crate::{family::MadeFor, file::LoraFile, form::Form};
 
 /// The account of one LoRA file: every module in it is either applied or listed with the reason why not.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,9 +19,9 @@ pub struct LoraReport {
     /// The modules that were not applied, sorted by name.
     pub unmatched: Vec<Unmatched>,
     /// The family the file looks made for.
-    pub made_for: Family,
+    pub made_for: MadeFor,
     /// The family of the base.
-    pub base: Family,
+    pub base: MadeFor,
 }
 
 /// The modules of one form that were applied to one network.
@@ -74,14 +74,14 @@ pub enum Reason {
 
 impl LoraReport {
     /// Nothing applied yet.
-    pub(crate) fn new(file: &LoraFile, base: Family) -> Self {
+    pub(crate) fn new(file: &LoraFile, base: MadeFor) -> Self {
         Self {
             file: file.origin(),
             modules: file.modules().len() + file.foreign.len(),
             applied: 0,
             groups: Vec::new(),
             unmatched: Vec::new(),
-            made_for: Family::of(&*file.source),
+            made_for: MadeFor::of(&*file.source),
             base,
         }
     }
@@ -120,8 +120,8 @@ impl LoraReport {
         /// Modules shown per group: a wrong file has hundreds.
         const SHOWN: usize = 4;
         let mut text = self.to_string();
-        if self.applied == 0 || (self.made_for != self.base && self.made_for != Family::Unknown) {
-            text += &format!("; {}", Family::versus(self.made_for, self.base));
+        if self.applied == 0 || (self.made_for != self.base && self.made_for != MadeFor::Unknown) {
+            text += &format!("; {}", MadeFor::versus(self.made_for, self.base));
         }
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for Unmatched { module, reason } in &self.unmatched {

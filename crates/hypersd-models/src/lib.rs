@@ -37,6 +37,7 @@
 //! ```
 
 mod error;
+mod family;
 mod infer;
 mod layers;
 mod parameters;
@@ -50,5 +51,6 @@ pub mod unet;
 pub mod vae;
 
 pub use error::Error;
+pub use family::{Heads, Prediction, Profile, State, TextProfile};
 pub use parameters::parameters;
-pub use single_file::{Family, IGNORED, Ignored, Part, Prediction, SingleFile};
+pub use single_file::{IGNORED, Ignored, Part, SingleFile};

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hypersd_core::{Error as Core, Location, Mismatch, SafetensorsFile, SharedSource, TensorSource};
+use hypersd_core::{Error as Core, Family, Location, Mismatch, SafetensorsFile, SharedSource, TensorSource};
 
 use crate::{
-    Error,
+    Error, Heads, Prediction, Profile,
     clip::{ClipTextConfig, HiddenAct},
-    infer::{self, Heads},
+    infer,
     tiny_vae::TinyVaeConfig,
     unet::UNetConfig,
     vae::VaeConfig,
@@ -17,7 +17,7 @@ mod family;
 mod sections;
 mod tiny_pair;
 
-pub use family::{Family, IGNORED, Ignored};
+pub use family::{IGNORED, Ignored};
 use sections::Network;
 
 /// The networks of a weight file that has no configuration: a whole checkpoint, or a UNet, a VAE, a TAESD or a
@@ -27,7 +27,8 @@ use sections::Network;
 /// [`family`](Self::family)'s.
 ///
 /// ```no_run
-/// use hypersd_models::{Family, SingleFile};
+/// use hypersd_core::Family;
+/// use hypersd_models::SingleFile;
 ///
 /// let file = SingleFile::open("v1-5-pruned-emaonly.safetensors")?;
 /// assert_eq!(file.family, Some(Family::Sd1));
@@ -65,16 +66,6 @@ pub struct Part<C> {
     pub config: C,
     /// Its tensors under canonical names, and those that nobody knows under their own.
     pub weights: SharedSource,
-}
-
-/// What a UNet was trained to predict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Prediction {
-    /// The noise.
-    Epsilon,
-    /// The velocity: `√ᾱ · noise − √(1 − ᾱ) · x0`.
-    Velocity,
 }
 
 /// Marks of a fine-tune for velocity, and for a schedule that ends at pure noise: tensors by their name alone.
@@ -127,9 +118,11 @@ impl SingleFile {
         let unet = sections.iter().find(|(section, _)| section.network.is_unet()).map(|(_, weights)| weights);
         let family = sections.iter().find_map(|(section, _)| section.family);
         let family = family.or_else(|| unet.map(family_of));
+        let profile = profile(&origin, family)?;
+        let prediction = if velocity { Some(Prediction::Velocity) } else { profile.prediction };
         let mut file = Self {
             family,
-            prediction: unet.and_then(|_| prediction(family, velocity)),
+            prediction: unet.and(prediction),
             zero_snr,
             unet: None,
             vae: None,
@@ -139,7 +132,7 @@ impl SingleFile {
             controlnet: None,
         };
         for (section, weights) in sections {
-            file.add(section.network, weights, own)?;
+            file.add(section.network, profile, weights, own)?;
         }
         Ok(file)
     }
@@ -149,21 +142,21 @@ impl SingleFile {
     fn add(
         &mut self,
         network: Network,
+        profile: &Profile,
         weights: SharedSource,
         own: Option<&UNetConfig>,
     ) -> Result<(), Error> {
         match network {
             Network::UNet => {
-                let config = self.unet_config(&weights, own)?;
+                let config = self.unet_config(&weights, profile.heads, own)?;
                 self.unet = Some(Part { config, weights });
             }
             Network::ControlNet => {
-                let config = self.unet_config(&weights, own)?;
+                let config = self.unet_config(&weights, profile.heads, own)?;
                 self.controlnet = Some(Part { config, weights });
             }
             Network::Vae => {
-                let family = self.family.unwrap_or(Family::Sd1).vae();
-                self.vae = Some(Part { config: infer::vae(&*weights, family)?, weights });
+                self.vae = Some(Part { config: infer::vae(&*weights, (profile.vae)())?, weights });
             }
             Network::TinyVae => {
                 self.tiny_vae = Some(Part { config: infer::tiny_vae(&*weights)?, weights });
@@ -179,11 +172,12 @@ impl SingleFile {
         Ok(())
     }
 
-    fn unet_config(&self, weights: &SharedSource, own: Option<&UNetConfig>) -> Result<UNetConfig, Error> {
-        let heads = match self.family {
-            Some(Family::Sd1) => Heads::Count(8),
-            _ => Heads::Width(64),
-        };
+    fn unet_config(
+        &self,
+        weights: &SharedSource,
+        heads: Heads,
+        own: Option<&UNetConfig>,
+    ) -> Result<UNetConfig, Error> {
         let config = infer::unet(&**weights, heads, self.number_width(&**weights, own))?;
         let refuse = |what: &str, instead: &str| Err(family::foreign(&weights.origin(), what, instead));
         match (config.in_channels, config.projection_class_embeddings_input_dim) {
@@ -228,12 +222,10 @@ fn family_of(unet: &SharedSource) -> Family {
     }
 }
 
-fn prediction(family: Option<Family>, marked: bool) -> Option<Prediction> {
-    match family {
-        _ if marked => Some(Prediction::Velocity),
-        Some(Family::Sd2) => None,
-        _ => Some(Prediction::Epsilon),
-    }
+/// What no shape says of a file's networks. A VAE alone could be anybody's: it counts as Stable Diffusion 1.x's.
+fn profile(origin: &str, family: Option<Family>) -> Result<&'static Profile, Error> {
+    let family = family.unwrap_or(Family::Sd1);
+    Profile::of(family).ok_or_else(|| family::foreign(origin, &family.to_string(), family::TAKE))
 }
 
 /// Tensors outside of every network's place.

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use burn::module::Module;
-use hypersd_core::{HostTensor, SafetensorsFile, SharedSource, TensorSource, save_safetensors};
+use hypersd_core::{Family, HostTensor, SafetensorsFile, SharedSource, TensorSource, save_safetensors};
 use hypersd_models::{
-    Error, Family, IGNORED, Part, Prediction, SingleFile,
+    Error, IGNORED, Part, Prediction, SingleFile,
     clip::{ClipTextConfig, ClipTextModel, canonical_names},
     parameters,
     tiny_vae::{TinyVae, TinyVaeConfig},

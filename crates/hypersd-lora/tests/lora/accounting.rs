@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hypersd_core::{SharedSource, TensorSource};
-use hypersd_lora::{Base, Error, Family, Lora, LoraFile, LoraReport, Reason, Strictness, Weights, merge};
+use hypersd_core::{Family, SharedSource, TensorSource};
+use hypersd_lora::{Base, Error, Lora, LoraFile, LoraReport, MadeFor, Reason, Strictness, Weights, merge};
 
 use crate::{Shapes, file, lora, memory, over, path, some, unet};
 
@@ -73,7 +73,7 @@ fn every_module_of_the_hyper_sd_files_finds_its_weight() {
         let merged = over(base(fixture), Arc::new(file), 1.0).unwrap();
         assert_eq!(merged.sources[0].touched(), want);
         let report = &merged.reports[0];
-        assert_eq!((report.made_for, report.base), (family, family));
+        assert_eq!((report.made_for, report.base), (MadeFor::Family(family), MadeFor::Family(family)));
         let said = format!(
             "shapes.safetensors: {modules} of {modules} modules applied\n  \
              unet x 1: {modules} LoRA, rank 64, alpha 64, scale 1"
@@ -90,7 +90,7 @@ fn names_over_stabilitys_blocks_find_the_same_weights_and_mix_with_the_others() 
             let (file, want) = spelled(fixture, |layer| &layer.modules[usize::from(mixed(layer))]);
             let merged = over(base(fixture), Arc::new(file), 1.0).unwrap();
             assert_eq!(merged.sources[0].touched(), want);
-            assert_eq!(merged.reports[0].made_for, family);
+            assert_eq!(merged.reports[0].made_for, MadeFor::Family(family));
         }
     }
 }
@@ -198,7 +198,7 @@ fn peft_files_of_another_family_are_named_too() {
     ]);
     let error = over(base("sd15.tsv"), file, 1.0).unwrap_err();
     let Error::Shape(wrong) = &error else { panic!("{error}") };
-    assert_eq!((wrong.made_for, wrong.base), (Family::Sdxl, Family::Sd1));
+    assert_eq!((wrong.made_for, wrong.base), (MadeFor::Family(Family::Sdxl), MadeFor::Family(Family::Sd1)));
 }
 
 #[test]

@@ -4,18 +4,9 @@ use hypersd_core::TensorSource;
 
 use super::Shapes;
 use crate::{
-    Error,
+    Error, Heads,
     unet::{PerLevel, UNetConfig},
 };
-
-/// How a family divides its channels into attention heads: the shapes do not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heads {
-    /// So many at each level.
-    Count(usize),
-    /// So many that each has this width.
-    Width(usize),
-}
 
 /// The configuration of a UNet. `number_width` is the width of the sinusoid of one of the picture's sizes, where the
 /// network takes them; for an encoder half, the up blocks mirror the down blocks.

@@ -4,39 +4,7 @@ use std::collections::BTreeSet;
 
 use hypersd_core::name_matches;
 
-use crate::{Error, vae::VaeConfig};
-
-/// A family of models that one network of each kind can be configured for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Family {
-    /// Stable Diffusion 1.x.
-    Sd1,
-    /// Stable Diffusion 2.x.
-    Sd2,
-    /// SDXL base, and what was trained from it.
-    Sdxl,
-}
-
-impl Family {
-    /// The published VAE, whose scale no shape says.
-    pub(super) fn vae(self) -> VaeConfig {
-        match self {
-            Self::Sd1 | Self::Sd2 => VaeConfig::sd15(),
-            Self::Sdxl => VaeConfig::sdxl(),
-        }
-    }
-}
-
-impl std::fmt::Display for Family {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Sd1 => "Stable Diffusion 1.x",
-            Self::Sd2 => "Stable Diffusion 2.x",
-            Self::Sdxl => "SDXL",
-        })
-    }
-}
+use crate::Error;
 
 /// A tensor that a file may have and no network needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +64,6 @@ pub const IGNORED: &[Ignored] = &{
 /// Names by which a file is known that none of these networks can be loaded from: a pattern, the file's family, and
 /// what to do instead.
 const FOREIGN: &[(&str, &str, &str)] = &{
-    const TAKE: &str = "take a Stable Diffusion 1.x or SDXL model";
     const LORA: &str = "add it to a model as a LoRA";
     [
         ("*double_blocks.*.img_attn.*", "FLUX", TAKE),
@@ -126,6 +93,7 @@ const FOREIGN: &[(&str, &str, &str)] = &{
     ]
 };
 
+pub(super) const TAKE: &str = "take a Stable Diffusion 1.x or SDXL model";
 pub(super) const REFINER: &str = "the SDXL refiner";
 pub(super) const REFINER_INSTEAD: &str = "take the base model: hypersd makes no second pass";
 

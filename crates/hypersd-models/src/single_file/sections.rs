@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hypersd_core::{SharedSource, TensorSource};
+use hypersd_core::{Family, SharedSource, TensorSource};
 
-use super::family::Family;
 use crate::{Error, clip::HiddenAct, keys};
 
 /// A network's place in a file.

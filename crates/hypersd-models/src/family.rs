@@ -1,0 +1,213 @@
+//! The families side by side: everything that sets one apart from another and no configuration says.
+
+use burn::tensor::Tensor;
+use hypersd_core::Family;
+
+use crate::{
+    Error,
+    clip::{TextStates, Tokenizer},
+    unet::{PerLevel, UNetConfig},
+    vae::VaeConfig,
+};
+
+/// The traits that all models of a family share, whatever their size.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Profile {
+    /// The family.
+    pub family: Family,
+    /// The text encoders; their states stand side by side in the context, in this order.
+    pub text_encoders: &'static [TextProfile],
+    /// How a UNet divides its channels into attention heads where no configuration says it.
+    pub heads: Heads,
+    /// Width and height in pixels of pictures of a model that does not say.
+    pub native_side: usize,
+    /// Whether the UNet is told the picture's original size, crop and target size (`time_ids`).
+    pub size_conditioning: bool,
+    /// Whether a negative prompt that is not given is zeros rather than the empty prompt, in a model that does not say
+    /// (`force_zeros_for_empty_prompt`).
+    pub zero_negative: bool,
+    /// Whether a VAE that says so (`force_upcast`) is run in f32, as diffusers' pipelines of the family do.
+    pub upcast_vae: bool,
+    /// The published VAE, whose scale no shape says.
+    pub vae: fn() -> VaeConfig,
+    /// What a UNet predicts whose file does not say; `None` where there are both kinds.
+    pub prediction: Option<Prediction>,
+    /// The class of scheduler, by its name in diffusers, of a model without a scheduler's configuration; `None` leaves it
+    /// to whoever samples.
+    pub scheduler: Option<&'static str>,
+}
+
+/// A text encoder of a family: how its parts are called, and which of its states make the context.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct TextProfile {
+    /// The encoder's folder in a model.
+    pub encoder: &'static str,
+    /// The tokenizer's folder in a model.
+    pub tokenizer: &'static str,
+    /// How the names of its modules begin in LoRA files.
+    pub lora_prefix: &'static str,
+    /// The tokenizer of a model without one, for an encoder of so many embeddings.
+    pub own_tokenizer: fn(vocab_size: usize) -> Result<Tokenizer, Error>,
+    /// The state that goes into the context.
+    pub state: State,
+    /// Whether the UNet is told its pooled state too.
+    pub pooled: bool,
+}
+
+/// A state of a text encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// The last one, after the final norm.
+    Last,
+    /// The last but one, without the final norm.
+    Penultimate,
+}
+
+/// A rule for dividing channels into attention heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Heads {
+    /// So many at each level.
+    Count(usize),
+    /// So many that each has this width.
+    Width(usize),
+}
+
+/// What a UNet was trained to predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Prediction {
+    /// The noise.
+    Epsilon,
+    /// The velocity: `√ᾱ · noise − √(1 − ᾱ) · x0`.
+    Velocity,
+}
+
+const SD1: Profile = Profile {
+    family: Family::Sd1,
+    text_encoders: &[TextProfile {
+        encoder: "text_encoder",
+        tokenizer: "tokenizer",
+        lora_prefix: "lora_te_",
+        own_tokenizer: Tokenizer::clip_l_of,
+        state: State::Last,
+        pooled: false,
+    }],
+    heads: Heads::Count(8),
+    native_side: 512,
+    size_conditioning: false,
+    zero_negative: false,
+    upcast_vae: false,
+    vae: VaeConfig::sd15,
+    prediction: Some(Prediction::Epsilon),
+    scheduler: None,
+};
+
+/// Its files hold one layer of the text encoder less than OpenCLIP has, or none reads it: `Last` is the last but one of
+/// OpenCLIP's.
+const SD2: Profile = Profile {
+    family: Family::Sd2,
+    text_encoders: &[TextProfile {
+        own_tokenizer: Tokenizer::open_clip_of, // pads with `!`
+        ..SD1.text_encoders[0]
+    }],
+    heads: Heads::Width(64),
+    prediction: None,
+    ..SD1
+};
+
+const SDXL: Profile = Profile {
+    family: Family::Sdxl,
+    text_encoders: &[
+        TextProfile { lora_prefix: "lora_te1_", state: State::Penultimate, ..SD1.text_encoders[0] },
+        TextProfile {
+            encoder: "text_encoder_2",
+            tokenizer: "tokenizer_2",
+            lora_prefix: "lora_te2_",
+            own_tokenizer: Tokenizer::open_clip_of,
+            state: State::Penultimate,
+            pooled: true,
+        },
+    ],
+    heads: Heads::Width(64),
+    native_side: 1024,
+    size_conditioning: true,
+    zero_negative: true,
+    upcast_vae: true,
+    vae: VaeConfig::sdxl,
+    prediction: Some(Prediction::Epsilon),
+    scheduler: Some("EulerDiscreteScheduler"),
+};
+
+impl Profile {
+    /// The profile of a family; `None` for one whose networks are not here.
+    #[must_use]
+    pub fn of(family: Family) -> Option<&'static Self> {
+        const ALL: [&Profile; 3] = [&SD1, &SD2, &SDXL];
+        ALL.into_iter().find(|profile| profile.family == family)
+    }
+}
+
+impl TextProfile {
+    /// The encoder's share of the context.
+    ///
+    /// # Shapes
+    /// - `[B, 77, D]`
+    #[must_use]
+    pub fn context(&self, states: &TextStates) -> Tensor<3> {
+        match self.state {
+            State::Last => states.last_hidden_state.clone(),
+            State::Penultimate => states.hidden_states[states.hidden_states.len() - 2].clone(),
+        }
+    }
+}
+
+impl UNetConfig {
+    /// The family that the UNet belongs to, by what the families differ in by design, not in size, so that small models
+    /// count as what they are small copies of: SDXL adds pooled text and sizes to the time embedding, its refiner reads
+    /// 1280 channels of text, and Stable Diffusion 2 projects with dense layers where 1 has convolutions.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self.addition_embed_type {
+            Some(_) if self.cross_attention_dim == PerLevel::All(1280) => Family::SdxlRefiner,
+            Some(_) => Family::Sdxl,
+            None if self.use_linear_projection => Family::Sd2,
+            None => Family::Sd1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_family_is_known_in_any_size() {
+        let small = |width| UNetConfig {
+            block_out_channels: vec![32, 64],
+            cross_attention_dim: PerLevel::All(width),
+            ..UNetConfig::default()
+        };
+        assert_eq!(UNetConfig::sd15().family(), Family::Sd1);
+        assert_eq!(UNetConfig::sdxl().family(), Family::Sdxl);
+        assert_eq!(small(64).family(), Family::Sd1);
+        let linear = |width| UNetConfig { use_linear_projection: true, ..small(width) };
+        assert_eq!(linear(1024).family(), Family::Sd2);
+        let sdxl = |width| UNetConfig { addition_embed_type: Some("text_time".into()), ..linear(width) };
+        assert_eq!(sdxl(64).family(), Family::Sdxl);
+        assert_eq!(sdxl(1280).family(), Family::SdxlRefiner);
+    }
+
+    #[test]
+    fn a_family_without_networks_has_no_profile() {
+        for family in [Family::SdxlRefiner, Family::Sd3, Family::Flux] {
+            assert!(Profile::of(family).is_none(), "{family}");
+        }
+        for family in [Family::Sd1, Family::Sd2, Family::Sdxl] {
+            assert_eq!(Profile::of(family).map(|profile| profile.family), Some(family));
+        }
+    }
+}
