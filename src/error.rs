@@ -63,6 +63,24 @@ pub enum Error {
     /// Exchanging LoRAs failed, and the weights from before could not be read again.
     #[error("the pipeline has lost its weights while its LoRAs were exchanged; load it again")]
     Unloaded,
+    /// Networks of a model that cannot work together.
+    #[error("the {network} has {found}; expected {expected}")]
+    Misfit {
+        /// The network that does not fit the others.
+        network: &'static str,
+        /// What would fit.
+        expected: String,
+        /// What it has.
+        found: String,
+    },
+    /// A UNet that wants more than a prompt.
+    #[error("{found} was given, which draws from {expected} only; use a UNet that draws from a prompt")]
+    FurtherInput {
+        /// What it is.
+        found: &'static str,
+        /// What it would draw from.
+        expected: &'static str,
+    },
     /// A model folder that hypersd cannot run, and why.
     #[error("{origin}: {found}; {instead}")]
     Unsupported {

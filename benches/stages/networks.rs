@@ -12,9 +12,9 @@ use hypersd_core::{Component, LoadOptions, Noise, Renamed, Variant, load};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, canonical_names},
     ops::weight_order,
-    tiny_vae::{TinyVae, TinyVaeConfig},
+    tiny_vae::{self, TinyVaeConfig},
     unet::{Conditioning, UNet, UNetConfig},
-    vae::{Vae, VaeConfig},
+    vae::{self, VaeConfig},
 };
 use serde::de::DeserializeOwned;
 
@@ -57,15 +57,16 @@ pub(crate) fn control(task: &Task) -> Run<'_> {
 
 pub(crate) fn vae(task: &Task) -> Run<'_> {
     let dtype = if upcasts_vae(task) { FloatDType::F32 } else { task.dtype.into() };
-    let options = LoadOptions { dtype, ..options(task) };
-    let vae = network_with::<VaeConfig, _, _>(&task.model.join("vae"), &options, Vae::new);
+    let options = LoadOptions { dtype, ignore: vae::Decoder::OTHER_HALF, ..options(task) };
+    let vae = network_with::<VaeConfig, _, _>(&task.model.join("vae"), &options, vae::Decoder::new);
     let x = latents(task);
     Box::new(move || Box::new(vae.decode(x.clone()).expect("pixels")))
 }
 
 pub(crate) fn taesd(task: &Task) -> Run<'_> {
     let folder = task.taesd.as_ref().expect("--taesd");
-    let vae = network::<TinyVaeConfig, _, _>(folder, task, TinyVae::new);
+    let options = LoadOptions { ignore: tiny_vae::Decoder::OTHER_HALF, ..options(task) };
+    let vae = network_with::<TinyVaeConfig, _, _>(folder, &options, tiny_vae::Decoder::new);
     let x = latents(task);
     Box::new(move || Box::new(vae.decode(x.clone()).expect("pixels")))
 }

@@ -8,9 +8,9 @@ use hypersd_models::{
     Error, IGNORED, Part, Prediction, SingleFile,
     clip::{ClipTextConfig, ClipTextModel, canonical_names},
     parameters,
-    tiny_vae::{TinyVae, TinyVaeConfig},
+    tiny_vae::{self, TinyVaeConfig},
     unet::{PerLevel, UNet, UNetConfig},
-    vae::{Vae, VaeConfig},
+    vae::{self, VaeConfig},
 };
 use hypersd_testing::{device, write_single_file};
 use lists::{Row, Shapes, columns, ldm_vae, old_vae, open_clip, rows, shape};
@@ -56,10 +56,14 @@ fn refusal(shapes: Shapes) -> String {
 
 /// The tensors of a part are the parameters of its network, in their shapes, and nothing else.
 fn assert_fills<C>(part: &Part<C>, module: &impl Module) {
+    assert_holds(part, parameters(module));
+}
+
+fn assert_holds<C>(part: &Part<C>, parameters: Vec<(String, Vec<usize>)>) {
     let weights = &part.weights;
     let shape = |name: &String| weights.info(name).expect("its own name").shape;
     let got: BTreeMap<_, _> = weights.names().into_iter().map(|name| (name.clone(), shape(&name))).collect();
-    assert_eq!(got, parameters(module).into_iter().collect());
+    assert_eq!(got, parameters.into_iter().collect());
 }
 
 fn assert_unet(file: &SingleFile, config: &UNetConfig) {
@@ -71,7 +75,11 @@ fn assert_unet(file: &SingleFile, config: &UNetConfig) {
 fn assert_vae(file: &SingleFile, config: &VaeConfig) {
     let part = file.vae.as_ref().expect("a VAE");
     assert_eq!(part.config, *config);
-    assert_fills(part, &Vae::new(config, &device()).unwrap());
+    let halves = [
+        parameters(&vae::Encoder::new(config, &device()).unwrap()),
+        parameters(&vae::Decoder::new(config, &device()).unwrap()),
+    ];
+    assert_holds(part, halves.concat());
 }
 
 fn assert_text(part: &Option<Part<ClipTextConfig>>, config: &ClipTextConfig) {
@@ -227,7 +235,11 @@ fn taesd_in_diffusers_names() {
     let file = read(Shapes(shapes.collect()));
     let part = file.tiny_vae.expect("a TAESD");
     assert_eq!((file.family, &part.config), (None, &TinyVaeConfig::default()));
-    assert_fills(&part, &TinyVae::new(&part.config, &device()).unwrap());
+    let halves = [
+        parameters(&tiny_vae::Encoder::new(&part.config, &device()).unwrap()),
+        parameters(&tiny_vae::Decoder::new(&part.config, &device()).unwrap()),
+    ];
+    assert_holds(&part, halves.concat());
 }
 
 #[test]

@@ -26,9 +26,13 @@ pub(crate) fn config<T: DeserializeOwned>(name: &str) -> T {
 
 /// The module with the weights of a fixture.
 pub(crate) fn loaded<M: Module>(module: M, name: &str) -> M {
+    loaded_half(module, name, &[])
+}
+
+/// The module with the weights of a fixture that has others as well.
+pub(crate) fn loaded_half<M: Module>(module: M, name: &str, ignore: &'static [&'static str]) -> M {
     let source = SafetensorsFile::open(path(name)).expect("a committed fixture");
-    let options =
-        LoadOptions { device: device(), dtype: dtype(), order: weight_order(&device()), ignore: &[] };
+    let options = LoadOptions { device: device(), dtype: dtype(), order: weight_order(&device()), ignore };
     load(module, &source, &options).expect("the fixture fits the module")
 }
 

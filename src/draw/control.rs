@@ -5,9 +5,9 @@ use hypersd_controlnet::{ControlNet, Hint, Strength, after_zeros, control_size};
 use hypersd_core::Image;
 use hypersd_models::unet::Residuals;
 
+use super::guidance::Guided;
 use crate::{
     Error,
-    guidance::Guided,
     network::{Lent, Network},
 };
 
@@ -30,13 +30,13 @@ impl Control {
 }
 
 /// The size of a picture that only its first control image says: height and width in pixels.
-pub(crate) fn size_of(controls: &[Control]) -> Result<Option<[usize; 2]>, Error> {
+pub(super) fn size_of(controls: &[Control]) -> Result<Option<[usize; 2]>, Error> {
     let size = controls.first().map(|control| control_size(&control.image)).transpose()?;
     Ok(size.map(|[width, height]| [height, width]))
 }
 
 /// The ControlNets of a picture, with their images encoded once for all steps.
-pub(crate) struct Controls<'a>(Vec<Controlled<'a>>);
+pub(super) struct Controls<'a>(Vec<Controlled<'a>>);
 
 struct Controlled<'a> {
     net: Lent<'a, ControlNet>,
@@ -46,7 +46,7 @@ struct Controlled<'a> {
 
 impl<'a> Controls<'a> {
     /// Encodes the control images for a picture of `height` by `width` pixels.
-    pub(crate) fn new(
+    pub(super) fn new(
         nets: &'a [Network<ControlNet>],
         controls: &[Control],
         [height, width]: [usize; 2],
@@ -68,17 +68,17 @@ impl<'a> Controls<'a> {
     }
 
     /// Which ControlNets act in step `index` of `steps`.
-    pub(crate) fn acting(&self, (index, steps): (usize, usize)) -> Vec<bool> {
+    pub(super) fn acting(&self, (index, steps): (usize, usize)) -> Vec<bool> {
         self.0.iter().map(|control| control.strength.guides(index, steps)).collect()
     }
 
     /// What all ControlNets that act in step `index` of `steps` add, together.
     ///
     /// `x` `[B, 4, h, w]` is what the UNet is given.
-    pub(crate) fn residuals(
+    pub(super) fn residuals(
         &self,
         (index, steps): (usize, usize),
-        guided: &Guided,
+        guided: &Guided<'_>,
         x: &Tensor<4>,
         t: f32,
     ) -> Result<Option<Residuals>, Error> {
@@ -95,7 +95,7 @@ impl<'a> Controls<'a> {
 }
 
 impl Controlled<'_> {
-    fn residuals(&self, guided: &Guided, x: Tensor<4>, t: f32) -> Result<Residuals, Error> {
+    fn residuals(&self, guided: &Guided<'_>, x: Tensor<4>, t: f32) -> Result<Residuals, Error> {
         let Self { net, hint, strength } = self;
         let prompt_only = strength.guess_mode || net.config().global_pool_conditions;
         if !prompt_only {
