@@ -46,7 +46,7 @@ pub(crate) struct Model {
     pub(crate) device: Device,
 }
 
-/// What a request leaves to the model.
+/// The settings that a request leaves to the model.
 #[derive(Debug)]
 pub(crate) struct Defaults {
     pub(crate) sampling: Sampling,

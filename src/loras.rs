@@ -57,13 +57,13 @@ impl Pipeline {
         Ok(())
     }
 
-    /// What became of each LoRA file, in the order they were given.
+    /// The account of each LoRA file, in the order they were given.
     #[must_use]
     pub fn lora_reports(&self) -> &[LoraReport] {
         &self.lora_reports
     }
 
-    /// What each network was read from, in the order of the bases.
+    /// The source that each network was read from, in the order of the bases.
     fn merged_sources(&self) -> Vec<Arc<Merged>> {
         let encoders = self.model.text.encoders.iter().map(|encoder| encoder.network.source().clone());
         std::iter::once(self.model.denoiser.source().clone()).chain(encoders).collect()

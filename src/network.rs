@@ -106,7 +106,7 @@ impl<M: Module, S: TensorSource + ?Sized> Network<M, S> {
         &self.blank
     }
 
-    /// What the weights are read from.
+    /// The source that the weights are read from.
     pub(crate) fn source(&self) -> &Arc<S> {
         &self.source
     }

@@ -161,7 +161,7 @@ impl PipelineBuilder {
         Self { strictness: Strictness::Lenient, ..self }
     }
 
-    /// Which of a folder's weight files to read, `fp16` for instance; without this the plain ones.
+    /// The one of a folder's weight files to read, `fp16` for instance; without this the plain ones.
     #[must_use]
     pub fn variant(self, name: impl Into<String>) -> Self {
         Self { variant: Variant::Named(name.into()), ..self }
@@ -225,7 +225,7 @@ impl PipelineBuilder {
     /// Checks a request against the model's configuration, before the weights are loaded.
     ///
     /// # Errors
-    /// What [`Pipeline::denoise`] would refuse.
+    /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for a UNet that fits no request.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
         self.parts.check_channels()?;
         Plan::new(request, &self.parts.defaults, &self.parts.vae.config).map(drop)
@@ -258,7 +258,7 @@ impl PipelineBuilder {
         Ok(Pipeline { model, lora_bases, lora_reports, notices })
     }
 
-    /// Where the weights of every network are read.
+    /// The sources of every network's weights.
     fn open_sources(&self) -> Result<Sources, Error> {
         let bases = self.bases()?;
         let merged = merge(&bases, &self.loras, self.strictness)?;
@@ -319,7 +319,7 @@ impl PipelineBuilder {
     }
 }
 
-/// Where the weights of a pipeline are read.
+/// The sources of a pipeline's weights.
 struct Sources {
     /// Of the networks that a LoRA can change.
     bases: Vec<Base>,

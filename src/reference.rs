@@ -1,4 +1,4 @@
-//! What a user calls a model: a path, or a place on the Hugging Face hub.
+//! Names of models: a path, or a place on the Hugging Face hub.
 
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,7 @@ impl std::fmt::Display for HubReference {
     }
 }
 
-/// What a name stands for.
+/// The meaning of a name.
 pub(crate) enum Meaning {
     Path(PathBuf),
     Hub(HubReference),
@@ -83,13 +83,13 @@ pub(crate) fn meaning(given: &Path) -> Result<Meaning, Error> {
     })
 }
 
-/// What an owner, a repository or a revision may be called.
+/// True for what an owner, a repository or a revision may be called.
 fn is_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !name.is_empty() && !name.starts_with(['.', '-']) && !name.contains("..") && name.chars().all(allowed)
 }
 
-/// Whether a path stays below where it starts, and needs no escaping in a URL.
+/// True where a path stays below where it starts, and needs no escaping in a URL.
 pub(crate) fn is_plain_path(path: &str) -> bool {
     let allowed = |c: char| c.is_ascii_graphic() && !r#"\:?#%*"<>|"#.contains(c);
     path.split('/').all(|part| !matches!(part, "" | "." | "..") && part.chars().all(allowed))

@@ -1,4 +1,4 @@
-//! What to draw: plain data, checked before anything heavy is done.
+//! A request for pictures: plain data, checked before anything heavy is done.
 
 use hypersd_core::Rng;
 use hypersd_schedulers::{Algorithm, PredictionType, Spacing, Steps};
@@ -8,7 +8,7 @@ use crate::{Control, Error};
 /// The largest width or height: beyond it no Stable Diffusion model draws anything sensible, and sizes overflow.
 const MAX_SIDE: usize = 16384;
 
-/// What to draw. Same request, same model, same device: same bytes.
+/// A request for pictures. Same request, same model, same device: same bytes.
 ///
 /// ```
 /// use hypersd::{Algorithm, Request, Steps};
@@ -28,10 +28,10 @@ const MAX_SIDE: usize = 16384;
 pub struct Request {
     /// The text to draw.
     pub prompt: String,
-    /// What to steer away from; only read when [`guidance`](Self::guidance) is above 1. `None` is diffusers'
+    /// The text to steer away from; only read when [`guidance`](Self::guidance) is above 1. `None` is diffusers'
     /// `negative_prompt=None`: the empty prompt for SD1.5.
     pub negative: Option<String>,
-    /// Where the noise starts. With [`Rng::TorchCpu`] it means what `torch.Generator("cpu")` makes of it.
+    /// The start of the noise. With [`Rng::TorchCpu`] it means what `torch.Generator("cpu")` makes of it.
     pub seed: u64,
     /// Whose noise the seed stands for.
     pub rng: Rng,
@@ -43,22 +43,22 @@ pub struct Request {
     pub batch: usize,
     /// `None` is the model's own scheduler where it is one of these, else DDIM (SD1.5 ships PNDM).
     pub scheduler: Option<Algorithm>,
-    /// How timesteps are spaced; `None` is what the model's configuration says. Hyper-SD's N-step LoRAs want
+    /// The spacing of timesteps; `None` is what the model's configuration says. Hyper-SD's N-step LoRAs want
     /// [`Spacing::Trailing`].
     pub spacing: Option<Spacing>,
-    /// Whether Euler and DPM-Solver++ space their sigmas as Karras et al. do; `None` is what the model's
+    /// True where Euler and DPM-Solver++ space their sigmas as Karras et al. do; `None` is what the model's
     /// configuration says.
     pub karras: Option<bool>,
-    /// What the UNet was trained to predict; `None` is what the model's files say. Needed where they do not say it, as
+    /// The quantity that the UNet was trained to predict; `None` is what the model's files say. Needed where they do not say it, as
     /// with Stable Diffusion 2 in one file, or where they are wrong.
     pub prediction: Option<PredictionType>,
-    /// How many steps, or which timesteps.
+    /// The number of steps, or their timesteps.
     pub steps: Steps,
     /// Stochasticity from 0 to 1, for DDIM and TCD; `None` is diffusers' pipeline default, 0.
     pub eta: Option<f64>,
     /// Classifier-free guidance scale. At or below 1 there is no unconditional pass (0 and 1 are the same).
     pub guidance: f64,
-    /// What the pipeline's ControlNets are shown: one for each, in their order. Without a width and height the
+    /// The pictures that the pipeline's ControlNets are shown: one for each, in their order. Without a width and height the
     /// picture takes the first one's size, rounded down to multiples of 8.
     pub controls: Vec<Control>,
 }
@@ -87,7 +87,7 @@ impl Default for Request {
 }
 
 impl Request {
-    /// Whether the guidance scale asks for an unconditional pass: only above 1, as in diffusers, where 0 and 1 mean the
+    /// True where the guidance scale asks for an unconditional pass: only above 1, as in diffusers, where 0 and 1 mean the
     /// same.
     pub(crate) fn is_guided(&self) -> bool {
         self.guidance > 1.0

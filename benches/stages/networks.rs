@@ -1,6 +1,6 @@
 //! hypersd's networks, each by itself, on inputs of the right shapes.
 
-use std::{fmt::Debug, path::Path, sync::Arc};
+use std::{any::Any, fmt::Debug, path::Path, sync::Arc};
 
 use burn::{
     module::Module,
@@ -18,7 +18,10 @@ use hypersd_models::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{Dtype, Task, worker::Run};
+use crate::{Dtype, Task};
+
+/// What a stage does each time; what it made is dropped when the time has been taken.
+pub(crate) type Run<'a> = Box<dyn FnMut() -> Box<dyn Any> + 'a>;
 
 /// The timestep of the first of one step.
 const T: &[f32] = &[999.0];

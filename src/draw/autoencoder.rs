@@ -93,7 +93,7 @@ impl AutoencoderConfig {
         if upcast && run_in == FloatDType::F16 && self.overflows() { FloatDType::F32 } else { stored }
     }
 
-    /// Whether the network says of itself that f16 is not enough for it, as SDXL's does.
+    /// True where the network says of itself that f16 is not enough for it, as SDXL's does.
     fn overflows(&self) -> bool {
         matches!(self, Self::Kl(config) if config.force_upcast)
     }

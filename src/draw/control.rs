@@ -1,4 +1,4 @@
-//! What ControlNets add to the loop.
+//! ControlNets in the loop.
 
 use burn::tensor::Tensor;
 use hypersd_controlnet::{ControlNet, Hint, Strength, after_zeros, control_size};
@@ -11,10 +11,10 @@ use crate::{
     network::{Lent, Network},
 };
 
-/// What one ControlNet of a pipeline is shown, and how much it has to say.
+/// The picture that one ControlNet of a pipeline is shown, and the weight of what it says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Control {
-    /// What the ControlNet was trained on: an edge map ([`Canny`](crate::Canny) draws them), a depth map, a pose. It is
+    /// A picture of the kind that the ControlNet was trained on: an edge map ([`Canny`](crate::Canny) draws them), a depth map, a pose. It is
     /// resized to the picture, as diffusers does it. A photograph cannot be told from a map, so nothing refuses one.
     pub image: Image,
     /// Scale, and the share of the steps in which it acts.
@@ -67,12 +67,12 @@ impl<'a> Controls<'a> {
         nets.iter().zip(controls).map(controlled).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Which ControlNets act in step `index` of `steps`.
+    /// The ControlNets that act in step `index` of `steps`.
     pub(super) fn acting(&self, (index, steps): (usize, usize)) -> Vec<bool> {
         self.0.iter().map(|control| control.strength.guides(index, steps)).collect()
     }
 
-    /// What all ControlNets that act in step `index` of `steps` add, together.
+    /// The sum of what all ControlNets that act in step `index` of `steps` add.
     ///
     /// `x` `[B, 4, h, w]` is what the UNet is given.
     pub(super) fn residuals(

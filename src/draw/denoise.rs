@@ -14,9 +14,9 @@ use crate::Error;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Denoised {
-    /// Which step this was, from 0.
+    /// The step's place in the schedule, from 0.
     pub index: usize,
-    /// How many there are.
+    /// The number of steps.
     pub steps: usize,
     /// The training timestep it started from.
     pub t: f32,
@@ -24,7 +24,7 @@ pub struct Denoised {
     ///
     /// [`Pipeline::decode`]: crate::Pipeline::decode
     pub x: Tensor<4>,
-    /// What the model takes the clean latents to be at this step: decode it for a preview.
+    /// The clean latents as the model sees them at this step: decode it for a preview.
     pub x0: Tensor<4>,
 }
 

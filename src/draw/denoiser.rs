@@ -14,7 +14,7 @@ pub(crate) enum Denoiser {
     UNet(UNet),
 }
 
-/// What a denoiser's first layer is given beside the noisy latents.
+/// The channels that a denoiser's first layer is given beside the noisy latents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FurtherInput {
     None,
@@ -55,7 +55,7 @@ impl Denoiser {
 }
 
 impl FurtherInput {
-    /// What a UNet takes beside latents of so many channels; an error for channels that nothing is known to fill.
+    /// The further input of a UNet beside latents of so many channels; an error for channels that nothing is known to fill.
     pub(crate) fn of(unet: &UNetConfig, latent_channels: usize) -> Result<Self, Error> {
         let misfit = |expected: String| Error::Misfit {
             network: "UNet",

@@ -6,7 +6,7 @@ use hypersd_models::unet::{Conditioning, Residuals};
 use super::denoiser::Denoiser;
 use crate::{Error, network::Lent};
 
-/// What a denoiser is told about the pictures.
+/// The conditions under which a denoiser predicts.
 #[derive(Debug)]
 pub(super) struct Conditions {
     /// By the prompt.
@@ -33,7 +33,7 @@ impl<'a> Guided<'a> {
         Self { denoiser, positive, scaled }
     }
 
-    /// Whether the batch is doubled.
+    /// True where the batch is doubled.
     pub(super) fn doubles(&self) -> bool {
         self.scaled.is_some()
     }

@@ -60,7 +60,7 @@ pub(crate) struct PromptEncoder {
     pub(crate) profile: &'static Profile,
     /// In the order of the profile.
     pub(crate) encoders: Vec<TextEncoder>,
-    /// Whether a negative prompt that is not given is zeros rather than the empty prompt
+    /// True where a negative prompt that is not given is zeros rather than the empty prompt
     /// (`force_zeros_for_empty_prompt`).
     pub(crate) zero_negative: bool,
 }
@@ -122,7 +122,7 @@ impl PromptEncoder {
 /// The pictures that a prompt conditions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Batch {
-    /// How many.
+    /// Their number.
     pub(super) pictures: usize,
     /// Height and width in pixels, which SDXL is told.
     pub(super) size: [usize; 2],

@@ -8,13 +8,13 @@ use crate::{Error, Request};
 
 const FILE: &str = "scheduler_config.json";
 
-/// What the model's `scheduler_config.json` says.
+/// The model's `scheduler_config.json`, or its family's.
 #[derive(Debug, Clone)]
 pub(crate) struct Sampling {
     config: SchedulerConfig,
-    /// Where it was read.
+    /// The file it was read from, for messages.
     origin: String,
-    /// Whether anything says what the denoiser predicts. If not, the request has to.
+    /// True where anything says what the denoiser predicts. If not, the request has to.
     prediction_known: bool,
 }
 
@@ -63,7 +63,7 @@ impl Sampling {
         self.config.class_name.as_deref()
     }
 
-    /// Whether the model's own algorithm is one of ours.
+    /// True where the model's own algorithm is one of ours.
     pub(super) fn has_own_algorithm(&self) -> bool {
         Algorithm::of(&self.config).is_ok()
     }

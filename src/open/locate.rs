@@ -9,7 +9,7 @@ use crate::{
     reference::{Meaning, meaning},
 };
 
-/// Where what the user calls `given` is on this machine. What is embedded in the program is there.
+/// The place on this machine of what the user calls `given`. Bytes that are in memory are there.
 pub(crate) fn locate(given: impl Into<Location>) -> Result<Location, Error> {
     match given.into() {
         Location::Path(path) => on_disk(&path).map(Location::Path),

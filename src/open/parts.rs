@@ -17,7 +17,7 @@ use crate::{
 /// Everything a pipeline is made of, opened but not loaded.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    /// What the model has in common with all of its family.
+    /// The traits that the model shares with all of its family.
     pub(crate) profile: &'static Profile,
     /// The family's text encoders, in their order.
     pub(crate) text: Vec<(Tokenizer, Part<ClipTextConfig>)>,
@@ -42,12 +42,12 @@ pub(crate) struct Part<C> {
     pub(crate) weights: Weights,
 }
 
-/// Where weights are.
+/// A network's weights, before they are opened.
 #[derive(Debug)]
 pub(crate) enum Weights {
     /// In a folder, which may hold several variants of them.
     Folder(Component),
-    /// Here.
+    /// Opened already.
     Source(SharedSource),
 }
 

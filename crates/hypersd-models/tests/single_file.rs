@@ -251,14 +251,20 @@ fn marks_of_a_velocity_model() {
 }
 
 #[test]
+fn further_input_channels_are_in_the_configuration() {
+    let conv_in = "model.diffusion_model.input_blocks.0.0.weight";
+    for channels in [8, 9] {
+        let file = read(sd15().with(conv_in, &[320, channels, 3, 3]));
+        assert_unet(&file, &UNetConfig { in_channels: channels, ..UNetConfig::sd15() });
+    }
+}
+
+#[test]
 fn families_that_are_none_of_these() {
     let refiner = Shapes::stored(&rows("sdxl_refiner_unet", 2));
     assert!(refusal(refiner.clone()).contains("the SDXL refiner is not supported; take the base model"));
     let bigg = "conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias";
     assert!(refusal(refiner.with(bigg, &[1280])).contains("SDXL refiner"));
-    let conv_in = "model.diffusion_model.input_blocks.0.0.weight";
-    assert!(refusal(sd15().with(conv_in, &[320, 9, 3, 3])).contains("inpainting model (9 input channels)"));
-    assert!(refusal(sd15().with(conv_in, &[320, 8, 3, 3])).contains("InstructPix2Pix"));
     assert!(refusal(sdxl().with("edm_mean", &[4])).contains("Playground"));
     for (name, family) in [
         ("double_blocks.0.img_attn.qkv.weight", "FLUX"),
