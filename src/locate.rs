@@ -69,11 +69,12 @@ impl std::fmt::Display for HubReference {
     }
 }
 
-/// Where what the user calls `given` is on this machine. What is embedded in the program is there.
+/// Where what the user calls `given` is. Only a path can mean something else than itself.
 pub(crate) fn locate(given: impl Into<Location>) -> Result<Location, Error> {
-    match given.into() {
-        Location::Path(path) => on_disk(&path).map(Location::Path),
-        embedded @ Location::Embedded(_) => Ok(embedded),
+    let given = given.into();
+    match given.as_path() {
+        Some(path) => on_disk(path).map(Location::from),
+        None => Ok(given),
     }
 }
 
@@ -107,7 +108,7 @@ pub(crate) enum Meaning {
 }
 
 pub(crate) fn meaning(given: &Path) -> Result<Meaning, Error> {
-    if given.exists() {
+    if Location::from(given).exists() {
         return Ok(Meaning::Path(given.to_path_buf()));
     }
     given.to_str().and_then(HubReference::parse).map(Meaning::Hub).ok_or_else(|| Error::NoSuchModel {

@@ -41,7 +41,7 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Opens a model: a folder in diffusers' layout, a checkpoint in one file, or, with the feature `hub`, a repository
-    /// on the Hugging Face hub. Folder or file may be [embedded](crate::Embedded) in the program. Configurations are
+    /// on the Hugging Face hub. Folder or file may be in a [tree](crate::FileTree) of bytes. Configurations are
     /// read, weights are not.
     ///
     /// # Errors
@@ -129,8 +129,8 @@ impl Pipeline {
     /// decoded again in f32, with a [`Notice`].
     ///
     /// # Errors
-    /// [`Error::Weights`] if the decoder's output has values that are not finite even so, and in
-    /// [low memory](PipelineBuilder::low_memory) for what reading meets.
+    /// [`Error::Image`] if the decoder's output has values that are not finite even so; in
+    /// [low memory](PipelineBuilder::low_memory) [`Error::Weights`] for what reading meets.
     pub fn decode(&self, latents: Tensor<4>) -> Result<Vec<Image>, Error> {
         self.decoder.decode(latents, &self.notices)
     }

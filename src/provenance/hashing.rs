@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Read},
-    path::Path,
     thread::{self, JoinHandle},
 };
 
@@ -128,30 +127,30 @@ fn files(location: &Location, variant: &Variant) -> Result<Vec<Location>, Error>
     }
 }
 
-/// What the user knows a location by; for what is embedded, where it is among the files of its name.
+/// What the user knows a location by; for what is in a tree, where it is among the files of the tree's name.
 fn name(location: &Location) -> String {
-    match location {
-        Location::Path(path) => name_of_path(path),
-        Location::Embedded(embedded) if embedded.path().is_empty() => embedded.name().into(),
-        Location::Embedded(embedded) => {
-            format!("{}/{}", embedded.name(), embedded.path().trim_end_matches(".safetensors"))
+    match location.in_tree() {
+        None => name_on_disk(location),
+        Some((tree, "")) => tree.name().into(),
+        Some((tree, path)) => {
+            let names = [tree.name(), path.trim_end_matches(".safetensors")];
+            names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/")
         }
     }
 }
 
 /// The repository's name for a folder in the hub's cache, else a path's last part, without an extension where it is a
 /// file's.
-fn name_of_path(path: &Path) -> String {
-    let last = if path.is_dir() { path.file_name() } else { path.file_stem() };
+fn name_on_disk(location: &Location) -> String {
+    let (path, is_folder) = (location.as_path(), location.is_dir());
+    let last = path.and_then(|path| if is_folder { path.file_name() } else { path.file_stem() });
     let cached = || {
-        let snapshots = path.is_dir().then(|| path.parent())??;
+        let snapshots = path.filter(|_| is_folder)?.parent()?;
         let folder =
             snapshots.parent().filter(|_| snapshots.ends_with("snapshots"))?.file_name()?.to_str()?;
         Some(folder.strip_prefix("models--")?.replace("--", "/"))
     };
-    cached()
-        .or_else(|| Some(last?.to_string_lossy().into_owned()))
-        .unwrap_or_else(|| path.display().to_string())
+    cached().or_else(|| Some(last?.to_string_lossy().into_owned())).unwrap_or_else(|| location.to_string())
 }
 
 /// Files being hashed, each on a thread of its own: gigabytes take seconds, and loading and drawing need not wait.
@@ -198,7 +197,7 @@ impl Hashing {
 
 /// The hub's cache calls a large file by its SHA-256, which its clients make sure of.
 fn cached_sha256(location: &Location) -> Option<String> {
-    let blob = location.as_path()?.canonicalize().ok()?;
+    let blob = location.real_path()?;
     let name = blob.file_name()?.to_str()?;
     let is_blob = blob.parent()?.ends_with("blobs") && name.len() == 64;
     (is_blob && name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))).then(|| name.to_string())
