@@ -10,7 +10,7 @@ use hypersd::{
     ByteSource, Control, CoreError, Error, FileTree, Image, ImageError, Location, Pipeline, PipelineBuilder,
     Recipe, Request,
 };
-use hypersd_testing::{device, write_single_file};
+use hypersd_testing::device;
 
 /// Bytes that nobody sees but by reading; reading the one at `broken` fails.
 struct Ranges {
@@ -94,15 +94,23 @@ fn a_tree_of_bytes_is_what_its_files_are_on_disk() {
 }
 
 #[test]
-fn a_checkpoint_of_bytes_is_what_its_file_is_on_disk() {
+fn a_part_alone_is_recognised_as_its_file_is_on_disk() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = write_single_file(&demo().join("model"), folder.path());
     let request = Recipe::HYPER_SD15_UNIFIED.request("a red mushroom in the meadow by day");
-    // A file does not say how large the pictures were that its model was trained on.
-    let request = Request { width: Some(128), height: Some(128), ..request };
-    let want = draw(Pipeline::open(&path).expect("the checkpoint"), &request).expect("a picture");
-    let given = Pipeline::open(Location::of_bytes("model.safetensors", far(&path))).expect("the checkpoint");
-    assert_eq!(draw(given, &request).expect("a picture"), want);
+    let file = |network| demo().join("model").join(network).join("diffusion_pytorch_model.safetensors");
+    let drawn = |unet: Location, vae: Location| {
+        let builder = Pipeline::open(demo().join("model"))?.unet(unet)?.vae(vae)?;
+        draw(builder, &request)
+    };
+    let on_disk = ["unet", "vae"].map(|network| {
+        let alone = folder.path().join(format!("{network}.safetensors"));
+        fs::copy(file(network), &alone).expect("a copy");
+        Location::from(alone)
+    });
+    let given = ["unet", "vae"]
+        .map(|network| Location::of_bytes(format!("{network}.safetensors"), far(&file(network))));
+    let [want, found] = [on_disk, given].map(|[unet, vae]| drawn(unet, vae).expect("a picture"));
+    assert_eq!(found, want);
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl WeightFiles {
     pub(crate) fn hash(&self, variant: &Variant) -> Result<Hashing, Error> {
         let mut hashing = Hashing { files: Vec::new() };
         if self.model.is_file() {
-            hashing.start(WeightPart::Model, &self.name, &self.model, None)?;
+            hashing.start(WeightPart::Model, &self.name, &self.model, None);
         } else {
             self.hash_folder(variant, &mut hashing)?;
         }
@@ -93,11 +93,11 @@ impl WeightFiles {
         let controlnets = self.controlnets.iter().map(|location| (WeightPart::ControlNet, location));
         for (part, location) in replaced.chain(controlnets) {
             for file in files(location, variant)? {
-                hashing.start(part, &name(location), &file, None)?;
+                hashing.start(part, &name(location), &file, None);
             }
         }
         for (file, weight) in &self.loras {
-            hashing.start(WeightPart::Lora, &name(file), file, Some(*weight))?;
+            hashing.start(WeightPart::Lora, &name(file), file, Some(*weight));
         }
         Ok(hashing)
     }
@@ -112,7 +112,7 @@ impl WeightFiles {
         ] {
             let component = if replaced { None } else { folder.component(component)? };
             for file in component.map(|part| part.weight_files(variant)).transpose()?.unwrap_or_default() {
-                hashing.start(part, &self.name, &file, None)?;
+                hashing.start(part, &self.name, &file, None);
             }
         }
         Ok(())
@@ -153,10 +153,19 @@ fn name_on_disk(location: &Location) -> String {
     cached().or_else(|| Some(last?.to_string_lossy().into_owned())).unwrap_or_else(|| location.to_string())
 }
 
-/// Files being hashed, each on a thread of its own: gigabytes take seconds, and loading and drawing need not wait.
+/// Files being hashed, each on a thread of its own: gigabytes take seconds, and loading and drawing need not wait. Where
+/// there are no threads, as in a browser, they are hashed when the hashes are asked for.
 #[derive(Debug)]
 pub struct Hashing {
-    files: Vec<(WeightFile, JoinHandle<Result<Hashes, Core>>)>,
+    files: Vec<Started>,
+}
+
+/// A file without its hashes, and who is after them.
+#[derive(Debug)]
+struct Started {
+    file: WeightFile,
+    location: Location,
+    thread: Option<JoinHandle<Result<Hashes, Core>>>,
 }
 
 /// Of a file: all of it, and for a LoRA what follows its header.
@@ -169,29 +178,24 @@ impl Hashing {
     /// [`Error::Weights`] for a file that can no longer be read.
     ///
     /// # Panics
-    /// If a hashing thread panicked, which would be a fault of hypersd.
+    /// If a hashing thread panicked, which would be a fault of hypersd or of a [`ByteSource`](crate::ByteSource).
     pub fn finish(self) -> Result<Vec<WeightFile>, Error> {
-        let hashed = |(file, thread): (WeightFile, JoinHandle<_>)| {
-            let hashes: Result<Hashes, Core> = thread.join().expect("hashing does not panic");
-            let (sha256, tensors_sha256) = hashes?;
+        let hashed = |Started { file, location, thread }| {
+            let (sha256, tensors_sha256) = match thread {
+                Some(thread) => thread.join().expect("hashing does not panic")?,
+                None => hashes(&location, file.part)?,
+            };
             Ok(WeightFile { sha256, tensors_sha256, ..file })
         };
         self.files.into_iter().map(hashed).collect()
     }
 
-    fn start(
-        &mut self,
-        part: WeightPart,
-        name: &str,
-        location: &Location,
-        weight: Option<f32>,
-    ) -> Result<(), Error> {
+    fn start(&mut self, part: WeightPart, name: &str, location: &Location, weight: Option<f32>) {
         let file =
             WeightFile { part, name: name.into(), sha256: String::new(), tensors_sha256: None, weight };
-        let owned = location.clone();
-        let thread = thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, part));
-        self.files.push((file, thread.map_err(|error| location.io(error))?));
-        Ok(())
+        let (location, owned) = (location.clone(), location.clone());
+        let thread = thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, part)).ok();
+        self.files.push(Started { file, location, thread });
     }
 }
 

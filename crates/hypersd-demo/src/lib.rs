@@ -89,6 +89,19 @@ mod tests {
         assert_eq!(found.collect::<BTreeSet<_>>(), want);
     }
 
+    /// This very program uses the table in several places: a `const` is copied to each.
+    #[cfg(not(target_family = "wasm"))]
+    #[test]
+    fn the_weights_are_in_a_program_once() {
+        const PIECE: usize = 64;
+        let unet = "unet/diffusion_pytorch_model.safetensors";
+        let (_, weights) = FILES.iter().find(|(path, _)| *path == unet).expect("the UNet");
+        let piece = &weights[weights.len() / 2..][..PIECE];
+        let program = std::env::current_exe().and_then(std::fs::read).expect("this program");
+        let times = program.windows(PIECE).filter(|window| *window == piece).count();
+        assert_eq!(times, 1, "the middle of the UNet's weights");
+    }
+
     #[test]
     fn tensors_are_read_where_they_lie() {
         let model = ModelFolder::open(model()).expect("the model");
