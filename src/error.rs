@@ -1,7 +1,7 @@
 //! Errors between a request and a picture.
 
 use hypersd_controlnet::Error as Control;
-use hypersd_core::Error as Core;
+use hypersd_core::{Error as Core, ImageError};
 
 use crate::RecipeError;
 
@@ -33,9 +33,12 @@ pub enum Error {
         /// The fault in it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A file of the model, or a picture.
+    /// A file of the model, or one of latents.
     #[error(transparent)]
     Weights(#[from] Core),
+    /// A picture: one that cannot be read or written, is damaged, or has a size that no picture has.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// A LoRA file.
     #[error(transparent)]
     Lora(#[from] hypersd_lora::Error),
@@ -112,7 +115,10 @@ impl Error {
                 | Self::Recipe(_)
                 | Self::Scheduler(_)
                 | Self::Weights(Core::Argument { .. })
-                | Self::Control(Control::Core(Core::Argument { .. }))
+                | Self::Image(ImageError(Core::Argument { .. }))
+                | Self::Control(
+                    Control::Core(Core::Argument { .. }) | Control::Image(ImageError(Core::Argument { .. }))
+                )
         )
     }
 }

@@ -44,7 +44,7 @@ pub struct PipelineBuilder {
 
 impl Pipeline {
     /// Opens a model: a folder in diffusers' layout, a checkpoint in one file, or, with the feature `hub`, a repository
-    /// on the Hugging Face hub. Folder or file may be [embedded](crate::Embedded) in the program. Configurations are
+    /// on the Hugging Face hub. Folder or file may be in a [tree](crate::FileTree) of bytes. Configurations are
     /// read, weights are not.
     ///
     /// # Errors

@@ -3,9 +3,7 @@
 mod hashing;
 mod parameters;
 
-use std::path::Path;
-
-use hypersd_core::{Rng, TextChunk};
+use hypersd_core::{Location, TextChunk};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use hashing::WeightFiles;
@@ -83,10 +81,7 @@ impl Pipeline {
             prompt: request.prompt.clone(),
             negative: request.negative.clone(),
             seed: request.seed,
-            rng: match request.rng {
-                Rng::TorchCpu => "torch-cpu".into(),
-                Rng::TorchCuda => "torch-cuda".into(),
-            },
+            rng: request.rng.to_string(),
             width,
             height,
             batch: request.batch,
@@ -122,12 +117,12 @@ impl Provenance {
     /// What a PNG file says of itself; `None` where it was not made by hypersd, or does not say.
     ///
     /// # Errors
-    /// [`Error::Weights`] for what is no PNG file, [`Error::Config`] for a `hypersd` chunk that cannot be read.
-    pub fn read(path: impl AsRef<Path>) -> Result<Option<Self>, Error> {
-        let path = path.as_ref();
-        let chunks = TextChunk::read(path)?;
+    /// [`Error::Image`] for what is no PNG file, [`Error::Config`] for a `hypersd` chunk that cannot be read.
+    pub fn read(location: impl Into<Location>) -> Result<Option<Self>, Error> {
+        let location = &location.into();
+        let chunks = TextChunk::read(location)?;
         let Some(chunk) = chunks.iter().find(|chunk| chunk.keyword == HYPERSD) else { return Ok(None) };
-        serde_json::from_str(&chunk.text).map(Some).map_err(Error::config(path.display()))
+        serde_json::from_str(&chunk.text).map(Some).map_err(Error::config(location))
     }
 }
 

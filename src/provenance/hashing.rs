@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Read},
-    path::Path,
     thread::{self, JoinHandle},
 };
 
@@ -85,7 +84,7 @@ impl WeightFiles {
     pub(crate) fn hash(&self, variant: &Variant) -> Result<Hashing, Error> {
         let mut hashing = Hashing { files: Vec::new() };
         if self.model.is_file() {
-            hashing.start(WeightPart::Model, &self.name, &self.model, None)?;
+            hashing.start(WeightPart::Model, &self.name, &self.model, None);
         } else {
             self.hash_folder(variant, &mut hashing)?;
         }
@@ -94,11 +93,11 @@ impl WeightFiles {
         let controlnets = self.controlnets.iter().map(|location| (WeightPart::ControlNet, location));
         for (part, location) in replaced.chain(controlnets) {
             for file in files(location, variant)? {
-                hashing.start(part, &name(location), &file, None)?;
+                hashing.start(part, &name(location), &file, None);
             }
         }
         for (file, weight) in &self.loras {
-            hashing.start(WeightPart::Lora, &name(file), file, Some(*weight))?;
+            hashing.start(WeightPart::Lora, &name(file), file, Some(*weight));
         }
         Ok(hashing)
     }
@@ -113,7 +112,7 @@ impl WeightFiles {
         ] {
             let component = if replaced { None } else { folder.component(component)? };
             for file in component.map(|part| part.weight_files(variant)).transpose()?.unwrap_or_default() {
-                hashing.start(part, &self.name, &file, None)?;
+                hashing.start(part, &self.name, &file, None);
             }
         }
         Ok(())
@@ -128,36 +127,45 @@ fn files(location: &Location, variant: &Variant) -> Result<Vec<Location>, Error>
     }
 }
 
-/// What the user knows a location by; for what is embedded, where it is among the files of its name.
+/// What the user knows a location by; for what is in a tree, where it is among the files of the tree's name.
 fn name(location: &Location) -> String {
-    match location {
-        Location::Path(path) => name_of_path(path),
-        Location::Embedded(embedded) if embedded.path().is_empty() => embedded.name().into(),
-        Location::Embedded(embedded) => {
-            format!("{}/{}", embedded.name(), embedded.path().trim_end_matches(".safetensors"))
+    match location.in_tree() {
+        None => name_on_disk(location),
+        Some((tree, "")) => tree.name().into(),
+        Some((tree, path)) => {
+            let names = [tree.name(), path.trim_end_matches(".safetensors")];
+            names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/")
         }
     }
 }
 
 /// The repository's name for a folder in the hub's cache, else a path's last part, without an extension where it is a
 /// file's.
-fn name_of_path(path: &Path) -> String {
-    let last = if path.is_dir() { path.file_name() } else { path.file_stem() };
+fn name_on_disk(location: &Location) -> String {
+    let (path, is_folder) = (location.as_path(), location.is_dir());
+    let last = path.and_then(|path| if is_folder { path.file_name() } else { path.file_stem() });
     let cached = || {
-        let snapshots = path.is_dir().then(|| path.parent())??;
+        let snapshots = path.filter(|_| is_folder)?.parent()?;
         let folder =
             snapshots.parent().filter(|_| snapshots.ends_with("snapshots"))?.file_name()?.to_str()?;
         Some(folder.strip_prefix("models--")?.replace("--", "/"))
     };
-    cached()
-        .or_else(|| Some(last?.to_string_lossy().into_owned()))
-        .unwrap_or_else(|| path.display().to_string())
+    cached().or_else(|| Some(last?.to_string_lossy().into_owned())).unwrap_or_else(|| location.to_string())
 }
 
-/// Files being hashed, each on a thread of its own: gigabytes take seconds, and loading and drawing need not wait.
+/// Files being hashed, each on a thread of its own: gigabytes take seconds, and loading and drawing need not wait. Where
+/// there are no threads, as in a browser, they are hashed when the hashes are asked for.
 #[derive(Debug)]
 pub struct Hashing {
-    files: Vec<(WeightFile, JoinHandle<Result<Hashes, Core>>)>,
+    files: Vec<Started>,
+}
+
+/// A file without its hashes, and who is after them.
+#[derive(Debug)]
+struct Started {
+    file: WeightFile,
+    location: Location,
+    thread: Option<JoinHandle<Result<Hashes, Core>>>,
 }
 
 /// Of a file: all of it, and for a LoRA what follows its header.
@@ -170,35 +178,30 @@ impl Hashing {
     /// [`Error::Weights`] for a file that can no longer be read.
     ///
     /// # Panics
-    /// If a hashing thread panicked, which would be a fault of hypersd.
+    /// If a hashing thread panicked, which would be a fault of hypersd or of a [`ByteSource`](crate::ByteSource).
     pub fn finish(self) -> Result<Vec<WeightFile>, Error> {
-        let hashed = |(file, thread): (WeightFile, JoinHandle<_>)| {
-            let hashes: Result<Hashes, Core> = thread.join().expect("hashing does not panic");
-            let (sha256, tensors_sha256) = hashes?;
+        let hashed = |Started { file, location, thread }| {
+            let (sha256, tensors_sha256) = match thread {
+                Some(thread) => thread.join().expect("hashing does not panic")?,
+                None => hashes(&location, file.part)?,
+            };
             Ok(WeightFile { sha256, tensors_sha256, ..file })
         };
         self.files.into_iter().map(hashed).collect()
     }
 
-    fn start(
-        &mut self,
-        part: WeightPart,
-        name: &str,
-        location: &Location,
-        weight: Option<f32>,
-    ) -> Result<(), Error> {
+    fn start(&mut self, part: WeightPart, name: &str, location: &Location, weight: Option<f32>) {
         let file =
             WeightFile { part, name: name.into(), sha256: String::new(), tensors_sha256: None, weight };
-        let owned = location.clone();
-        let thread = thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, part));
-        self.files.push((file, thread.map_err(|error| location.io(error))?));
-        Ok(())
+        let (location, owned) = (location.clone(), location.clone());
+        let thread = thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, part)).ok();
+        self.files.push(Started { file, location, thread });
     }
 }
 
 /// The hub's cache calls a large file by its SHA-256, which its clients make sure of.
 fn cached_sha256(location: &Location) -> Option<String> {
-    let blob = location.as_path()?.canonicalize().ok()?;
+    let blob = location.real_path()?;
     let name = blob.file_name()?.to_str()?;
     let is_blob = blob.parent()?.ends_with("blobs") && name.len() == 64;
     (is_blob && name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))).then(|| name.to_string())

@@ -7,9 +7,12 @@ pub enum Error {
     /// A configuration that no ControlNet can be built from, or an input that does not fit the network.
     #[error(transparent)]
     Network(#[from] hypersd_models::Error),
-    /// Files, images and arguments.
+    /// Files and arguments.
     #[error(transparent)]
     Core(#[from] hypersd_core::Error),
+    /// A picture, or the size that one shall have.
+    #[error(transparent)]
+    Image(#[from] hypersd_core::ImageError),
     /// The ControlNet was made for another UNet than the one it shall guide.
     #[error(
         "the ControlNet does not fit the UNet: its {what} is {controlnet}, the UNet's {unet}; \

@@ -89,7 +89,7 @@ impl ControlNet {
     /// the picture to be made. Use it at every step.
     ///
     /// # Errors
-    /// [`hypersd_core::Error::Argument`] for sides that an image cannot have, [`hypersd_models::Error::Shape`] for
+    /// [`Error::Image`] for sides that an image cannot have, [`hypersd_models::Error::Shape`] for
     /// sides that are no multiples of 8.
     pub fn hint(&self, image: &Image, [width, height]: [usize; 2]) -> Result<Hint, Error> {
         let resized = image.resize(width, height)?;
