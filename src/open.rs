@@ -289,13 +289,14 @@ impl PipelineBuilder {
 
     /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.
     fn bases(&self) -> Result<Vec<Base>, Error> {
-        let mut bases =
-            vec![Base { prefix: "lora_unet_", source: self.parts.unet.weights.open(&self.variant)? }];
+        let family = Some(self.family());
+        let source = self.parts.unet.weights.open(&self.variant)?;
+        let mut bases = vec![Base { prefix: "lora_unet_", family, source }];
         for (traits, (_, part)) in self.parts.profile.text_encoders.iter().zip(&self.parts.text) {
             let prefix = traits.lora_prefix;
             let source = part.weights.open(&self.variant)?;
             let renames = canonical_names(source.names());
-            bases.push(Base { prefix, source: Arc::new(Renamed::new(source, renames)?) });
+            bases.push(Base { prefix, family, source: Arc::new(Renamed::new(source, renames)?) });
         }
         Ok(bases)
     }
