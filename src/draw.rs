@@ -92,7 +92,7 @@ fn size(request: &Request, defaults: &Defaults, factor: usize) -> Result<[usize;
     let size = [request.height.unwrap_or(height), request.width.unwrap_or(width)];
     for (option, px) in ["height", "width"].into_iter().zip(size) {
         if px == 0 || px % factor != 0 {
-            let expected = format!("a multiple of {factor} pixels, which make one latent");
+            let expected = format!("a multiple of {factor} pixels, which make a latent");
             return Err(Error::Request { option, expected, found: px.to_string() });
         }
     }

@@ -274,13 +274,14 @@ impl PipelineBuilder {
 
     /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.
     fn bases(&self) -> Result<Vec<Base>, Error> {
-        let unet = self.parts.unet.weights.open(&self.variant)?;
-        let mut bases = vec![Base { prefix: "lora_unet_", source: unet }];
+        let family = Some(self.family());
+        let source = self.parts.unet.weights.open(&self.variant)?;
+        let mut bases = vec![Base { prefix: "lora_unet_", family, source }];
         for (traits, (_, part)) in self.parts.profile.text_encoders.iter().zip(&self.parts.text) {
             let source = part.weights.open(&self.variant)?;
             let renames = canonical_names(source.names());
             let source = Arc::new(Renamed::new(source, renames)?);
-            bases.push(Base { prefix: traits.lora_prefix, source });
+            bases.push(Base { prefix: traits.lora_prefix, family, source });
         }
         Ok(bases)
     }

@@ -1,4 +1,4 @@
-//! Which files the weights came from, and what they are called the world over: by their SHA-256.
+//! Finding the files that the weights came from, and hashing them: the world over they go by their SHA-256.
 
 use std::{
     io::{self, Read},
@@ -6,8 +6,8 @@ use std::{
 };
 
 use hypersd_core::{Component, Error as Core, Location, ModelFolder, Variant};
-use serde::{Deserialize, Serialize};
 
+use super::{WeightFile, WeightPart};
 use crate::{Error, digest::sha256};
 
 /// Digits of a file's SHA-256 that AUTOMATIC1111's web UI and Civitai (AutoV2) know it by.
@@ -15,51 +15,6 @@ const FILE_DIGITS: usize = 10;
 /// Digits of the SHA-256 of a safetensors file's tensors, that a LoRA is known by (AutoV3): its header, where
 /// training tools keep notes, does not count.
 const TENSOR_DIGITS: usize = 12;
-
-/// What a weight file is a part of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum WeightPart {
-    /// A whole model in one file.
-    Model,
-    /// A text encoder.
-    TextEncoder,
-    /// The UNet.
-    #[serde(rename = "unet")]
-    UNet,
-    /// The VAE.
-    Vae,
-    /// A LoRA.
-    Lora,
-    /// A ControlNet.
-    #[serde(rename = "controlnet")]
-    ControlNet,
-}
-
-/// A file that weights came from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WeightFile {
-    /// What it was loaded as.
-    pub part: WeightPart,
-    /// What the user knows it by: its name without the extension, or the model's.
-    pub name: String,
-    /// The first 10 digits of the file's SHA-256.
-    pub sha256: String,
-    /// For a LoRA, the first 12 digits of the SHA-256 of what follows its header.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tensors_sha256: Option<String>,
-    /// For a LoRA, the weight it was merged with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<f32>,
-}
-
-impl WeightFile {
-    /// What the web UI calls a LoRA's hash.
-    pub(super) fn lora_hash(&self) -> &str {
-        self.tensors_sha256.as_ref().unwrap_or(&self.sha256)
-    }
-}
 
 /// The files that a pipeline was opened from.
 #[derive(Debug, Clone)]
@@ -93,7 +48,7 @@ impl WeightFiles {
         let controlnets = self.controlnets.iter().map(|location| (WeightPart::ControlNet, location));
         for (part, location) in replaced.chain(controlnets) {
             for file in files(location, variant)? {
-                hashing.start(part, &name(location), &file, None);
+                hashing.start(part.clone(), &name(location), &file, None);
             }
         }
         for (file, weight) in &self.loras {
@@ -112,7 +67,7 @@ impl WeightFiles {
         ] {
             let component = if replaced { None } else { folder.component(component)? };
             for file in component.map(|part| part.weight_files(variant)).transpose()?.unwrap_or_default() {
-                hashing.start(part, &self.name, &file, None);
+                hashing.start(part.clone(), &self.name, &file, None);
             }
         }
         Ok(())
@@ -183,7 +138,7 @@ impl Hashing {
         let hashed = |Started { file, location, thread }| {
             let (sha256, tensors_sha256) = match thread {
                 Some(thread) => thread.join().expect("hashing does not panic")?,
-                None => hashes(&location, file.part)?,
+                None => hashes(&location, file.part == WeightPart::Lora)?,
             };
             Ok(WeightFile { sha256, tensors_sha256, ..file })
         };
@@ -191,10 +146,10 @@ impl Hashing {
     }
 
     fn start(&mut self, part: WeightPart, name: &str, location: &Location, weight: Option<f32>) {
-        let file =
-            WeightFile { part, name: name.into(), sha256: String::new(), tensors_sha256: None, weight };
+        let is_lora = part == WeightPart::Lora;
+        let file = WeightFile { weight, ..WeightFile::new(part, name, "") };
         let (location, owned) = (location.clone(), location.clone());
-        let thread = thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, part)).ok();
+        let thread = thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, is_lora)).ok();
         self.files.push(Started { file, location, thread });
     }
 }
@@ -207,14 +162,14 @@ fn cached_sha256(location: &Location) -> Option<String> {
     (is_blob && name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))).then(|| name.to_string())
 }
 
-fn hashes(location: &Location, part: WeightPart) -> Result<Hashes, Core> {
+fn hashes(location: &Location, is_lora: bool) -> Result<Hashes, Core> {
     let io = |error| location.io(error);
-    let tensors = match part {
-        WeightPart::Lora => {
+    let tensors = match is_lora {
+        true => {
             let tensors = tensors(location.reader()?).map_err(io)?;
             Some(shortened(sha256(tensors).map_err(io)?, TENSOR_DIGITS))
         }
-        _ => None,
+        false => None,
     };
     let whole = match cached_sha256(location) {
         Some(known) => known,
