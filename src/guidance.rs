@@ -26,9 +26,12 @@ impl Guided {
     }
 
     /// One pass over a doubled batch: the negative prompt's half first, the prompt's second.
-    pub(crate) fn scaled(negative: Conditioning, positive: Conditioning, scale: f64) -> Self {
-        let both = negative.cat(positive.clone());
-        Self { positive, scaled: Some((both, scale as f32)) }
+    ///
+    /// # Errors
+    /// [`Error::Model`] for conditions of two networks.
+    pub(crate) fn scaled(negative: Conditioning, positive: Conditioning, scale: f64) -> Result<Self, Error> {
+        let both = negative.cat(positive.clone())?;
+        Ok(Self { positive, scaled: Some((both, scale as f32)) })
     }
 
     /// Whether the batch is doubled.

@@ -9,9 +9,9 @@ use hypersd_lora::{Base, Lora, Strictness, Weights as LoraWeights, merge};
 use hypersd_models::{
     Profile, SingleFile,
     clip::{ClipTextConfig, Tokenizer, canonical_names},
-    ops::weight_order,
     unet::{UNet, UNetConfig},
     vae::VaeConfig,
+    weight_order,
 };
 
 use crate::{

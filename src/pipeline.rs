@@ -148,7 +148,7 @@ impl Pipeline {
             return Ok(Guided::none(self.text.positive(prompt, batch, notices)?));
         }
         let [negative, positive] = self.text.both(negative.as_deref(), prompt, batch, notices)?;
-        Ok(Guided::scaled(negative, positive, *guidance))
+        Guided::scaled(negative, positive, *guidance)
     }
 }
 

@@ -9,8 +9,8 @@
 
 use std::time::Instant;
 
-use hypersd_controlnet::{Canny, Error};
-use hypersd_core::Image;
+use hypersd_controlnet::Canny;
+use hypersd_core::{Error, Image};
 
 const SIDE: usize = 1024;
 const RUNS: usize = 25;
