@@ -122,7 +122,7 @@ impl Model {
         let batch = Batch { pictures: request.batch, size };
         let conditions = self.text.conditions_of(request, batch, notices)?;
         let denoiser = self.denoiser.get()?; // only now: in low memory the text encoders are gone again
-        let guided = Guided::new(denoiser, conditions, request.guidance);
+        let guided = Guided::new(denoiser, conditions, request.guidance)?;
         let controls = Controls::new(&self.controlnets, &request.controls, size)?;
         let noise = NoiseSource::new(Noise::new(request.rng, request.seed), latents, self.device.clone());
         Ok(Denoising::new(guided, controls, schedule, noise))

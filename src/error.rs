@@ -1,6 +1,5 @@
 //! Errors between a request and a picture.
 
-use hypersd_controlnet::Error as Control;
 use hypersd_core::{Error as Core, ImageError};
 
 use crate::RecipeError;
@@ -42,13 +41,10 @@ pub enum Error {
     /// A LoRA file.
     #[error(transparent)]
     Lora(#[from] hypersd_lora::Error),
-    /// A ControlNet's files, or one that does not fit the model.
-    #[error(transparent)]
-    Control(#[from] Control),
     /// A device that this machine does not have.
     #[error(transparent)]
     Device(#[from] crate::device::Error),
-    /// A prompt that the tokenizer gives up on, or a network's inputs.
+    /// A prompt that the tokenizer gives up on, a network's inputs, or a ControlNet that does not fit the model.
     #[error(transparent)]
     Model(#[from] hypersd_models::Error),
     /// Neither a path that is there nor what the hub can be asked for.
@@ -116,9 +112,6 @@ impl Error {
                 | Self::Scheduler(_)
                 | Self::Weights(Core::Argument { .. })
                 | Self::Image(ImageError(Core::Argument { .. }))
-                | Self::Control(
-                    Control::Core(Core::Argument { .. }) | Control::Image(ImageError(Core::Argument { .. }))
-                )
         )
     }
 }

@@ -17,7 +17,7 @@ use burn::{
 };
 use hypersd_core::{LoadOptions, TensorSource, check, load, reload};
 use hypersd_lora::Merged;
-use hypersd_models::ops::release_memory;
+use hypersd_models::release_memory;
 
 use crate::Error;
 

@@ -11,7 +11,7 @@ use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
 use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Renamed, SharedSource, Variant};
 use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Merged, Strictness, Weights as LoraWeights, merge};
-use hypersd_models::{SingleFile, clip::canonical_names, ops::weight_order, vae::VaeConfig};
+use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig, weight_order};
 
 use crate::{
     Error, Notice, Pipeline, Request, device,
@@ -124,7 +124,7 @@ impl PipelineBuilder {
     /// [`Control`](crate::Control) for each, in the order they were added.
     ///
     /// # Errors
-    /// [`Error::Control`], [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or is no ControlNet.
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or is no ControlNet.
     pub fn controlnet(mut self, location: impl Into<Location>) -> Result<Self, Error> {
         let location = &locate(location)?;
         self.controlnets.push(Part::open(location, controlnet_config, || {

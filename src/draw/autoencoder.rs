@@ -6,7 +6,7 @@ use burn::{
 };
 use hypersd_core::{Component, Image, LoadOptions, PixelRange, SharedSource};
 use hypersd_models::{
-    ops::activation_dtype,
+    activation_dtype,
     tiny_vae::{self, TinyVaeConfig},
     vae::{self, VaeConfig},
 };

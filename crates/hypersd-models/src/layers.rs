@@ -1,6 +1,7 @@
 //! The layers that the networks share, and how their parameters are laid out.
 
 pub(crate) mod attention;
+pub(crate) mod context;
 pub(crate) mod resample;
 pub(crate) mod resnet;
 pub(crate) mod timestep;

@@ -24,10 +24,12 @@ mod norm;
 mod resample;
 
 pub use attention::attention;
-pub use backend::{activation_dtype, dtype_beside, in_pool, release_memory, weight_order};
+pub use backend::{activation_dtype, release_memory, weight_order};
+pub(crate) use backend::{dtype_beside, in_pool};
 pub use causal::causal_attention;
-pub use join::{Joined, conv2d_joined};
-pub use norm::{group_norm, group_norm_silu, group_norm_silu_joined, layer_norm};
+pub(crate) use join::{Joined, conv2d_joined};
+pub(crate) use norm::group_norm_silu_joined;
+pub use norm::{group_norm, group_norm_silu, layer_norm};
 pub use resample::upsample_conv2d;
 
 use burn::{

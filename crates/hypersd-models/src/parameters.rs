@@ -7,7 +7,7 @@ use burn::{
 
 /// Name and shape of every parameter, in the order of the fields: diffusers' names, and shapes as in a weight file,
 /// with a dense layer's weight `[out, in]`. Reads no parameter, so it costs nothing on a network that is not loaded. Of one
-/// that was loaded in another order than Burn's ([`weight_order`](crate::ops::weight_order)) some shapes are those of that
+/// that was loaded in another order than Burn's ([`weight_order`](crate::weight_order)) some shapes are those of that
 /// order.
 ///
 /// ```

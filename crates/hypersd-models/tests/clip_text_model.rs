@@ -12,8 +12,7 @@ use hypersd_core::{LoadOptions, Renamed, SafetensorsFile, TensorSource, load};
 use hypersd_models::{
     Error,
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, canonical_names},
-    ops::weight_order,
-    parameters,
+    parameters, weight_order,
 };
 use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
 

@@ -44,7 +44,7 @@ impl Sinusoid {
 
 /// The two dense layers after a sinusoid (diffusers' `TimestepEmbedding`).
 #[derive(Module, Debug)]
-pub struct TimestepEmbedding {
+pub(crate) struct TimestepEmbedding {
     linear_1: Linear,
     linear_2: Linear,
 }

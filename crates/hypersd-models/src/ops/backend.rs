@@ -14,8 +14,7 @@ pub fn activation_dtype(stored: FloatDType, device: &Device) -> FloatDType {
 }
 
 /// The [`activation_dtype`] of a network, by any of its parameters.
-#[must_use]
-pub fn dtype_beside<const D: usize>(param: &Param<Tensor<D>>) -> FloatDType {
+pub(crate) fn dtype_beside<const D: usize>(param: &Param<Tensor<D>>) -> FloatDType {
     let param = param.val();
     activation_dtype(param.dtype().into(), &param.device())
 }
@@ -29,7 +28,7 @@ pub fn weight_order(device: &Device) -> WeightOrder {
 
 /// Runs a network's operations on a device. On the CPU every one of them shares its work among the threads of the current
 /// rayon pool, which need not be woken for each if `run` itself is one of them.
-pub fn in_pool<R: Send>(device: &Device, run: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn in_pool<R: Send>(device: &Device, run: impl FnOnce() -> R + Send) -> R {
     #[cfg(feature = "flex")]
     if is_flex(device) {
         return hypersd_kernels::in_pool(run);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use burn::{module::Module, tensor::Tensor};
 use hypersd_core::{LoadOptions, SafetensorsFile, load};
-use hypersd_models::ops::weight_order;
+use hypersd_models::weight_order;
 use hypersd_testing::{Array, device, dtype};
 use serde::de::DeserializeOwned;
 

@@ -1,4 +1,4 @@
-//! From a control image to what the network sees of it.
+//! Control images as a ControlNet sees them.
 
 use burn::{
     module::Module,
@@ -8,13 +8,11 @@ use burn::{
     },
     tensor::{Device, Tensor},
 };
-use hypersd_core::Image;
-use hypersd_models::ops;
 
-use crate::{config::ControlNetConfig, error::Error};
+use crate::{controlnet::config::ControlNetConfig, error::Error, ops};
 
 /// A control image, encoded for one ControlNet: the same at every step, so made once, by
-/// [`ControlNet::hint`](crate::ControlNet::hint).
+/// [`ControlNet::hint`](super::ControlNet::hint).
 #[derive(Debug, Clone)]
 pub struct Hint(pub(crate) Tensor<4>);
 
@@ -30,24 +28,10 @@ impl Hint {
         let [own, c, own_h, own_w] = self.dims();
         if [own_h, own_w] != [h, w] || !batch.is_multiple_of(own) {
             let expected = format!("[1 or a divisor of {batch}, {c}, {h}, {w}]");
-            return Err(Error::shape("hint", expected, &self.dims()));
+            return Err(Error::Shape { argument: "hint", expected, found: self.dims().to_vec() });
         }
         Ok(if own == batch { self.0.clone() } else { self.0.clone().repeat_dim(0, batch / own) })
     }
-}
-
-/// The size that a picture has when only its control image is given: the image's, each side rounded down to a
-/// multiple of 8. Width, then height.
-///
-/// # Errors
-/// [`hypersd_core::Error::Argument`] for an image with a side below 8.
-pub fn control_size(image: &Image) -> Result<[usize; 2], Error> {
-    let size = [image.width(), image.height()].map(|side| side - side % 8);
-    if size.contains(&0) {
-        let found = format!("{}x{}", image.width(), image.height());
-        return Err(Error::argument("control image", "sides of at least 8", found));
-    }
-    Ok(size)
 }
 
 /// diffusers' `ControlNetConditioningEmbedding`: an image of pixels becomes one of latents' size.
