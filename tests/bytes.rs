@@ -94,23 +94,24 @@ fn a_tree_of_bytes_is_what_its_files_are_on_disk() {
 }
 
 #[test]
-fn a_part_alone_is_recognised_as_its_file_is_on_disk() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+fn a_part_that_is_replaced_has_its_configuration_beside_it() {
     let request = Recipe::HYPER_SD15_UNIFIED.request("a red mushroom in the meadow by day");
-    let file = |network| demo().join("model").join(network).join("diffusion_pytorch_model.safetensors");
-    let drawn = |unet: Location, vae: Location| {
-        let builder = Pipeline::open(demo().join("model"))?.unet(unet)?.vae(vae)?;
+    let drawn = |files: Location| {
+        let file = |network| files.join(network).join("diffusion_pytorch_model.safetensors");
+        let builder = Pipeline::open(demo().join("model"))?.unet(file("unet"))?.vae(file("vae"))?;
         draw(builder, &request)
     };
-    let on_disk = ["unet", "vae"].map(|network| {
-        let alone = folder.path().join(format!("{network}.safetensors"));
-        fs::copy(file(network), &alone).expect("a copy");
-        Location::from(alone)
-    });
-    let given = ["unet", "vae"]
-        .map(|network| Location::of_bytes(format!("{network}.safetensors"), far(&file(network))));
-    let [want, found] = [on_disk, given].map(|[unet, vae]| drawn(unet, vae).expect("a picture"));
+    let want = drawn(demo().join("model").into()).expect("a picture");
+    let found = drawn(tree(&demo().join("model"), false).into()).expect("a picture");
     assert_eq!(found, want);
+
+    let weights = far(&demo().join("model/unet/diffusion_pytorch_model.safetensors"));
+    let alone = FileTree::new("given").with("unet.safetensors", weights).with("config.json", b"{");
+    let builder = Pipeline::open(hypersd_demo::model()).expect("the demo");
+    let error =
+        builder.unet(Location::from(alone).join("unet.safetensors")).expect_err("half a configuration");
+    let error = error.to_string();
+    assert!(error.starts_with("given: config.json") && error.contains("expected JSON"), "{error}");
 }
 
 #[test]
