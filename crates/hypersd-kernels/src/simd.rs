@@ -23,6 +23,21 @@ use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use crate::panel::PANEL;
 
+/// Functions of [`Simd`] from vectors to a vector, each by its name, its arguments and the intrinsics that compute it.
+///
+/// For tokens that prove the instructions of these intrinsics.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! lane_wise {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident),+): $value:expr;)+) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        fn $name(self, $($argument: Self::V),+) -> Self::V {
+            // SAFETY: the token `self` proves the instructions.
+            unsafe { $value }
+        }
+    )+};
+}
+
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
