@@ -218,6 +218,7 @@ impl<'a> Conv<'a> {
     }
 
     /// Computes the pixels of the output from value `at` on: `sums` plus `summand` and the residual, after the activation.
+    #[inline(always)] // as `map` is
     fn finish<'to>(&self, sums: InOut<'_, 'to>, at: usize, summand: f32) -> &'to mut [f32] {
         let Epilogue { residual, activation, .. } = self.epilogue;
         map(sums, Finish { summand, residual: residual.map(|residual| &residual[at..]), activation })

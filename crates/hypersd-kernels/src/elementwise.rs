@@ -141,11 +141,13 @@ pub(crate) struct InOut<'from, 'to> {
 }
 
 impl<'from, 'to> InOut<'from, 'to> {
+    #[inline(always)]
     pub(crate) fn new(from: &'from [f32], to: &'to mut [MaybeUninit<f32>]) -> Self {
         assert_eq!(from.len(), to.len(), "kernel bug: as many values are written as are read");
         Self { from: from.as_ptr(), to: to.as_mut_ptr().cast(), len: to.len(), lifetimes: PhantomData }
     }
 
+    #[inline(always)]
     pub(crate) fn in_place(values: &'to mut [f32]) -> Self {
         let to = values.as_mut_ptr();
         Self { from: to, to, len: values.len(), lifetimes: PhantomData }
@@ -168,7 +170,8 @@ impl<'from, 'to> InOut<'from, 'to> {
     }
 }
 
-/// Computes each value from its own, `f(from[i])`, on this thread.
+/// Computes each value from its own, `f(from[i])`, on this thread. Inlined, or its arguments would go through memory.
+#[inline(always)]
 pub(crate) fn map<'to, F: Map>(values: InOut<'_, 'to>, f: F) -> &'to mut [f32] {
     dispatch(Mapping { values, f })
 }

@@ -69,7 +69,7 @@ impl Product<'_> {
     ///
     /// The result does not depend on how m and n are split between calls: each value of `c` is summed in the order
     /// of k.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run(self) {
         let next = self.next;
         dispatch(Checked { area: Area::new(self), next });

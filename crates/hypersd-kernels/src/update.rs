@@ -155,6 +155,7 @@ impl<'a> Products<'a> {
 }
 
 /// Adds `scale · product` to the values of a row; returns the sums, and whether all are finite.
+#[inline(always)]
 fn add<'to>(values: InOut<'_, 'to>, scale: f32, product: &[f32]) -> (&'to mut [f32], bool) {
     dispatch(AddRow { values, scale, product })
 }
