@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use hypersd_core::Noise;
 use hypersd_models::unet::UNet;
-use hypersd_schedulers::{Advanced, Schedule, Step};
+use hypersd_schedulers::{Advanced, History, Schedule, Step};
 
 use crate::{Error, control::Controls, guidance::Guided, latents::Latents, network::Lent};
 
@@ -34,7 +34,7 @@ pub struct Denoising<'a> {
     schedule: Schedule,
     noise: NoiseSource,
     x: Latents,
-    previous_x0: Option<Latents>,
+    history: History<Latents>,
     index: usize,
 }
 
@@ -49,21 +49,23 @@ impl<'a> Denoising<'a> {
     ) -> Self {
         let x = noise.draw();
         let x = Latents(x.0.mul_scalar(schedule.init_noise_sigma));
-        Self { unet, guided, controls, schedule, noise, x, previous_x0: None, index: 0 }
+        let history = schedule.history();
+        Self { unet, guided, controls, schedule, noise, x, history, index: 0 }
     }
 
     /// Takes one step for each set of ControlNets that acts in any, and gives the latents `[B, 4, H/8, W/8]` after the
     /// last of them: every shape that the networks will meet, in as few steps as can be.
     pub(crate) fn one_of_each(mut self) -> Result<Tensor<4>, Error> {
         let steps = self.schedule.steps.len();
+        // Steps are left out, so that none may look back.
+        let alone: Vec<Step> = self.schedule.alone().collect();
         let mut met = Vec::new();
-        for index in 0..steps {
+        for (index, step) in alone.iter().enumerate() {
             let acting = self.controls.acting((index, steps));
             if !met.contains(&acting) {
                 met.push(acting);
                 self.index = index;
-                let step = self.schedule.steps[index];
-                self.advance(&step)?;
+                self.advance(step)?;
             }
         }
         Ok(self.x.0)
@@ -75,7 +77,7 @@ impl<'a> Denoising<'a> {
         let residuals = self.controls.residuals(position, &self.guided, &input, step.t)?;
         let output = Latents(self.guided.predict(&self.unet, input, step.t, residuals.as_ref())?);
         let noise = step.noisy().then(|| self.noise.draw());
-        let Advanced { x, x0 } = step.advance(&self.x, &output, noise.as_ref(), self.previous_x0.as_ref())?;
+        let Advanced { x, x0 } = step.advance(&self.x, &output, noise.as_ref(), &mut self.history)?;
         let denoised = Denoised {
             index: self.index,
             steps: self.schedule.steps.len(),
@@ -83,7 +85,7 @@ impl<'a> Denoising<'a> {
             x: x.0.clone(),
             x0: x0.0.clone(),
         };
-        (self.x, self.previous_x0) = (x, Some(x0));
+        self.x = x;
         self.index += 1;
         Ok(denoised)
     }

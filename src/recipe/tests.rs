@@ -150,7 +150,7 @@ fn no_other_step_count_passes() {
 #[test]
 fn no_other_scheduler_or_spacing_passes() {
     for recipe in Recipe::ALL {
-        for scheduler in Algorithm::ALL.map(Some).into_iter().chain([None]) {
+        for scheduler in Algorithm::ALL.iter().copied().map(Some).chain([None]) {
             let request = Request { scheduler, ..recipe.request("a cat") };
             if scheduler == Some(recipe.scheduler) {
                 recipe.check(&request).unwrap_or_else(|e| panic!("{e}"));
