@@ -1,12 +1,15 @@
 """Tables and trajectories of diffusers' schedulers, for crates/hypersd-schedulers.
 
-Three files: `alphas.safetensors` (betas to alphas_cumprod), `timesteps.safetensors` (a hash of the timesteps for every
-step count from 1 to 1000) and the trajectories, of which `cases.json` says what was run and `trajectories.safetensors`
-what came out. All trajectories use the same random start, model outputs and noise, different in every step.
+`alphas.safetensors` (betas to alphas_cumprod), `timesteps*.safetensors` (a hash of the timesteps for every step count
+from 1 to 1000), and the trajectories in sets: `SET.json` says what was run and `SET.safetensors` what came out. All
+trajectories use the same random start, model outputs and noise, different in every step.
+
+An algorithm that is new gets a set of its own, so that the numbers of the others stay as they were recorded.
 """
 
 import itertools
 import json
+import sys
 from pathlib import Path
 
 import diffusers
@@ -29,7 +32,11 @@ CLASSES = {
     "euler": diffusers.EulerDiscreteScheduler,
     "euler-a": diffusers.EulerAncestralDiscreteScheduler,
     "dpmpp-2m": diffusers.DPMSolverMultistepScheduler,
+    "unipc": diffusers.UniPCMultistepScheduler,
 }
+# Whose trajectories are in the set `trajectories`.
+FIRST = ["ddim", "tcd", "lcm", "euler", "euler-a", "dpmpp-2m"]
+MULTISTEP = ("dpmpp-2m", "unipc")
 # scheduler/scheduler_config.json of SD1.5 and of SDXL.
 SD15 = {
     "_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", "beta_end": 0.012, "beta_schedule": "scaled_linear",
@@ -57,7 +64,8 @@ def from_json(algorithm, config):
 
 
 def run(case, config):
-    """The rows [t, input scale, draws, x (8), x0 (8)] of every step, and [init_noise_sigma, add_noise (8)]."""
+    """The rows [t, input scale, draws, x (8), x0 (8)] of every step, [init_noise_sigma, add_noise (8)], and for every
+    step the latent (8) that it went on from, which UniPC's corrector has changed."""
     algorithm = case["algorithm"]
     scheduler = from_json(algorithm, config)
     kwargs = {"strength": case["strength"]} if "strength" in case else {}
@@ -65,6 +73,8 @@ def run(case, config):
         scheduler.set_timesteps(timesteps=case["timesteps"], **kwargs)
     else:
         scheduler.set_timesteps(case["steps"], **kwargs)
+    if case.get("precise"):
+        scheduler.sigmas = scheduler.sigmas.double()
     count = len(scheduler.timesteps)
     assert count == case.get("steps", count), case
     begin = count - int(count * case.get("tail", 1.0))
@@ -74,7 +84,7 @@ def run(case, config):
     timesteps = scheduler.timesteps[begin:]
     start = [float(scheduler.init_noise_sigma), *scheduler.add_noise(OUTPUTS[0], NOISE[0], timesteps[:1]).flatten().tolist()]
 
-    rows, draws = [], 0
+    rows, corrected = [], []
     module = __import__(type(scheduler).__module__, fromlist=["randn_tensor"])
     for i, t in enumerate(timesteps):
         drawn = []
@@ -83,22 +93,25 @@ def run(case, config):
         scale = scheduler.scale_model_input(torch.ones(1), t)
         options = {"eta": case["eta"]} if algorithm in ("ddim", "tcd") else {}
         out = scheduler.step(OUTPUTS[i], t, x, **options)
+        corrected.append(getattr(scheduler, "last_sample", x).flatten())
         x = out.prev_sample
         x0 = getattr(out, "pred_original_sample", None)
-        if algorithm == "dpmpp-2m":
+        if algorithm in MULTISTEP:
             x0 = scheduler.model_outputs[-1]
         x0 = torch.zeros_like(x) if x0 is None else x0
         rows.append(torch.cat([torch.tensor([t, scale, len(drawn)]), x.flatten(), x0.flatten()]))
     rows = torch.stack(rows)
     assert rows.isfinite().all(), case
-    return rows, torch.tensor(start)
+    return rows, torch.tensor(start), torch.stack(corrected)
+
+
+def case(algorithm, config, eta=0.0, **request):
+    """What is run, and the configuration."""
+    return {"algorithm": algorithm, "eta": eta, **request}, config
 
 
 def cases():
-    """(what is run, the configuration) for the grid and for what it leaves out."""
-    def case(algorithm, config, eta=0.0, **request):
-        return {"algorithm": algorithm, "eta": eta, **request}, config
-
+    """The grid, and what it leaves out."""
     for n, spacing, prediction in itertools.product(COUNTS, SPACINGS, PREDICTIONS):
         config = SD15 | {"timestep_spacing": spacing, "prediction_type": prediction}
         for eta in (0.0, 0.3, 1.0):
@@ -116,7 +129,7 @@ def cases():
         yield case("lcm", config | {"clip_sample": True, "clip_sample_range": 1.5}, steps=n)
 
     for n in (1, 2, 4, 6, 8, 20):
-        for algorithm in CLASSES:
+        for algorithm in FIRST:
             # Nothing given: the defaults of the class. SDXL's file. What the class itself writes (with -Infinity).
             yield case(algorithm, {}, steps=n)
             yield case(algorithm, SDXL, steps=n)
@@ -145,34 +158,105 @@ def cases():
         for algorithm in ("tcd", "lcm"):
             yield case(algorithm, SD15, 0.3, steps=n, strength=strength)
         if int(n * strength) > 0:
-            for algorithm in CLASSES:
+            for algorithm in FIRST:
                 yield case(algorithm, SD15 | {"timestep_spacing": "trailing"}, 0.3, steps=n, tail=strength)
 
 
-def trajectories():
-    configs, listed, rows, starts = [], [], [], []
-    for case, config in cases():
+def refined(cases):
+    """Steps of higher order divide the roundings of their coefficients by the square or cube of the step in lambda. What
+    torch rounds in f32 then shows, and differs from processor to processor: with many steps, and with the last of fewer.
+    There the same code is given sigmas in f64, so that all its coefficients are."""
+    for request, config in cases:
+        precise = request.get("steps", 9) > 8 or config.get("lower_order_final") is False
+        yield request | ({"precise": True} if precise else {}), config
+
+
+def unipc():
+    """UniPC: every order and both B(h), with and without its corrector."""
+    for n, spacing, prediction in itertools.product(COUNTS, SPACINGS, PREDICTIONS):
+        yield case("unipc", SD15 | {"timestep_spacing": spacing, "prediction_type": prediction}, steps=n)
+    for n in COUNTS:
+        for order, kind in itertools.product((1, 2, 3), ("bh1", "bh2")):
+            # With bh1 and a last sigma of zero, diffusers multiplies infinity by 0.
+            last = {"final_sigmas_type": "sigma_min" if kind == "bh1" else "zero"}
+            yield case("unipc", SDXL | {"solver_order": order, "solver_type": kind} | last, steps=n)
+        for order in (1, 2, 3):
+            yield case("unipc", SD15 | {"solver_order": order, "use_karras_sigmas": True}, steps=n)
+    for n in (1, 2, 3, 4, 6, 8, 20):
+        yield case("unipc", {}, steps=n)
+        yield case("unipc", json.loads(diffusers.UniPCMultistepScheduler(steps_offset=1).to_json_string()), steps=n)
+        yield case("unipc", SDXL | {"solver_type": "midpoint"}, 0.5, steps=n)
+        yield case("unipc", SDXL | {"solver_order": 3, "disable_corrector": [0, 1, 3]}, steps=n)
+        yield case("unipc", SDXL | {"disable_corrector": list(range(20))}, steps=n)
+        for schedule in ("linear", "squaredcos_cap_v2"):
+            for karras in (False, True):
+                yield case("unipc", SDXL | {"beta_schedule": schedule, "use_karras_sigmas": karras}, steps=n)
+        # With more steps it shows that torch's square roots, of which these tables are, differ between processors.
+        for spacing in SPACINGS if n < 6 else ():
+            zero_snr = SDXL | {"rescale_betas_zero_snr": True, "timestep_spacing": spacing}
+            yield case("unipc", zero_snr | {"prediction_type": "v_prediction"}, steps=n)
+            yield case("unipc", zero_snr, steps=n)
+        for karras in (False, True):
+            least = SDXL | {"final_sigmas_type": "sigma_min", "use_karras_sigmas": karras}
+            yield case("unipc", least, steps=n)
+        yield case("unipc", SDXL | {"final_sigmas_type": "sigma_min", "lower_order_final": False}, steps=n)
+        limits = {"use_karras_sigmas": True, "sigma_min": 0.1, "sigma_max": 10.0}
+        yield case("unipc", SDXL | limits | {"final_sigmas_type": "sigma_min"}, steps=n)
+    for n, strength, order in itertools.product((2, 4, 8), (0.5, 0.75), (1, 2, 3)):
+        config = SD15 | {"timestep_spacing": "trailing", "solver_order": order, "disable_corrector": [6]}
+        yield case("unipc", config, steps=n, tail=strength)
+
+
+def solver_order():
+    """DPM-Solver++ of first and third order."""
+    for n, order in itertools.product(COUNTS, (1, 3)):
+        for spacing, prediction in itertools.product(SPACINGS, PREDICTIONS):
+            if order == 3 or prediction == "epsilon":
+                config = SD15 | {"timestep_spacing": spacing, "prediction_type": prediction, "solver_order": order}
+                yield case("dpmpp-2m", config, steps=n)
+        yield case("dpmpp-2m", SDXL | {"use_karras_sigmas": True, "solver_order": order}, steps=n)
+    for n in (1, 2, 3, 4, 6, 8, 20):
+        third = SDXL | {"solver_order": 3}
+        for last in ({"final_sigmas_type": "sigma_min"}, {"euler_at_final": True}, {"lower_order_final": False}):
+            yield case("dpmpp-2m", third | {"final_sigmas_type": "sigma_min"} | last, steps=n)
+        yield case("dpmpp-2m", third | {"lower_order_final": False}, steps=n)
+        if n < 6:
+            yield case("dpmpp-2m", third | {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}, steps=n)
+    for n, strength in itertools.product((2, 4, 8, 20), (0.3, 0.5, 0.75)):
+        if int(n * strength) > 0:
+            config = SD15 | {"timestep_spacing": "trailing", "solver_order": 3}
+            yield case("dpmpp-2m", config, steps=n, tail=strength)
+    for timesteps in ([800], [999, 749, 499, 249], [999, 900, 600, 300, 20]):
+        yield case("dpmpp-2m", SD15 | {"solver_order": 3}, timesteps=timesteps)
+
+
+def trajectories(name, cases, with_corrected=False):
+    configs, listed, rows, starts, corrected = [], [], [], [], []
+    for case, config in cases:
         text = json.dumps(config)
         if text not in configs:
             configs.append(text)
-        case_rows, start = run(case, config)
+        case_rows, start, case_corrected = run(case, config)
         listed.append(case | {"config": configs.index(text), "rows": len(case_rows)})
         rows.append(case_rows)
         starts.append(start)
+        corrected.append(case_corrected)
     OUT.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in listed)
-    (OUT / "cases.json").write_text(f'{{"configs": {json.dumps(configs, indent=0)},\n"cases": [\n{lines}\n]}}\n')
+    (OUT / f"{name}.json").write_text(f'{{"configs": {json.dumps(configs, indent=0)},\n"cases": [\n{lines}\n]}}\n')
     tensors = {"start": START, "outputs": OUTPUTS, "noise": NOISE, "rows": torch.cat(rows), "starts": torch.stack(starts)}
-    save(OUT / "trajectories.safetensors", tensors)
+    if with_corrected:
+        tensors["corrected"] = torch.cat(corrected)
+    save(OUT / f"{name}.safetensors", tensors)
     print(len(listed), "cases")
 
 
-def alphas():
+def alphas(name):
     tensors = {}
     for schedule, zero_snr in itertools.product(("linear", "scaled_linear", "squaredcos_cap_v2"), (False, True)):
         config = SD15 | {"beta_schedule": schedule, "rescale_betas_zero_snr": zero_snr}
         tensors[f"{schedule}.{zero_snr}".lower()] = from_json("ddim", config).alphas_cumprod
-    save(OUT / "alphas.safetensors", tensors)
+    save(OUT / f"{name}.safetensors", tensors)
 
 
 def fnv(timesteps):
@@ -183,11 +267,9 @@ def fnv(timesteps):
     return h >> 8
 
 
-def timesteps():
+def timesteps(name, plans):
     """One hash for every step count; −1 where timesteps repeat or reach 1000 (we refuse), N of the N + 1 of trailing."""
     tensors = {}
-    plans = [(a, s, False) for a in ("ddim", "euler", "dpmpp-2m") for s in SPACINGS]
-    plans += [("tcd", "leading", False), ("dpmpp-2m", "leading", True)]
     for algorithm, spacing, karras in plans:
         config = SD15 | {"timestep_spacing": spacing, "use_karras_sigmas": karras}
         scheduler, hashes = from_json(algorithm, config), []
@@ -197,10 +279,21 @@ def timesteps():
             right = t[0] < 1000 and (karras or bool((t[1:] < t[:-1]).all()))
             hashes.append(float(fnv(t)) if right else -1.0)
         tensors[f"{algorithm}.{'karras' if karras else spacing}"] = torch.tensor(hashes)
-    save(OUT / "timesteps.safetensors", tensors)
+    save(OUT / f"{name}.safetensors", tensors)
 
+
+SPACED = [(algorithm, spacing, False) for algorithm in ("ddim", "euler", "dpmpp-2m") for spacing in SPACINGS]
+FILES = {
+    "alphas": alphas,
+    "timesteps": lambda name: timesteps(name, SPACED + [("tcd", "leading", False), ("dpmpp-2m", "leading", True)]),
+    "timesteps-unipc": lambda name: timesteps(name, [("unipc", spacing, False) for spacing in SPACINGS]),
+    "trajectories": lambda name: trajectories(name, cases()),
+    "unipc": lambda name: trajectories(name, refined(unipc()), with_corrected=True),
+    "solver-order": lambda name: trajectories(name, refined(solver_order())),
+}
 
 if __name__ == "__main__":
-    alphas()
-    timesteps()
-    trajectories()
+    # All files, or those that are named: another processor rounds some of torch's functions otherwise, so that making
+    # a file again can change its last digits.
+    for name in sys.argv[1:] or FILES:
+        FILES[name](name)

@@ -1,7 +1,7 @@
 //! The loop, as an iterator of latents: progress, previews and cancelling are the caller's `for` and `break`.
 
 use burn::tensor::Tensor;
-use hypersd_schedulers::{Advanced, Schedule, Step};
+use hypersd_schedulers::{Advanced, History, Schedule, Step};
 
 use super::{
     control::Controls,
@@ -68,7 +68,7 @@ pub struct Denoising<'a> {
     noise: NoiseSource,
     edits: Vec<Edit<'a>>,
     x: Latents,
-    previous_x0: Option<Latents>,
+    history: History<Latents>,
     index: usize,
 }
 
@@ -82,7 +82,8 @@ impl<'a> Denoising<'a> {
     ) -> Self {
         let x = noise.draw();
         let x = Latents(x.0.mul_scalar(schedule.init_noise_sigma));
-        Self { guided, controls, schedule, noise, edits: Vec::new(), x, previous_x0: None, index: 0 }
+        let history = schedule.history();
+        Self { guided, controls, schedule, noise, edits: Vec::new(), x, history, index: 0 }
     }
 
     /// Lets the latents of every step be replaced before they are given out and taken on from, the last step's too. Of
@@ -114,14 +115,15 @@ impl<'a> Denoising<'a> {
     /// last of them: every shape that the networks will meet, in as few steps as can be.
     pub(super) fn one_of_each(mut self) -> Result<Tensor<4>, Error> {
         let steps = self.schedule.steps.len();
+        // Steps are left out, so that none may look back.
+        let alone: Vec<Step> = self.schedule.alone().collect();
         let mut met = Vec::new();
-        for index in 0..steps {
+        for (index, step) in alone.iter().enumerate() {
             let acting = self.controls.acting((index, steps));
             if !met.contains(&acting) {
                 met.push(acting);
                 self.index = index;
-                let step = self.schedule.steps[index];
-                self.advance(&step)?;
+                self.advance(step)?;
             }
         }
         Ok(self.x.0)
@@ -133,10 +135,10 @@ impl<'a> Denoising<'a> {
         let residuals = self.controls.residuals(position, &self.guided, &input, step.t)?;
         let output = Latents(self.guided.predict(input, step.t, residuals.as_ref())?);
         let noise = step.noisy().then(|| self.noise.draw());
-        let Advanced { x, x0 } = step.advance(&self.x, &output, noise.as_ref(), self.previous_x0.as_ref())?;
-        let denoised = Denoised { index: self.index, steps: position.1, t: step.t, x: x.0, x0: x0.0.clone() };
+        let Advanced { x, x0 } = step.advance(&self.x, &output, noise.as_ref(), &mut self.history)?;
+        let denoised = Denoised { index: self.index, steps: position.1, t: step.t, x: x.0, x0: x0.0 };
         let denoised = self.edited(denoised)?;
-        (self.x, self.previous_x0) = (Latents(denoised.x.clone()), Some(x0));
+        self.x = Latents(denoised.x.clone());
         self.index += 1;
         Ok(denoised)
     }

@@ -80,6 +80,7 @@ fn sampler(scheduler: &str) -> &str {
         Ok(Algorithm::Euler) => "Euler",
         Ok(Algorithm::EulerAncestral) => "Euler a",
         Ok(Algorithm::Dpmpp2m) => "DPM++ 2M",
+        Ok(Algorithm::UniPc) => "UniPC",
         _ => scheduler,
     }
 }

@@ -77,11 +77,11 @@ impl Recipe {
                 let found = found.clone();
                 return Some(RecipeError::Timesteps { recipe: self.name, expected, found });
             }
-            (None, Steps::Timesteps(found)) => {
+            (None, Steps::Count(count)) => *count,
+            (None, found) => {
                 let found = found.clone();
                 return Some(RecipeError::NoTimesteps { recipe: self.name, expected: self.steps, found });
             }
-            (None, Steps::Count(count)) => *count,
         };
         (!self.steps.contains(count)).then(|| RecipeError::Steps {
             recipe: self.name,

@@ -92,10 +92,8 @@ pub enum RecipeError {
     },
     /// Other timesteps than those it was distilled at.
     #[error(
-        "recipe {recipe}: expected the timesteps {}, found {}; use the timesteps {}",
-        numbers(expected),
-        match found { Steps::Count(count) => format!("{count} steps"), Steps::Timesteps(found) => numbers(found) },
-        numbers(expected)
+        "recipe {recipe}: expected {own}, found {found}; use {own}",
+        own = Steps::Timesteps(expected.to_vec())
     )]
     Timesteps {
         /// The recipe.
@@ -107,9 +105,8 @@ pub enum RecipeError {
     },
     /// Explicit timesteps where they follow from the number of steps.
     #[error(
-        "recipe {recipe}: expected {expected} steps at timesteps of its scheduler's choice, found the timesteps {}; \
-         leave them out",
-        numbers(found)
+        "recipe {recipe}: expected {expected} steps at timesteps of its scheduler's choice, found {found}; \
+         leave them out"
     )]
     NoTimesteps {
         /// The recipe.
@@ -117,7 +114,7 @@ pub enum RecipeError {
         /// How many steps it takes.
         expected: Allowed<usize>,
         /// The timesteps.
-        found: Vec<usize>,
+        found: Steps,
     },
     /// Guidance that the distillation left no room for, or too little for one that needs it.
     #[error("recipe {recipe}: expected guidance {expected}, found {found}; use {expected}{}", or_for(&format!("guidance {found}"), others))]
@@ -166,10 +163,6 @@ fn names(names: &[&str]) -> String {
 /// "a, b or c" of the whole table.
 fn all() -> String {
     names(&Recipe::ALL.iter().map(|recipe| recipe.name).collect::<Vec<_>>())
-}
-
-fn numbers(numbers: &[usize]) -> String {
-    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// " (nearest: …)": at most two names, and only such as a reader would take for the same thing.

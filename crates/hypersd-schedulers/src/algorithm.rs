@@ -1,74 +1,103 @@
-//! The algorithms by name.
+//! The algorithms: one file each, and one line each in the table below.
 
-use std::{fmt, str::FromStr};
+mod ddim;
+mod dpmpp;
+mod euler;
+mod lcm;
+mod tcd;
+mod unipc;
 
-use crate::{Error, SchedulerConfig};
+use std::{fmt, str::FromStr, sync::Arc};
 
-/// How a latent gets from one noise level to the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Algorithm {
+use crate::{Error, Schedule, SchedulerConfig, Steps, trained::Trained};
+
+/// An algorithm with its part of a configuration read: what each of the files provides.
+pub(crate) trait Method: fmt::Debug + Send + Sync {
+    /// Reads the fields that mean something to the algorithm, fills gaps with the defaults of its diffusers class,
+    /// and refuses what it does not compute.
+    fn new(algorithm: Algorithm, config: &SchedulerConfig) -> Result<Self, Error>
+    where
+        Self: Sized;
+
+    /// What the model was trained with.
+    fn trained(&self) -> &Trained;
+
+    /// The steps, with `eta` in `[0, 1]` and `strength` in `(0, 1]`.
+    fn schedule(&self, steps: &Steps, eta: f64, strength: f64) -> Result<Schedule, Error>;
+}
+
+/// Makes the enum and all that is known of its variants from one table.
+macro_rules! algorithms {
+    ($($(#[$doc:meta])* $variant:ident: $name:literal, $class:literal, $method:ty, eta: $has_eta:literal;)*) => {
+        /// How a latent gets from one noise level to the next.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Algorithm {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Algorithm {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The name that [`FromStr`] reads.
+            #[doc = concat!("One of", $(" `", $name, "`",)* ".")]
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The diffusers class that computes it.
+            #[must_use]
+            pub fn class_name(self) -> &'static str {
+                match self { $(Self::$variant => $class,)* }
+            }
+
+            /// Tells whether `eta` changes what it does. The others take any valid `eta` and ignore it, as diffusers'
+            /// pipelines do.
+            #[must_use]
+            pub fn has_eta(self) -> bool {
+                match self { $(Self::$variant => $has_eta,)* }
+            }
+
+            pub(crate) fn method(self, config: &SchedulerConfig) -> Result<Arc<dyn Method>, Error> {
+                match self { $(Self::$variant => Ok(Arc::new(<$method>::new(self, config)?)),)* }
+            }
+        }
+    };
+}
+
+algorithms! {
     /// Denoising diffusion implicit models, [arXiv:2010.02502](https://arxiv.org/abs/2010.02502).
-    Ddim,
+    Ddim: "ddim", "DDIMScheduler", ddim::Ddim, eta: true;
     /// Trajectory consistency distillation, [arXiv:2402.19159](https://arxiv.org/abs/2402.19159).
-    Tcd,
+    Tcd: "tcd", "TCDScheduler", tcd::Tcd, eta: true;
     /// Latent consistency models, [arXiv:2310.04378](https://arxiv.org/abs/2310.04378).
-    Lcm,
+    Lcm: "lcm", "LCMScheduler", lcm::Lcm, eta: false;
     /// Euler's method in sigma space, algorithm 2 of [arXiv:2206.00364](https://arxiv.org/abs/2206.00364) without churn.
-    Euler,
+    Euler: "euler", "EulerDiscreteScheduler", euler::Euler, eta: false;
     /// Euler's method with ancestral noise.
-    EulerAncestral,
-    /// The second-order multistep DPM-Solver++, [arXiv:2211.01095](https://arxiv.org/abs/2211.01095).
-    Dpmpp2m,
+    EulerAncestral: "euler-a", "EulerAncestralDiscreteScheduler", euler::Euler, eta: false;
+    /// The multistep DPM-Solver++, [arXiv:2211.01095](https://arxiv.org/abs/2211.01095), of second order unless the
+    /// configuration says first or third.
+    Dpmpp2m: "dpmpp-2m", "DPMSolverMultistepScheduler", dpmpp::Dpmpp, eta: false;
+    /// UniPC, a multistep predictor and corrector, [arXiv:2302.04867](https://arxiv.org/abs/2302.04867).
+    UniPc: "unipc", "UniPCMultistepScheduler", unipc::UniPc, eta: false;
 }
 
 impl Algorithm {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Ddim, Self::Tcd, Self::Lcm, Self::Euler, Self::EulerAncestral, Self::Dpmpp2m];
-
-    /// The name that [`FromStr`] reads: `ddim`, `tcd`, `lcm`, `euler`, `euler-a`, `dpmpp-2m`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ddim => "ddim",
-            Self::Tcd => "tcd",
-            Self::Lcm => "lcm",
-            Self::Euler => "euler",
-            Self::EulerAncestral => "euler-a",
-            Self::Dpmpp2m => "dpmpp-2m",
-        }
-    }
-
-    /// The diffusers class that computes it.
-    #[must_use]
-    pub fn class_name(self) -> &'static str {
-        match self {
-            Self::Ddim => "DDIMScheduler",
-            Self::Tcd => "TCDScheduler",
-            Self::Lcm => "LCMScheduler",
-            Self::Euler => "EulerDiscreteScheduler",
-            Self::EulerAncestral => "EulerAncestralDiscreteScheduler",
-            Self::Dpmpp2m => "DPMSolverMultistepScheduler",
-        }
-    }
-
     /// The algorithm that a configuration was written for, from its `_class_name`.
     ///
     /// # Errors
     /// [`Error::UnknownClass`], naming the choices, for a class that is none of ours: SD1.5 ships a
     /// `PNDMScheduler`'s, for example.
     pub fn of(config: &SchedulerConfig) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| config.class_name.as_deref() == Some(algorithm.class_name()))
+        Self::find(|algorithm| config.class_name.as_deref() == Some(algorithm.class_name()))
             .ok_or_else(|| Error::UnknownClass { class: config.class_name.clone() })
     }
 
-    /// Whether `eta` changes what it does. The others take any valid `eta` and ignore it, as diffusers'
-    /// pipelines do.
-    #[must_use]
-    pub fn has_eta(self) -> bool {
-        matches!(self, Self::Ddim | Self::Tcd)
+    fn find(is_it: impl Fn(Self) -> bool) -> Option<Self> {
+        Self::ALL.iter().copied().find(|&algorithm| is_it(algorithm))
     }
 }
 
@@ -82,14 +111,12 @@ impl FromStr for Algorithm {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.name() == name)
+        Self::find(|algorithm| algorithm.name() == name)
             .ok_or_else(|| Error::UnknownAlgorithm { given: name.to_owned() })
     }
 }
 
 /// The names, for messages.
 pub(crate) fn names() -> String {
-    Algorithm::ALL.map(Algorithm::name).join(", ")
+    Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect::<Vec<_>>().join(", ")
 }

@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr};
 
 use serde::Deserialize;
 
-use crate::Error;
+use crate::{Algorithm, Error, refuse};
+
+/// The most timesteps of training that a configuration may ask for: far above any model, far below what would
+/// fill the memory.
+const MOST_TRAIN_TIMESTEPS: usize = 100_000;
 
 /// What a `scheduler_config.json` says, field by field, under diffusers' names.
 ///
@@ -44,8 +48,8 @@ pub struct SchedulerConfig {
     pub prediction_type: Option<PredictionType>,
 
     // The choice of timesteps.
-    /// How timesteps are chosen. Default leading; linspace for the Euler family and DPM-Solver++. TCD and LCM do
-    /// not read it.
+    /// How timesteps are chosen. Default leading; linspace for the Euler family, DPM-Solver++ and UniPC. TCD and
+    /// LCM do not read it.
     pub timestep_spacing: Option<Spacing>,
     /// Added to every timestep of leading spacing. Default 0.
     pub steps_offset: Option<usize>,
@@ -65,7 +69,7 @@ pub struct SchedulerConfig {
     /// Dynamic thresholding, which does not fit latents: refused where true.
     pub thresholding: Option<bool>,
 
-    // Sigmas: Euler and DPM-Solver++.
+    // Sigmas: Euler, DPM-Solver++ and UniPC.
     /// Whether to space sigmas as Karras et al. do. Default false.
     pub use_karras_sigmas: Option<bool>,
     /// The least Karras sigma, instead of the schedule's.
@@ -87,22 +91,27 @@ pub struct SchedulerConfig {
     /// Euler: refused unless `discrete`.
     pub timestep_type: Option<String>,
 
-    // DPM-Solver++ alone.
-    /// Refused unless 2.
+    // The multistep solvers: DPM-Solver++ and UniPC.
+    /// How many steps a step is computed from, itself included: 1, 2 or 3. Default 2.
     pub solver_order: Option<usize>,
-    /// Refused unless `dpmsolver++` (or `deis`, which diffusers reads as that).
-    pub algorithm_type: Option<String>,
-    /// Refused unless `midpoint` (or `logrho`, `bh1`, `bh2`, which diffusers reads as that).
+    /// UniPC: `bh1` or `bh2`, its two choices of B(h). Default `bh2`, as which diffusers also reads `midpoint`, `heun`
+    /// and `logrho`. DPM-Solver++: refused unless `midpoint` (or `logrho`, `bh1`, `bh2`, which diffusers reads as that).
     pub solver_type: Option<String>,
-    /// Whether the last of less than 15 steps is of first order. Default true.
+    /// Whether the last steps are of lower order. DPM-Solver++ heeds it with less than 15 steps. Default true.
     pub lower_order_final: Option<bool>,
-    /// Whether the last step is of first order in any case. Default false.
+    /// DPM-Solver++: refused unless `dpmsolver++` (or `deis`, which diffusers reads as that).
+    pub algorithm_type: Option<String>,
+    /// DPM-Solver++: whether the last step is of first order in any case. Default false.
     pub euler_at_final: Option<bool>,
-    /// The least lambda = ln(√a / √(1−a)) that timesteps may start at; diffusers recommends −5.1 for
+    /// DPM-Solver++: the least lambda = ln(√a / √(1−a)) that timesteps may start at; diffusers recommends −5.1 for
     /// `squaredcos_cap_v2`. Default none.
     pub lambda_min_clipped: Option<f64>,
-    /// Refused where present: models that also predict a variance.
+    /// DPM-Solver++: refused where present, for it is of models that also predict a variance.
     pub variance_type: Option<String>,
+    /// UniPC: the steps, from 0, whose result the model's next output does not correct. Default none.
+    pub disable_corrector: Option<Vec<usize>>,
+    /// UniPC: refused where false, for it would solve for the noise.
+    pub predict_x0: Option<bool>,
 }
 
 impl SchedulerConfig {
@@ -134,6 +143,48 @@ impl SchedulerConfig {
             ..Self::default()
         }
     }
+
+    /// T.
+    pub(crate) fn train_steps(&self) -> usize {
+        self.num_train_timesteps.unwrap_or(1000)
+    }
+
+    /// Refuses what is wrong for every algorithm, whether it reads the field or not.
+    pub(crate) fn check(&self, algorithm: Algorithm) -> Result<(), Error> {
+        let latents = "it is not meant for latents: set it to false";
+        refuse::switches(algorithm, &[("thresholding", self.thresholding)], latents)?;
+        let count = self.train_steps();
+        check(count, (2..=MOST_TRAIN_TIMESTEPS).contains(&count), "num_train_timesteps", "2 to 100000")?;
+        if let Some(offset) = self.steps_offset {
+            check(offset, offset < count, "steps_offset", "less than num_train_timesteps")?;
+        }
+        for (field, value) in [
+            ("timestep_scaling", self.timestep_scaling),
+            ("clip_sample_range", self.clip_sample_range),
+            ("sigma_min", self.sigma_min),
+            ("sigma_max", self.sigma_max),
+        ] {
+            if let Some(value) = value {
+                check(value, value.is_finite() && value > 0.0, field, "a number above 0")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What x0 is clamped to, if it is; `by_default` where the configuration says nothing.
+    pub(crate) fn clip(&self, by_default: bool) -> Option<f32> {
+        self.clip_sample.unwrap_or(by_default).then_some(self.clip_sample_range.unwrap_or(1.0) as f32)
+    }
+}
+
+/// An error about `field` unless it is `right`.
+pub(crate) fn check(
+    given: impl ToString,
+    right: bool,
+    field: &'static str,
+    expected: &'static str,
+) -> Result<(), Error> {
+    if right { Ok(()) } else { Err(Error::Config { field, given: given.to_string(), expected }) }
 }
 
 /// The text with `Infinity`, `-Infinity` and `NaN` outside strings replaced by `null`.
@@ -172,6 +223,7 @@ fn string_end(text: &str) -> usize {
 /// How betas go from `beta_start` to `beta_end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum BetaSchedule {
     /// Evenly.
     Linear,
@@ -185,6 +237,7 @@ pub enum BetaSchedule {
 /// What the model's output means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum PredictionType {
     /// The noise.
     Epsilon,
@@ -198,6 +251,7 @@ pub enum PredictionType {
 /// How timesteps are chosen: table 2 of [arXiv:2305.08891](https://arxiv.org/abs/2305.08891).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Spacing {
     /// Multiples of T/N from 0 up: 751, 501, 251, 1.
     Leading,
@@ -231,6 +285,7 @@ impl FromStr for Spacing {
 /// Where the last step in sigma space leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FinalSigma {
     /// To the clean image.
     Zero,

@@ -130,11 +130,16 @@ pub enum Error {
         /// The step's timestep.
         t: f32,
     },
-    /// A second-order step was advanced without the x0 of the step before it.
-    #[error("the step at timestep {t} needs the x0 of the step before it, found none; pass Advanced::x0 on")]
-    MissingPrevious {
+    /// A multistep step was advanced with a history that lacks steps before it.
+    #[error(
+        "the step at timestep {t} looks back on {expected} earlier steps, found fewer; advance the steps in turn with \
+         one history of the schedule, or leave out those before with Schedule::tail"
+    )]
+    MissingHistory {
         /// The step's timestep.
         t: f32,
+        /// How many steps it looks back.
+        expected: usize,
     },
     /// Samples of different shapes.
     #[error("{name} has shape {given:?}, expected {expected:?} as x has")]

@@ -1,9 +1,9 @@
-//! Diffusion schedulers as data: DDIM, TCD, LCM, Euler, DPM-Solver++, equal to diffusers, for any tensor type.
+//! Diffusion schedulers as data: DDIM, TCD, LCM, Euler, DPM-Solver++, UniPC, equal to diffusers, for any tensor type.
 //!
 //! A [`Scheduler`] is an [`Algorithm`] with the noise levels of a [`SchedulerConfig`]. It turns a number of steps
 //! into a [`Schedule`]: a list of [`Step`]s that hold every coefficient. A step is advanced by a linear combination
-//! of the latent, the model's output and perhaps noise, over the three methods of [`Sample`]. Nothing has state:
-//! the noise and, for DPM-Solver++, the previous x0 are arguments.
+//! of the latent, the model's output and perhaps noise, over the three methods of [`Sample`]. Nothing has hidden state:
+//! the noise and, for DPM-Solver++ and UniPC, the [`History`] of the steps before are arguments.
 //!
 //! The crate runs no model, draws no noise and reads no file.
 //!
@@ -22,13 +22,12 @@
 //! # let model = |input: &[f32], _t: f32| input.to_vec();
 //! # let standard_normal = || vec![0.5, -0.5];
 //! let mut x: Vec<f32> = standard_normal().iter().map(|n| n * schedule.init_noise_sigma).collect();
-//! let mut previous = None;
+//! let mut history = schedule.history();
 //! for step in &schedule.steps {
 //!     let input: Vec<f32> = x.iter().map(|x| x * step.input_scale()).collect();
 //!     let output = model(&input, step.t);
 //!     let noise = step.noisy().then(standard_normal);
-//!     let advanced = step.advance(&x, &output, noise.as_ref(), previous.as_ref())?;
-//!     (x, previous) = (advanced.x, Some(advanced.x0));
+//!     x = step.advance(&x, &output, noise.as_ref(), &mut history)?.x;
 //! }
 //! # assert!(x.iter().all(|x| x.is_finite()));
 //! # Ok::<(), hypersd_schedulers::Error>(())
@@ -54,29 +53,28 @@
 //! - The last step of a list that `strength` has cut is a last step: no noise after it.
 //! - What is NaN, infinite or an index error there is an error here, or the limit where rounding alone is to blame
 //!   (DDIM at eta 1 from zero signal).
-//! - Dynamic thresholding, exponential, beta, Lu and flow sigmas, SDE solvers, and solver orders other than 2 are
-//!   refused.
+//! - Dynamic thresholding, exponential, beta, Lu and flow sigmas, SDE solvers, UniPC for the noise, and solver orders
+//!   above 3 are refused.
 
 mod algorithm;
 mod alphas;
 mod config;
-mod ddim;
-mod dpmpp;
+mod distilled;
 mod error;
-mod euler;
-mod lcm;
+mod history;
 mod linear;
+mod refuse;
 mod sample;
 mod schedule;
-mod settings;
 mod sigmas;
 mod spacing;
 mod step;
-mod tcd;
+mod trained;
 
 pub use algorithm::Algorithm;
 pub use config::{BetaSchedule, FinalSigma, PredictionType, SchedulerConfig, Spacing};
 pub use error::Error;
+pub use history::History;
 pub use linear::Linear;
 pub use sample::Sample;
 pub use schedule::{Schedule, Scheduler, Steps};

@@ -1,12 +1,14 @@
-//! Linear forms in what a step knows, so that an algorithm reads as in its paper and ends as five numbers.
+//! Linear forms in what a step knows, so that an algorithm reads as in its paper and ends as a few numbers.
 
 use std::ops::{Add, Mul, Neg, Sub};
 
-/// x·`x` + output·`output` + x0·`x0` + previous·`previous x0` + noise·`noise`.
+/// x·`x` + output·`output` + x0·`x0` + noise·`noise` + Σ earlier_x\[k\]·`x k+1 steps earlier` +
+/// Σ earlier_x0\[k\]·`x0 k+1 steps earlier`.
 ///
 /// Coefficients are put together in f64 from the f32 numbers that diffusers works with, and rounded to f32 once,
 /// when they meet a tensor.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Linear {
     /// Of the latent.
     pub x: f64,
@@ -14,28 +16,62 @@ pub struct Linear {
     pub output: f64,
     /// Of the predicted clean latent (clamped, where the step clamps).
     pub x0: f64,
-    /// Of the clean latent predicted one step earlier.
-    pub previous: f64,
     /// Of fresh noise.
     pub noise: f64,
+    /// Of the latents that earlier steps went on from, the last first.
+    pub earlier_x: [f64; Linear::REACH],
+    /// Of the clean latents that earlier steps predicted, the last first.
+    pub earlier_x0: [f64; Linear::REACH],
 }
 
 impl Linear {
-    const ZERO: Self = Self { x: 0.0, output: 0.0, x0: 0.0, previous: 0.0, noise: 0.0 };
+    /// How many steps a form can look back: as far as the corrector of a third-order UniPC.
+    pub const REACH: usize = 3;
+
+    const ZERO: Self = Self {
+        x: 0.0,
+        output: 0.0,
+        x0: 0.0,
+        noise: 0.0,
+        earlier_x: [0.0; Self::REACH],
+        earlier_x0: [0.0; Self::REACH],
+    };
     pub(crate) const X: Self = Self { x: 1.0, ..Self::ZERO };
     pub(crate) const OUTPUT: Self = Self { output: 1.0, ..Self::ZERO };
     pub(crate) const X0: Self = Self { x0: 1.0, ..Self::ZERO };
-    pub(crate) const PREVIOUS: Self = Self { previous: 1.0, ..Self::ZERO };
     pub(crate) const NOISE: Self = Self { noise: 1.0, ..Self::ZERO };
 
-    /// Whether every coefficient is a number as f32.
-    pub(crate) fn is_finite(self) -> bool {
-        [self.x, self.output, self.x0, self.previous, self.noise].iter().all(|&c| (c as f32).is_finite())
+    /// The latent that the step `back` steps earlier went on from; 1 is the last step, [`REACH`](Self::REACH) the
+    /// oldest.
+    pub(crate) fn earlier_x(back: usize) -> Self {
+        let mut form = Self::ZERO;
+        form.earlier_x[back - 1] = 1.0;
+        form
     }
 
-    /// The form for a step that has no past: the previous x0 taken to be the present one.
-    pub(crate) fn without_past(self) -> Self {
-        Self { x0: self.x0 + self.previous, previous: 0.0, ..self }
+    /// The clean latent that was predicted `back` steps earlier.
+    pub(crate) fn earlier_x0(back: usize) -> Self {
+        let mut form = Self::ZERO;
+        form.earlier_x0[back - 1] = 1.0;
+        form
+    }
+
+    /// Tells whether every coefficient is a number as f32.
+    pub(crate) fn is_finite(self) -> bool {
+        let [x, output, x0, noise] = [self.x, self.output, self.x0, self.noise];
+        let coefficients = [x, output, x0, noise].into_iter().chain(self.earlier_x).chain(self.earlier_x0);
+        coefficients.into_iter().all(|c| (c as f32).is_finite())
+    }
+
+    fn map(self, f: impl Fn(f64) -> f64) -> Self {
+        Self {
+            x: f(self.x),
+            output: f(self.output),
+            x0: f(self.x0),
+            noise: f(self.noise),
+            earlier_x: self.earlier_x.map(&f),
+            earlier_x0: self.earlier_x0.map(&f),
+        }
     }
 }
 
@@ -43,12 +79,14 @@ impl Add for Linear {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
+        let sum = |a: [f64; Self::REACH], b: [f64; Self::REACH]| std::array::from_fn(|k| a[k] + b[k]);
         Self {
             x: self.x + other.x,
             output: self.output + other.output,
             x0: self.x0 + other.x0,
-            previous: self.previous + other.previous,
             noise: self.noise + other.noise,
+            earlier_x: sum(self.earlier_x, other.earlier_x),
+            earlier_x0: sum(self.earlier_x0, other.earlier_x0),
         }
     }
 }
@@ -57,13 +95,7 @@ impl Mul<Linear> for f64 {
     type Output = Linear;
 
     fn mul(self, form: Linear) -> Linear {
-        Linear {
-            x: self * form.x,
-            output: self * form.output,
-            x0: self * form.x0,
-            previous: self * form.previous,
-            noise: self * form.noise,
-        }
+        form.map(|c| self * c)
     }
 }
 

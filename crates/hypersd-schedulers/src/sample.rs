@@ -1,9 +1,10 @@
 //! What a step needs of a tensor.
 
-/// A tensor that a [`Step`](crate::Step) can advance: three operations, no indexing, so that it may live anywhere.
+/// A tensor that a [`Step`](crate::Step) can advance: three operations and cheap copies, no indexing, so
+/// that it may live anywhere. It is copied for multistep algorithms alone, which remember it.
 ///
 /// Implemented for `Vec<f32>`, and for `ndarray::Array<f32, D>` with the feature `ndarray`.
-pub trait Sample: Sized {
+pub trait Sample: Clone {
     /// The extents, outermost first.
     fn shape(&self) -> Vec<usize>;
 

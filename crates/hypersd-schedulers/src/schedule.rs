@@ -1,26 +1,39 @@
 //! From an algorithm, a configuration and a number of steps to the list of steps.
 
+use std::{fmt, sync::Arc};
+
 use crate::{
-    Algorithm, Error, PredictionType, SchedulerConfig, Step, ddim, dpmpp, euler, lcm,
-    settings::Settings,
-    spacing::{check_timesteps, distilled},
-    tcd,
+    Algorithm, Error, History, Linear, PredictionType, Sample, SchedulerConfig, Step, algorithm::Method,
 };
 
 /// How many steps, or which.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Steps {
     /// This many steps, at timesteps that the algorithm chooses.
     Count(usize),
-    /// One step at each of these timesteps, strictly descending, all below T. Not for DDIM, Euler ancestral and
+    /// One step at each of these timesteps, strictly descending, all below T. Not for DDIM, Euler ancestral, UniPC and
     /// Karras sigmas, whose timesteps follow from their number.
     Timesteps(Vec<usize>),
+}
+
+/// As a message names it: `4 steps`, `the timesteps 999, 499`.
+impl fmt::Display for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count} steps"),
+            Self::Timesteps(timesteps) => {
+                let numbers: Vec<String> = timesteps.iter().map(ToString::to_string).collect();
+                write!(f, "the timesteps {}", numbers.join(", "))
+            }
+        }
+    }
 }
 
 /// An algorithm with the noise levels of a configuration, ready to make schedules.
 #[derive(Debug, Clone)]
 pub struct Scheduler {
-    settings: Settings,
+    method: Arc<dyn Method>,
 }
 
 impl Scheduler {
@@ -30,25 +43,26 @@ impl Scheduler {
     /// [`Error::Config`] for values that cannot be right, [`Error::Unsupported`] for those that mean something this
     /// crate does not compute.
     pub fn new(algorithm: Algorithm, config: &SchedulerConfig) -> Result<Self, Error> {
-        Ok(Self { settings: Settings::new(algorithm, config)? })
+        config.check(algorithm)?;
+        Ok(Self { method: algorithm.method(config)? })
     }
 
     /// The algorithm.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
-        self.settings.algorithm
+        self.method.trained().algorithm
     }
 
     /// What the model's output is taken to mean.
     #[must_use]
     pub fn prediction_type(&self) -> PredictionType {
-        self.settings.prediction
+        self.method.trained().prediction
     }
 
     /// a_t (diffusers' `alphas_cumprod`) for every timestep of training.
     #[must_use]
     pub fn alphas_cumprod(&self) -> &[f32] {
-        &self.settings.alphas
+        &self.method.trained().alphas
     }
 
     /// The list of steps.
@@ -68,63 +82,7 @@ impl Scheduler {
         }
         let strength = strength.unwrap_or(1.0);
         check_strength(strength)?;
-        let settings = &self.settings;
-        match (settings.algorithm, steps) {
-            (Algorithm::Ddim, Steps::Count(count)) => {
-                let timesteps = ddim::timesteps(settings, *count)?;
-                self.check_signal(&timesteps)?;
-                Schedule::new(1.0, ddim::steps(settings, &timesteps, eta))?.tail(strength)
-            }
-            (Algorithm::Tcd | Algorithm::Lcm, Steps::Count(count)) => {
-                self.distilled_schedule(&distilled(settings, *count, strength)?, eta)
-            }
-            (Algorithm::Tcd | Algorithm::Lcm, Steps::Timesteps(timesteps)) => {
-                check_timesteps(timesteps, settings.train_steps())?;
-                self.distilled_schedule(timesteps, eta)?.tail(strength)
-            }
-            (Algorithm::Euler | Algorithm::EulerAncestral, Steps::Count(count)) => {
-                self.euler_schedule(&euler::Grid::of_count(settings, *count)?)?.tail(strength)
-            }
-            (Algorithm::Dpmpp2m, Steps::Count(count)) => {
-                let grid = dpmpp::Grid::of_count(settings, *count)?;
-                Schedule::new(1.0, dpmpp::steps(settings, &grid))?.tail(strength)
-            }
-            (algorithm @ (Algorithm::Ddim | Algorithm::EulerAncestral), Steps::Timesteps(_)) => {
-                Err(Error::TimestepsRefused { algorithm, reason: "" })
-            }
-            (algorithm, Steps::Timesteps(_)) if settings.karras => {
-                Err(Error::TimestepsRefused { algorithm, reason: " with use_karras_sigmas" })
-            }
-            (Algorithm::Euler, Steps::Timesteps(timesteps)) => {
-                self.euler_schedule(&euler::Grid::of_timesteps(settings, timesteps)?)?.tail(strength)
-            }
-            (Algorithm::Dpmpp2m, Steps::Timesteps(timesteps)) => {
-                let grid = dpmpp::Grid::of_timesteps(settings, timesteps.clone())?;
-                Schedule::new(1.0, dpmpp::steps(settings, &grid))?.tail(strength)
-            }
-        }
-    }
-
-    fn distilled_schedule(&self, timesteps: &[usize], eta: f64) -> Result<Schedule, Error> {
-        self.check_signal(timesteps)?;
-        let steps = match self.settings.algorithm {
-            Algorithm::Tcd => tcd::steps(&self.settings, timesteps, eta),
-            _ => lcm::steps(&self.settings, timesteps),
-        };
-        Schedule::new(1.0, steps)
-    }
-
-    fn euler_schedule(&self, grid: &euler::Grid) -> Result<Schedule, Error> {
-        Schedule::new(grid.init_noise_sigma(self.settings.spacing), euler::steps(&self.settings, grid))
-    }
-
-    /// An epsilon prediction says nothing about x0 where a is 0.
-    fn check_signal(&self, timesteps: &[usize]) -> Result<(), Error> {
-        let silent = timesteps.iter().find(|&&t| self.settings.alphas[t] == 0.0);
-        match silent {
-            Some(&t) if self.settings.prediction == PredictionType::Epsilon => Err(Error::NoSignal { t }),
-            _ => Ok(()),
-        }
+        self.method.schedule(steps, eta, strength)
     }
 }
 
@@ -136,17 +94,53 @@ pub struct Schedule {
     pub init_noise_sigma: f32,
     /// The steps, noisiest first; one or more.
     pub steps: Vec<Step>,
+    /// For each step that looks back, what it is where only 0, 1, ... steps were taken before it. Empty for others.
+    beginnings: Vec<Vec<Step>>,
 }
 
 impl Schedule {
-    fn new(init_noise_sigma: f32, steps: Vec<Step>) -> Result<Self, Error> {
-        match steps.iter().find(|step| !(step.x0.is_finite() && step.next.is_finite())) {
+    /// The schedule of an algorithm that needs no past.
+    pub(crate) fn new(init_noise_sigma: f32, steps: Vec<Step>) -> Result<Self, Error> {
+        let beginnings = vec![Vec::new(); steps.len()];
+        Self { init_noise_sigma, steps, beginnings }.finite()
+    }
+
+    /// The schedule of a multistep algorithm: `step(i, known)` is the step at index `i` of `count` where `known` steps
+    /// were taken before it, of which it may look back on [`Linear::REACH`].
+    pub(crate) fn multistep(count: usize, step: impl Fn(usize, usize) -> Step) -> Result<Self, Error> {
+        Self {
+            init_noise_sigma: 1.0,
+            steps: (0..count).map(|i| step(i, i)).collect(),
+            beginnings: (0..count)
+                .map(|i| (0..i.min(Linear::REACH)).map(|known| step(i, known)).collect())
+                .collect(),
+        }
+        .finite()
+    }
+
+    fn finite(self) -> Result<Self, Error> {
+        let mut steps = self.steps.iter().chain(self.beginnings.iter().flatten());
+        match steps.find(|step| !step.forms().all(Linear::is_finite)) {
             Some(step) => Err(Error::NotFinite { t: step.t }),
-            None => Ok(Self { init_noise_sigma, steps }),
+            None => Ok(self),
         }
     }
 
-    /// The last ⌊N·strength⌋ steps: what diffusers' image-to-image pipelines keep, for any algorithm.
+    /// An empty history, for the steps to fill and to look back on.
+    #[must_use]
+    pub fn history<S: Sample>(&self) -> History<S> {
+        History::for_steps(&self.steps)
+    }
+
+    /// Each of the steps as it is where nothing is known of the steps before it: what to take for one step out of its
+    /// turn.
+    pub fn alone(&self) -> impl Iterator<Item = Step> {
+        let beginning = |i: usize| self.beginnings.get(i).and_then(|fewer| fewer.first());
+        self.steps.iter().enumerate().map(move |(i, step)| *beginning(i).unwrap_or(step))
+    }
+
+    /// The last ⌊N·strength⌋ steps: what diffusers' image-to-image pipelines keep, for any algorithm. The first of
+    /// them look back on fewer steps.
     ///
     /// The image to start from enters by [`Step::add_noise`] of the first step left.
     ///
@@ -155,9 +149,16 @@ impl Schedule {
     pub fn tail(mut self, strength: f64) -> Result<Self, Error> {
         check_strength(strength)?;
         let kept = (self.steps.len() as f64 * strength) as usize;
-        self.steps.drain(..self.steps.len() - kept);
-        let first = self.steps.first_mut().ok_or(Error::Strength { given: strength })?;
-        first.next = first.next.without_past();
+        if kept == 0 {
+            return Err(Error::Strength { given: strength });
+        }
+        let left_out = self.steps.len() - kept;
+        self.steps.drain(..left_out);
+        self.beginnings.drain(..left_out.min(self.beginnings.len()));
+        for (known, (step, fewer)) in self.steps.iter_mut().zip(&mut self.beginnings).enumerate() {
+            *step = *fewer.get(known).unwrap_or(step);
+            fewer.truncate(known);
+        }
         Ok(self)
     }
 }

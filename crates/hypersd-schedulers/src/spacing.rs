@@ -1,7 +1,6 @@
-//! Which timesteps: the three spacings of table 2 of arXiv:2305.08891 as numpy computes them, the distilled models'
-//! own choice, and lists given by the caller.
+//! The three spacings of table 2 of arXiv:2305.08891 as numpy computes them.
 
-use crate::{Error, settings::Settings};
+use crate::Spacing;
 
 /// ratio·(count−1) + offset, …, ratio + offset, offset.
 pub(crate) fn leading(count: usize, ratio: usize, offset: usize) -> Vec<usize> {
@@ -37,49 +36,27 @@ pub(crate) fn rounded(timesteps: &[f64]) -> Vec<usize> {
     timesteps.iter().map(|t| t.round_ties_even() as usize).collect()
 }
 
-/// TCD and LCM: `count` of the timesteps that the model was distilled on, 19, 39, …, 999 for 50 steps, evenly
-/// spaced by index from the last. `strength` cuts the list to its first part.
-pub(crate) fn distilled(settings: &Settings, count: usize, strength: f64) -> Result<Vec<usize>, Error> {
-    let skip = settings.train_steps() / settings.original_steps;
-    let origin = (settings.original_steps as f64 * strength) as usize;
-    if origin == 0 {
-        return Err(Error::Strength { given: strength });
-    }
-    check_count(settings, count, origin, "original_inference_steps x strength")?;
-    let step = origin as f64 / count as f64;
-    Ok((0..count).map(|i| skip * (origin - (i as f64 * step) as usize) - 1).collect())
-}
-
-/// A step count between 1 and `most`.
-pub(crate) fn check_count(
-    settings: &Settings,
-    given: usize,
-    most: usize,
-    limit: &'static str,
-) -> Result<(), Error> {
-    if (1..=most).contains(&given) {
-        Ok(())
-    } else {
-        Err(Error::StepCount { algorithm: settings.algorithm, given, most, limit })
-    }
-}
-
-/// Timesteps that are there, in range and strictly descending.
-pub(crate) fn check_timesteps(timesteps: &[usize], train_steps: usize) -> Result<(), Error> {
-    let first = *timesteps.first().ok_or(Error::NoTimesteps)?;
-    if first >= train_steps {
-        return Err(Error::TimestepRange { given: first, end: train_steps });
-    }
-    match timesteps.windows(2).find(|pair| pair[1] >= pair[0]) {
-        Some(pair) => Err(Error::NotDescending { given: pair[1], previous: pair[0] }),
-        None => Ok(()),
-    }
+/// The first `count` of `count + 1` timesteps below `end`, as multistep solvers count them: the last is where sigma is
+/// 0. Trailing spacing has `count` to begin with.
+pub(crate) fn without_the_last(
+    spacing: Spacing,
+    end: usize,
+    train_steps: usize,
+    offset: usize,
+    count: usize,
+) -> Vec<usize> {
+    let mut timesteps = match spacing {
+        Spacing::Leading => leading(count + 1, end / (count + 1), offset),
+        Spacing::Linspace => rounded(&linspace(end.saturating_sub(1), count + 1)),
+        Spacing::Trailing => return trailing(end, train_steps, count),
+    };
+    timesteps.pop();
+    timesteps
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Algorithm, SchedulerConfig};
 
     #[test]
     fn leading_counts_up_from_the_offset() {
@@ -109,19 +86,5 @@ mod tests {
         assert_eq!(rounded(&linspace(999, 1)), [0]);
         assert_eq!(rounded(&linspace(999, 4)), [999, 666, 333, 0]);
         assert_eq!(rounded(&linspace(999, 8)), [999, 856, 714, 571, 428, 285, 143, 0]);
-    }
-
-    #[test]
-    fn distilled_models_have_their_own() {
-        let settings = Settings::new(Algorithm::Tcd, &SchedulerConfig::default()).expect("defaults");
-        for (count, strength, want) in [
-            (1, 1.0, vec![999]),
-            (4, 1.0, vec![999, 759, 499, 259]),
-            (12, 1.0, vec![999, 919, 839, 759, 679, 599, 499, 419, 339, 259, 179, 99]),
-            (4, 0.75, vec![739, 559, 379, 199]),
-            (4, 0.3, vec![299, 239, 159, 79]),
-        ] {
-            assert_eq!(distilled(&settings, count, strength).expect("enough"), want);
-        }
     }
 }

@@ -1,6 +1,7 @@
-//! One step: five numbers for x0, five for the next latent, and the arithmetic that is the same for all algorithms.
+//! One step: a handful of numbers for x0 and for the next latent, and the arithmetic that is the same for all
+//! algorithms.
 
-use crate::{Error, Linear, PredictionType, Sample};
+use crate::{Error, History, Linear, PredictionType, Sample, history::reach};
 
 /// How much image and how much noise is in a latent: x = signal·x0 + sigma·noise.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,6 +32,11 @@ impl Level {
         Self { signal, sigma: sigma * signal, input_scale: 1.0 }
     }
 
+    /// ln(signal/sigma), half the logarithm of the signal-to-noise ratio; infinite for a clean latent.
+    pub(crate) fn lambda(&self) -> f32 {
+        self.signal.ln() - self.sigma.ln()
+    }
+
     /// `(x0, eps)` from the latent and what the model says of it.
     ///
     /// The v-prediction is defined on the model's input, of variance 1, hence its scale.
@@ -58,11 +64,14 @@ pub struct Step {
     pub t: f32,
     /// How noisy the latent is before the step.
     pub level: Level,
-    /// The predicted clean latent.
+    /// The predicted clean latent, from the latent and the model's output.
     pub x0: Linear,
     /// What the predicted clean latent is clamped to.
     pub clip: Option<f32>,
-    /// The next latent.
+    /// The latent that the step goes on from, where the model's output first corrects the one that was given: UniPC's
+    /// corrector, from `x0` and the past.
+    pub corrected: Option<Linear>,
+    /// The next latent, from the (corrected) latent.
     pub next: Linear,
     /// Whether noise is drawn; see [`noisy`](Self::noisy).
     pub draws_noise: bool,
@@ -70,15 +79,19 @@ pub struct Step {
 
 /// What a step gives.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Advanced<T> {
+pub struct Advanced<S> {
     /// The next latent.
-    pub x: T,
-    /// The clean latent as predicted at this step: what a preview shows, and what the next step may ask for as
-    /// `previous`.
-    pub x0: T,
+    pub x: S,
+    /// The clean latent as predicted at this step: what a preview shows.
+    pub x0: S,
 }
 
 impl Step {
+    /// A step that neither clamps, nor corrects, nor draws noise.
+    pub(crate) fn new(t: f32, level: Level, x0: Linear, next: Linear) -> Self {
+        Self { t, level, x0, clip: None, corrected: None, next, draws_noise: false }
+    }
+
     /// Whether [`advance`](Self::advance) takes noise: exactly where diffusers draws some, so that a generator
     /// that several steps or pictures share stays in step with it. Euler ancestral draws noise for its last step
     /// and then multiplies it by 0.
@@ -87,10 +100,10 @@ impl Step {
         self.draws_noise
     }
 
-    /// Whether [`advance`](Self::advance) needs the x0 of the step before.
+    /// How many steps back [`advance`](Self::advance) looks; 0 for steps that need no past.
     #[must_use]
-    pub fn needs_previous(&self) -> bool {
-        self.next.previous != 0.0
+    pub fn looks_back(&self) -> usize {
+        self.forms().map(|form| reach(&form.earlier_x).max(reach(&form.earlier_x0))).max().unwrap_or(0)
     }
 
     /// What the latent is multiplied by before the model (and ControlNet) see it: 1 except for the Euler family.
@@ -99,49 +112,61 @@ impl Step {
         self.level.input_scale
     }
 
+    /// Every form of the step.
+    pub(crate) fn forms(&self) -> impl Iterator<Item = Linear> + use<> {
+        [Some(self.x0), self.corrected, Some(self.next)].into_iter().flatten()
+    }
+
     /// From the latent `x` of this step and the model's `output` to the latent of the next.
     ///
-    /// `noise` is standard normal and is read where [`noisy`](Self::noisy); `previous` is [`Advanced::x0`] of the
-    /// step before and is read where [`needs_previous`](Self::needs_previous). All have the shape of `x`.
+    /// `noise` is standard normal and is read where [`noisy`](Self::noisy). `history` is what
+    /// [`Schedule::history`](crate::Schedule::history) made and the steps before filled; this step reads as much of it
+    /// as it [`looks_back`](Self::looks_back) on, and adds itself. All samples have the shape of `x`.
     ///
     /// # Errors
-    /// Where noise or the previous x0 is missing, or a shape differs.
-    pub fn advance<T: Sample>(
+    /// Where noise or an earlier step is missing, or a shape differs. The history is then as it was.
+    pub fn advance<S: Sample>(
         &self,
-        x: &T,
-        output: &T,
-        noise: Option<&T>,
-        previous: Option<&T>,
-    ) -> Result<Advanced<T>, Error> {
+        x: &S,
+        output: &S,
+        noise: Option<&S>,
+        history: &mut History<S>,
+    ) -> Result<Advanced<S>, Error> {
         let noise = match noise {
             None if self.draws_noise => return Err(Error::MissingNoise { t: self.t }),
             noise => noise.filter(|_| self.draws_noise),
         };
-        let previous = match previous {
-            None if self.needs_previous() => return Err(Error::MissingPrevious { t: self.t }),
-            previous => previous.filter(|_| self.needs_previous()),
-        };
-        for (name, other) in [("output", Some(output)), ("noise", noise), ("previous", previous)] {
-            if let Some(given) = other.map(Sample::shape)
-                && given != x.shape()
-            {
-                return Err(Error::Shape { name, given, expected: x.shape() });
-            }
-        }
+        let known = Known { x, output, x0: None, noise, history };
+        self.check(&known)?;
 
-        let x0 = combine(&[(self.x0.x, Some(x)), (self.x0.output, Some(output))]);
+        let x0 = known.combine(&self.x0);
         let x0 = match self.clip {
             Some(limit) => x0.clamp(limit),
             None => x0,
         };
-        let x = combine(&[
-            (self.next.x, Some(x)),
-            (self.next.output, Some(output)),
-            (self.next.x0, Some(&x0)),
-            (self.next.previous, previous),
-            (self.next.noise, noise),
-        ]);
-        Ok(Advanced { x, x0 })
+        let known = Known { x0: Some(&x0), ..known };
+        let corrected = self.corrected.map(|form| known.combine(&form));
+        let from = corrected.as_ref().unwrap_or(x);
+        let next = Known { x: from, ..known }.combine(&self.next);
+        history.push(from, &x0);
+        Ok(Advanced { x: next, x0 })
+    }
+
+    /// An error if an earlier step is missing, or a sample has another shape than `x`.
+    fn check<S: Sample>(&self, known: &Known<S>) -> Result<(), Error> {
+        let missing = || Error::MissingHistory { t: self.t, expected: self.looks_back() };
+        let mut samples = vec![("output", known.output)];
+        samples.extend(known.noise.map(|noise| ("noise", noise)));
+        for form in self.forms() {
+            for (_, sample) in known.past(&form).filter(|(factor, _)| *factor != 0.0) {
+                samples.push(("history", sample.ok_or_else(missing)?));
+            }
+        }
+        let expected = known.x.shape();
+        match samples.into_iter().map(|(name, sample)| (name, sample.shape())).find(|(_, s)| *s != expected) {
+            Some((name, given)) => Err(Error::Shape { name, given, expected }),
+            None => Ok(()),
+        }
     }
 
     /// A clean latent brought to the noise level of this step: the start of image to image. `noise` has the shape
@@ -149,20 +174,41 @@ impl Step {
     ///
     /// # Errors
     /// If the shapes differ.
-    pub fn add_noise<T: Sample>(&self, x0: &T, noise: &T) -> Result<T, Error> {
+    pub fn add_noise<S: Sample>(&self, x0: &S, noise: &S) -> Result<S, Error> {
         if noise.shape() != x0.shape() {
             return Err(Error::Shape { name: "noise", given: noise.shape(), expected: x0.shape() });
         }
-        Ok(T::linear_combination(&[(self.level.signal, x0), (self.level.sigma, noise)]))
+        Ok(S::linear_combination(&[(self.level.signal, x0), (self.level.sigma, noise)]))
     }
 }
 
-/// The sum of the terms that are there. A coefficient of 0 leaves its tensor out; no form here is 0 altogether.
-fn combine<T: Sample>(terms: &[(f64, Option<&T>)]) -> T {
-    let terms: Vec<(f32, &T)> = terms
-        .iter()
-        .filter(|(factor, _)| *factor != 0.0)
-        .filter_map(|&(factor, tensor)| Some((factor as f32, tensor?)))
-        .collect();
-    T::linear_combination(&terms)
+/// The samples that a form may name.
+struct Known<'a, S> {
+    x: &'a S,
+    output: &'a S,
+    x0: Option<&'a S>,
+    noise: Option<&'a S>,
+    history: &'a History<S>,
+}
+
+impl<S: Sample> Known<'_, S> {
+    /// The sum of the terms that are there. A coefficient of 0 leaves its sample out; no form here is 0 altogether.
+    fn combine(&self, form: &Linear) -> S {
+        let present = [(form.x, Some(self.x)), (form.output, Some(self.output)), (form.x0, self.x0)];
+        let terms: Vec<(f32, &S)> = present
+            .into_iter()
+            .chain(self.past(form))
+            .chain([(form.noise, self.noise)])
+            .filter(|(factor, _)| *factor != 0.0)
+            .filter_map(|(factor, sample)| Some((factor as f32, sample?)))
+            .collect();
+        S::linear_combination(&terms)
+    }
+
+    /// The terms of earlier steps.
+    fn past(&self, form: &Linear) -> impl Iterator<Item = (f64, Option<&S>)> {
+        let x0 = form.earlier_x0.into_iter().zip(1..).map(|(factor, back)| (factor, self.history.x0(back)));
+        let x = form.earlier_x.into_iter().zip(1..).map(|(factor, back)| (factor, self.history.x(back)));
+        x0.chain(x)
+    }
 }

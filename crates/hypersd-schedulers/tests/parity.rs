@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use hypersd_schedulers::{
-    Advanced, Algorithm, Error, Sample, Schedule, Scheduler, SchedulerConfig, Spacing, Step, Steps,
+    Advanced, Algorithm, Error, History, Sample, Schedule, Scheduler, SchedulerConfig, Spacing, Step, Steps,
 };
 use hypersd_testing::fixture;
 use ndarray::{ArrayD, IxDyn};
@@ -70,6 +70,9 @@ impl Case {
     }
 }
 
+/// Which sets of trajectories there are.
+const SETS: [&str; 3] = ["trajectories", "unipc", "solver-order"];
+
 /// A step as diffusers took it.
 struct Row {
     t: f32,
@@ -77,6 +80,8 @@ struct Row {
     draws: f32,
     x: ArrayD<f32>,
     x0: ArrayD<f32>,
+    /// The latent that the step went on from: in sets without correctors the one before it.
+    corrected: Option<ArrayD<f32>>,
 }
 
 struct Fixture {
@@ -91,17 +96,19 @@ fn latent(data: &[f32]) -> ArrayD<f32> {
     ArrayD::from_shape_vec(IxDyn(&[1, 2, 2, 2]), data.to_vec()).expect("eight elements")
 }
 
-fn load() -> Fixture {
-    let text = fs::read_to_string(path("cases.json")).expect("fixtures are committed");
+fn load(set: &str) -> Fixture {
+    let text = fs::read_to_string(path(&format!("{set}.json"))).expect("fixtures are committed");
     let Cases { configs, cases } = serde_json::from_str(&text).expect("valid JSON");
-    let tensors = fixture(path("trajectories.safetensors"));
+    let tensors = fixture(path(&format!("{set}.safetensors")));
     let latents = |name: &str| tensors[name].data.chunks(ELEMENTS).map(latent).collect::<Vec<_>>();
-    let mut rows = tensors["rows"].data.chunks(HEAD + 2 * ELEMENTS).map(|row| Row {
+    let corrected = tensors.get("corrected").map(|tensor| &tensor.data[..]);
+    let mut rows = tensors["rows"].data.chunks(HEAD + 2 * ELEMENTS).enumerate().map(|(i, row)| Row {
         t: row[0],
         input_scale: row[1],
         draws: row[2],
         x: latent(&row[HEAD..HEAD + ELEMENTS]),
         x0: latent(&row[HEAD + ELEMENTS..]),
+        corrected: corrected.map(|data| latent(&data[i * ELEMENTS..][..ELEMENTS])),
     });
     let starts = tensors["starts"].data.chunks(1 + ELEMENTS);
     let cases: Vec<_> = cases
@@ -133,6 +140,20 @@ fn peak(x: &ArrayD<f32>) -> f64 {
 fn distance(a: &ArrayD<f32>, b: &ArrayD<f32>) -> f64 {
     assert_eq!(a.shape(), b.shape());
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).fold(0.0, f64::max)
+}
+
+/// The largest number that a step reads of the steps before it, or makes of one: third-order steps extrapolate.
+fn largest_past_term(step: &Step, history: &History<ArrayD<f32>>) -> f64 {
+    let forms = [step.corrected, Some(step.next)].into_iter().flatten();
+    let terms = forms.flat_map(|form| {
+        let x = form.earlier_x.into_iter().zip(1..).map(|(factor, back)| (factor, history.x(back)));
+        let x0 = form.earlier_x0.into_iter().zip(1..).map(|(factor, back)| (factor, history.x0(back)));
+        x.chain(x0).collect::<Vec<_>>()
+    });
+    terms
+        .filter(|(factor, _)| *factor != 0.0)
+        .map(|(factor, sample)| factor.abs().max(1.0) * sample.map_or(0.0, peak))
+        .fold(0.0, f64::max)
 }
 
 /// The worst of many errors, and where it was.
@@ -200,7 +221,8 @@ fn hash(steps: &[Step]) -> f32 {
 
 #[test]
 fn timesteps_are_equal_for_every_step_count() {
-    for (name, hashes) in fixture(path("timesteps.safetensors")) {
+    let hashes = ["timesteps.safetensors", "timesteps-unipc.safetensors"].map(|name| fixture(path(name)));
+    for (name, hashes) in hashes.into_iter().flatten() {
         let (algorithm, spacing) = name.split_once('.').expect("algorithm.spacing");
         let config = SchedulerConfig {
             timestep_spacing: Some(spacing.parse().unwrap_or(Spacing::Leading)),
@@ -228,9 +250,30 @@ fn timesteps_are_equal_for_every_step_count() {
     }
 }
 
+/// diffusers has one function for both; the hashes above are of DPM-Solver++.
+#[test]
+fn karras_timesteps_of_unipc_are_those_of_dpmpp() {
+    let config = SchedulerConfig { use_karras_sigmas: Some(true), ..SchedulerConfig::stable_diffusion() };
+    let [unipc, dpmpp] = [Algorithm::UniPc, Algorithm::Dpmpp2m]
+        .map(|algorithm| Scheduler::new(algorithm, &config).expect("valid"));
+    for count in 1..=1000 {
+        let [unipc, dpmpp] = [&unipc, &dpmpp].map(|scheduler| {
+            let schedule = scheduler.schedule(&Steps::Count(count), 0.0, None).expect("valid");
+            schedule.steps.iter().map(|step| step.t).collect::<Vec<_>>()
+        });
+        assert_eq!(unipc, dpmpp, "{count} steps");
+    }
+}
+
 #[test]
 fn schedules_are_equal() {
-    let fixture = load();
+    for set in SETS {
+        schedules_of_a_set_are_equal(set);
+    }
+}
+
+fn schedules_of_a_set_are_equal(set: &str) {
+    let fixture = load(set);
     let (mut scale, mut noised, mut karras) = (Worst::default(), Worst::default(), Worst::default());
     for (case, rows, start) in &fixture.cases {
         let config = &fixture.configs[case.config];
@@ -259,18 +302,33 @@ fn schedules_are_equal() {
 
 #[test]
 fn every_step_is_equal_from_the_same_latent() {
-    let fixture = load();
+    for set in SETS {
+        steps_of_a_set_are_equal(set);
+    }
+}
+
+fn steps_of_a_set_are_equal(set: &str) {
+    let fixture = load(set);
     let (mut x_error, mut x0_error) = (Worst::default(), Worst::default());
     for (case, rows, start) in &fixture.cases {
         let schedule = case.schedule(&fixture.configs[case.config]).expect("tested above");
         let first = fixture.start.mapv(|x| x * start[0]);
         for (i, (step, row)) in schedule.steps.iter().zip(rows).enumerate() {
-            let (x, previous) = if i == 0 { (&first, None) } else { (&rows[i - 1].x, Some(&rows[i - 1].x0)) };
+            let x = if i == 0 { &first } else { &rows[i - 1].x };
             let output = &fixture.outputs[i];
+            let mut history = schedule.history();
+            for (i, row) in rows[..i].iter().enumerate() {
+                let x = if i == 0 { &first } else { &rows[i - 1].x };
+                history.push(row.corrected.as_ref().unwrap_or(x), &row.x0);
+            }
+            let past = history.clone();
             let Advanced { x: got, x0 } =
-                step.advance(x, output, Some(&fixture.noise[i]), previous).expect("complete");
-            let largest =
-                peak(x).max(peak(&row.x)).max(peak(&x0)).max(peak(output) * f64::from(step.level.sigma));
+                step.advance(x, output, Some(&fixture.noise[i]), &mut history).expect("complete");
+            let largest = peak(x)
+                .max(peak(&row.x))
+                .max(peak(&x0))
+                .max(peak(output) * f64::from(step.level.sigma))
+                .max(largest_past_term(step, &past));
             x_error.note(distance(&got, &row.x) / largest, || format!("x, step {i} of {case:?}"));
             if case.gives_x0() {
                 x0_error.note(distance(&x0, &row.x0) / largest, || format!("x0, step {i} of {case:?}"));
@@ -283,20 +341,26 @@ fn every_step_is_equal_from_the_same_latent() {
 
 #[test]
 fn trajectories_are_equal() {
-    let fixture = load();
+    for set in SETS {
+        trajectories_of_a_set_are_equal(set);
+    }
+}
+
+fn trajectories_of_a_set_are_equal(set: &str) {
+    let fixture = load(set);
     let mut worst = Worst::default();
     for (case, rows, start) in &fixture.cases {
         let schedule = case.schedule(&fixture.configs[case.config]).expect("tested above");
         let mut x = fixture.start.mapv(|x| x * start[0]);
-        let mut previous = None;
+        let mut history = schedule.history();
         // An error made where the latent was large stays when it has become small.
         let mut largest = peak(&x);
         for (i, (step, row)) in schedule.steps.iter().zip(rows).enumerate() {
             let noise = step.noisy().then(|| &fixture.noise[i]);
-            let advanced = step.advance(&x, &fixture.outputs[i], noise, previous.as_ref()).expect("complete");
+            let advanced = step.advance(&x, &fixture.outputs[i], noise, &mut history).expect("complete");
             largest = largest.max(peak(&row.x)).max(peak(&advanced.x0));
             worst.note(distance(&advanced.x, &row.x) / largest, || format!("step {i} of {case:?}"));
-            (x, previous) = (advanced.x, Some(advanced.x0));
+            x = advanced.x;
         }
     }
     worst.assert_within(TRAJECTORY);

@@ -59,7 +59,16 @@ fn make(algorithm: Algorithm, config: &SchedulerConfig, count: usize, eta: f64) 
 
 /// Every coefficient of a step.
 fn coefficients(step: &Step) -> Vec<f64> {
-    [step.x0, step.next].iter().flat_map(|f| [f.x, f.output, f.x0, f.previous, f.noise]).collect()
+    let forms = [Some(step.x0), step.corrected, Some(step.next)].into_iter().flatten();
+    forms
+        .flat_map(|f| {
+            [f.x, f.output, f.x0, f.noise]
+                .into_iter()
+                .chain(f.earlier_x0)
+                .chain(f.earlier_x)
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// What a perfect model says where the latent is x = signal·x0 + sigma·eps. The v-prediction is that of the
@@ -72,6 +81,7 @@ fn perfect_output(step: &Step, prediction: PredictionType, x0: &[f32], eps: &[f3
         PredictionType::VPrediction => {
             x0.iter().zip(eps).map(|(x0, eps)| signal * eps - sigma * x0).collect()
         }
+        other => unreachable!("{other:?} is not drawn"),
     }
 }
 
@@ -104,7 +114,13 @@ proptest! {
             };
             prop_assert_eq!(step.noisy(), draws, "step {}", i);
             prop_assert!(draws || step.next.noise == 0.0);
-            prop_assert_eq!(step.needs_previous(), algorithm == Algorithm::Dpmpp2m && i > 0 && !last);
+            let looks_back = match algorithm {
+                Algorithm::Dpmpp2m => usize::from(i > 0 && !last),
+                // The corrector of the step before, of second order where that was.
+                Algorithm::UniPc => i.min(2),
+                _ => 0,
+            };
+            prop_assert_eq!(step.looks_back(), looks_back, "step {}", i);
         }
     }
 
@@ -119,7 +135,11 @@ proptest! {
         let step = &schedule.steps[i];
         let x = step.add_noise(&x0, &eps).unwrap();
         let output = perfect_output(step, config.prediction_type.unwrap(), &x0, &eps);
-        let advanced = step.advance(&x, &output, Some(&eps), Some(&x0)).unwrap();
+        let mut history = schedule.history();
+        for earlier in &schedule.steps[..i] {
+            history.push(&earlier.add_noise(&x0, &eps).unwrap(), &x0);
+        }
+        let advanced = step.advance(&x, &output, Some(&eps), &mut history).unwrap();
         // x0 = (x − sigma·eps)/signal enlarges the rounding of x.
         let tolerance = CLOSE * (1.0 + step.level.sigma / step.level.signal);
         prop_assert!(close(&advanced.x0, &x0, tolerance), "{:?} for {:?}", advanced.x0, x0);
@@ -157,8 +177,14 @@ proptest! {
         let schedule = make(algorithm, &config, count.min(20), eta);
         let step = &schedule.steps[at.index(schedule.steps.len())];
         let times = |x: &Vec<f32>| x.iter().map(|x| factor * x).collect::<Vec<f32>>();
-        let once = step.advance(&a, &b, Some(&c), Some(&d)).unwrap();
-        let scaled = step.advance(&times(&a), &times(&b), Some(&times(&c)), Some(&times(&d))).unwrap();
+        let history = |a: &Vec<f32>, d: &Vec<f32>| {
+            let mut history = schedule.history();
+            (0..3).for_each(|_| history.push(a, d));
+            history
+        };
+        let once = step.advance(&a, &b, Some(&c), &mut history(&a, &d)).unwrap();
+        let (x, past) = (times(&a), &mut history(&times(&a), &times(&d)));
+        let scaled = step.advance(&x, &times(&b), Some(&times(&c)), past).unwrap();
         let size = coefficients(step).iter().map(|c| c.abs()).fold(1.0, f64::max) as f32;
         prop_assert!(close(&scaled.x, &times(&once.x), CLOSE * size * size));
     }
@@ -175,9 +201,10 @@ proptest! {
             ..SchedulerConfig::stable_diffusion()
         };
         let (tcd, ddim) = (make(Algorithm::Tcd, &config, count, 0.0), make(Algorithm::Ddim, &config, count, 0.0));
+        let nothing = tcd.history();
         for (tcd, ddim) in tcd.steps.iter().zip(&ddim.steps) {
             prop_assert_eq!(tcd.t, ddim.t);
-            let advance = |step: &Step| step.advance(&x, &output, None, None).unwrap().x;
+            let advance = |step: &Step| step.advance(&x, &output, None, &mut nothing.clone()).unwrap().x;
             prop_assert_eq!(advance(tcd), advance(ddim));
         }
     }
@@ -201,8 +228,13 @@ proptest! {
         match whole.clone().tail(strength) {
             Ok(tail) => {
                 prop_assert_eq!(tail.steps.len(), kept);
-                prop_assert!(!tail.steps[0].needs_previous());
-                prop_assert_eq!(&tail.steps[1..], &whole.steps[count - kept + 1..]);
+                // The first steps look back on no more than there is.
+                let order = 2;
+                for (known, step) in tail.steps.iter().enumerate().take(order) {
+                    prop_assert!(step.looks_back() <= known);
+                }
+                let order = order.min(kept);
+                prop_assert_eq!(&tail.steps[order..], &whole.steps[count - kept + order..]);
             }
             Err(error) => prop_assert!(kept == 0, "{}", error),
         }
@@ -244,7 +276,7 @@ proptest! {
             num_train_timesteps: Some(count % 2000),
             ..SchedulerConfig::default()
         };
-        for algorithm in Algorithm::ALL {
+        for &algorithm in Algorithm::ALL {
             if let Ok(scheduler) = Scheduler::new(algorithm, &config) {
                 let _ = scheduler.schedule(&Steps::Count(4), 0.5, None);
             }

@@ -24,14 +24,14 @@ fn assert_says(error: Error, words: &[&str]) {
 
 #[test]
 fn names() {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         assert_eq!(algorithm.to_string().parse::<Algorithm>().unwrap(), algorithm);
         let config = SchedulerConfig { class_name: Some(algorithm.class_name().to_owned()), ..sd() };
         assert_eq!(Algorithm::of(&config).unwrap(), algorithm);
     }
     let error = "heun".parse::<Algorithm>().unwrap_err();
     assert!(matches!(error, Error::UnknownAlgorithm { .. }));
-    assert_says(error, &["heun", "ddim, tcd, lcm, euler, euler-a, dpmpp-2m"]);
+    assert_says(error, &["heun", "ddim, tcd, lcm, euler, euler-a, dpmpp-2m, unipc"]);
     let error = "Trailing".parse::<Spacing>().unwrap_err();
     assert!(matches!(error, Error::UnknownSpacing { .. }));
     assert_says(error, &["Trailing", "leading, trailing or linspace"]);
@@ -147,7 +147,7 @@ fn configurations_that_cannot_be_right() {
 
 #[test]
 fn what_is_not_computed_is_refused_where_it_would_be_read() {
-    use Algorithm::{Ddim, Dpmpp2m, Euler};
+    use Algorithm::{Ddim, Dpmpp2m, Euler, UniPc};
     for (algorithm, text) in [
         (Ddim, r#"{"thresholding": true}"#),
         (Euler, r#"{"use_beta_sigmas": true}"#),
@@ -158,8 +158,14 @@ fn what_is_not_computed_is_refused_where_it_would_be_read() {
         (Dpmpp2m, r#"{"use_flow_sigmas": true}"#),
         (Dpmpp2m, r#"{"algorithm_type": "sde-dpmsolver++"}"#),
         (Dpmpp2m, r#"{"solver_type": "heun"}"#),
-        (Dpmpp2m, r#"{"solver_order": 3}"#),
+        (Dpmpp2m, r#"{"solver_order": 4}"#),
         (Dpmpp2m, r#"{"variance_type": "learned_range"}"#),
+        (UniPc, r#"{"use_beta_sigmas": true}"#),
+        (UniPc, r#"{"use_flow_sigmas": true}"#),
+        (UniPc, r#"{"predict_x0": false}"#),
+        (UniPc, r#"{"solver_type": "bh3"}"#),
+        (UniPc, r#"{"solver_order": 0}"#),
+        (UniPc, r#"{"solver_order": 4}"#),
     ] {
         let config = SchedulerConfig::from_json(text).unwrap();
         let error = Scheduler::new(algorithm, &config).err().unwrap_or_else(|| panic!("{text} was accepted"));
@@ -170,14 +176,18 @@ fn what_is_not_computed_is_refused_where_it_would_be_read() {
             Scheduler::new(Algorithm::Tcd, &config).expect("TCD does not read it");
         }
     }
-    let unipc = r#"{"solver_type": "bh2", "algorithm_type": "deis", "solver_order": 2}"#;
-    Scheduler::new(Dpmpp2m, &SchedulerConfig::from_json(unipc).unwrap())
-        .expect("diffusers reads these as its own");
+    for (algorithm, foreign) in [
+        (Dpmpp2m, r#"{"solver_type": "bh2", "algorithm_type": "deis", "solver_order": 2}"#),
+        (UniPc, r#"{"solver_type": "midpoint", "algorithm_type": "dpmsolver++", "use_lu_lambdas": true}"#),
+    ] {
+        Scheduler::new(algorithm, &SchedulerConfig::from_json(foreign).unwrap())
+            .expect("diffusers reads these as its own, or not at all");
+    }
 }
 
 #[test]
 fn step_counts() {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         for count in [0, 1001, usize::MAX] {
             let error = schedule(algorithm, &sd(), Count(count)).unwrap_err();
             assert!(matches!(error, Error::StepCount { given, .. } if given == count), "{error}");
@@ -199,7 +209,7 @@ fn step_counts() {
 
 #[test]
 fn eta_and_strength() {
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let scheduler = Scheduler::new(algorithm, &sd()).unwrap();
         for eta in [7.0, -0.1, f64::NAN, f64::INFINITY] {
             let error = scheduler.schedule(&Count(4), eta, None).unwrap_err();
@@ -215,7 +225,7 @@ fn eta_and_strength() {
 
 #[test]
 fn explicit_timesteps() {
-    for algorithm in [Algorithm::Ddim, Algorithm::EulerAncestral] {
+    for algorithm in [Algorithm::Ddim, Algorithm::EulerAncestral, Algorithm::UniPc] {
         let error = schedule(algorithm, &sd(), Timesteps(vec![999])).unwrap_err();
         assert!(matches!(error, Error::TimestepsRefused { .. }));
         assert_says(error, &[algorithm.name(), "number of steps"]);
@@ -276,19 +286,51 @@ fn steps_without_finite_coefficients() {
 #[test]
 fn incomplete_steps() {
     let (x, output, short) = (vec![1.0; 4], vec![0.5; 4], vec![0.5; 3]);
-    let lcm = schedule(Algorithm::Lcm, &sd(), Count(2)).unwrap().steps[0];
-    let error = lcm.advance(&x, &output, None, None).unwrap_err();
+    let lcm = schedule(Algorithm::Lcm, &sd(), Count(2)).unwrap();
+    let (lcm, mut nothing) = (lcm.steps[0], lcm.history());
+    let error = lcm.advance(&x, &output, None, &mut nothing).unwrap_err();
     assert!(matches!(error, Error::MissingNoise { t: 999.0 }));
     assert_says(error, &["999", "noisy"]);
-    let dpmpp = schedule(Algorithm::Dpmpp2m, &sd(), Count(3)).unwrap().steps[1];
-    let error = dpmpp.advance(&x, &output, None, None).unwrap_err();
-    assert!(matches!(error, Error::MissingPrevious { .. }));
+    let dpmpp = schedule(Algorithm::Dpmpp2m, &sd(), Count(3)).unwrap();
+    let mut with_short = dpmpp.history();
+    with_short.push(&short, &short);
+    let mut fresh = dpmpp.history();
+    let dpmpp = dpmpp.steps[1];
+    let error = dpmpp.advance(&x, &output, None, &mut fresh).unwrap_err();
+    assert!(matches!(error, Error::MissingHistory { expected: 1, .. }));
+    assert_says(error, &["1 earlier", "tail"]);
     for (result, argument) in [
-        (lcm.advance(&x, &short, Some(&x), None), "output"),
-        (lcm.advance(&x, &output, Some(&short), None), "noise"),
-        (dpmpp.advance(&x, &output, None, Some(&short)), "previous"),
+        (lcm.advance(&x, &short, Some(&x), &mut nothing), "output"),
+        (lcm.advance(&x, &output, Some(&short), &mut nothing), "noise"),
+        (dpmpp.advance(&x, &output, None, &mut with_short), "history"),
     ] {
         assert_says(result.unwrap_err(), &[argument, "[3]", "[4]"]);
     }
     assert!(matches!(lcm.add_noise(&x, &short), Err(Error::Shape { name: "noise", .. })));
+}
+
+#[test]
+fn a_history_keeps_what_is_looked_back_on() {
+    let config = |order| SchedulerConfig { solver_order: Some(order), ..sd() };
+    // (algorithm, order, how many x0 are kept, how many x)
+    for (algorithm, order, x0, x) in [
+        (Algorithm::Euler, 3, 0, 0),
+        (Algorithm::Dpmpp2m, 1, 0, 0),
+        (Algorithm::Dpmpp2m, 2, 1, 0),
+        (Algorithm::Dpmpp2m, 3, 2, 0),
+        (Algorithm::UniPc, 1, 1, 1),
+        (Algorithm::UniPc, 3, 3, 1),
+    ] {
+        let schedule = schedule(algorithm, &config(order), Count(8)).unwrap();
+        let mut history = schedule.history();
+        for i in 0..6 {
+            history.push(&vec![i as f32], &vec![-(i as f32)]);
+        }
+        let kept = |get: &dyn Fn(usize) -> Option<f32>| (1..10).map_while(get).collect::<Vec<f32>>();
+        let x0_kept: Vec<f32> = kept(&|back| history.x0(back).map(|x0| x0[0]));
+        let x_kept: Vec<f32> = kept(&|back| history.x(back).map(|x| x[0]));
+        assert_eq!(x0_kept, [-5.0, -4.0, -3.0][..x0], "x0 of {algorithm}, order {order}");
+        assert_eq!(x_kept, [5.0][..x], "x of {algorithm}, order {order}");
+        assert!(history.x0(0).is_none() && history.x(0).is_none());
+    }
 }
