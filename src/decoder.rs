@@ -1,10 +1,7 @@
 //! From latents to pixels, by whichever autoencoder the model has.
 
-use burn::{
-    module::Module,
-    tensor::{FloatDType, Tensor},
-};
-use hypersd_core::{Component, Image, LoadOptions, SharedSource};
+use burn::tensor::{FloatDType, Tensor};
+use hypersd_core::{Component, Image, LoadOptions, SharedSource, Slots};
 use hypersd_models::{
     ops::activation_dtype,
     tiny_vae::{TinyVae, TinyVaeConfig},
@@ -117,7 +114,7 @@ impl Decoder {
     }
 }
 
-fn decode<M: Module>(
+fn decode<M: Slots + Clone>(
     network: &Network<M>,
     latents: Tensor<4>,
     notices: &Notices,

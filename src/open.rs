@@ -9,7 +9,6 @@ use hypersd_lora::{Base, Lora, Strictness, Weights as LoraWeights, merge};
 use hypersd_models::{
     Profile, SingleFile,
     clip::{ClipTextConfig, Tokenizer, canonical_names},
-    ops::weight_order,
     unet::{UNet, UNetConfig},
     vae::VaeConfig,
 };
@@ -244,8 +243,7 @@ impl PipelineBuilder {
     /// each other, naming every tensor that does not; [`Error::Lora`] for a LoRA that does not fit the model.
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         device::check(device)?;
-        let (dtype, order) = (self.dtype, weight_order(device));
-        let options = LoadOptions { device: device.clone(), dtype, order, ignore: &[] };
+        let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened and checked before anything large is read.
         let bases = self.bases()?;
         let merged = merge(&bases, &self.loras, self.strictness)?;

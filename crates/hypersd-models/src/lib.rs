@@ -20,12 +20,11 @@
 //! ```no_run
 //! use burn::tensor::{Device, FloatDType, Tensor};
 //! use hypersd_core::{LoadOptions, SafetensorsFile, load};
-//! use hypersd_models::{ops::weight_order, unet::{Conditioning, UNet, UNetConfig}};
+//! use hypersd_models::unet::{Conditioning, UNet, UNetConfig};
 //!
 //! let device = Device::default();
 //! let weights = SafetensorsFile::open("stable-diffusion-v1-5/unet/diffusion_pytorch_model.safetensors")?;
-//! let (dtype, order) = (FloatDType::F32, weight_order(&device));
-//! let options = LoadOptions { device: device.clone(), dtype, order, ignore: &[] };
+//! let options = LoadOptions { device: device.clone(), dtype: FloatDType::F32, ignore: &[] };
 //! let unet = load(UNet::new(&UNetConfig::sd15(), &device)?, &weights, &options)?;
 //!
 //! let x = Tensor::<4>::zeros([1, 4, 64, 64], &device);
@@ -36,12 +35,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backend;
 mod error;
 mod family;
 mod infer;
 mod layers;
 mod parameters;
 mod single_file;
+mod weights;
 
 pub mod clip;
 pub mod keys;

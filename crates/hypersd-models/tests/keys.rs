@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::Module;
-use hypersd_core::{TensorSource, View};
+use hypersd_core::{Slots, TensorSource, View};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel},
     keys::{self, KeyTable},
@@ -51,8 +50,8 @@ fn shapes(source: &dyn TensorSource) -> BTreeMap<String, Vec<usize>> {
 }
 
 /// The names in the list are those of the network that the table was made for.
-fn assert_module(module: &impl Module, rows: &[Row]) {
-    let own: BTreeMap<_, _> = parameters(module).into_iter().collect();
+fn assert_module(network: &(impl Slots + Clone), rows: &[Row]) {
+    let own: BTreeMap<_, _> = parameters(network).into_iter().collect();
     assert_eq!(own, Shapes::canonical(rows).0);
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use burn::module::Module;
+use hypersd_core::Slots;
 use hypersd_models::{
     parameters,
     tiny_vae::{TinyVae, TinyVaeConfig},
@@ -12,7 +12,7 @@ use hypersd_models::{
 use hypersd_testing::device;
 
 /// Compares with a list of `name TAB 320x4x3x3 TAB ...`.
-fn assert_parameters(module: &impl Module, list: &str, count: usize) {
+fn assert_parameters(network: &(impl Slots + Clone), list: &str, count: usize) {
     let path = format!("{}/tests/fixtures/keys/{list}.tsv", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(path).expect("a committed fixture");
     let rows = text.lines().filter(|line| !line.starts_with('#'));
@@ -24,7 +24,7 @@ fn assert_parameters(module: &impl Module, list: &str, count: usize) {
         .collect();
     assert_eq!(published.len(), count, "rows of {list}");
 
-    let own: Vec<(String, String)> = parameters(module)
+    let own: Vec<(String, String)> = parameters(network)
         .into_iter()
         .map(|(name, shape)| (name, shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x")))
         .collect();

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use burn::module::Module;
-use hypersd_core::{Family, HostTensor, SafetensorsFile, SharedSource, TensorSource, save_safetensors};
+use hypersd_core::{
+    Family, HostTensor, SafetensorsFile, SharedSource, Slots, TensorSource, save_safetensors,
+};
 use hypersd_models::{
     Error, IGNORED, Part, Prediction, SingleFile,
     clip::{ClipTextConfig, ClipTextModel, canonical_names},
@@ -55,11 +56,11 @@ fn refusal(shapes: Shapes) -> String {
 }
 
 /// The tensors of a part are the parameters of its network, in their shapes, and nothing else.
-fn assert_fills<C>(part: &Part<C>, module: &impl Module) {
+fn assert_fills<C>(part: &Part<C>, network: &(impl Slots + Clone)) {
     let weights = &part.weights;
     let shape = |name: &String| weights.info(name).expect("its own name").shape;
     let got: BTreeMap<_, _> = weights.names().into_iter().map(|name| (name.clone(), shape(&name))).collect();
-    assert_eq!(got, parameters(module).into_iter().collect());
+    assert_eq!(got, parameters(network).into_iter().collect());
 }
 
 fn assert_unet(file: &SingleFile, config: &UNetConfig) {

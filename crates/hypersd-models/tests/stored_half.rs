@@ -8,15 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::{
-    module::Module,
-    tensor::{Device, FloatDType, Tensor},
-};
+use burn::tensor::{Device, FloatDType, Tensor};
 use half::{bf16, f16};
-use hypersd_core::{HostData, HostTensor, LoadOptions, MemorySource, SafetensorsFile, TensorSource, load};
+use hypersd_core::{
+    HostData, HostTensor, LoadOptions, MemorySource, SafetensorsFile, Slots, TensorSource, load,
+};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS},
-    ops::weight_order,
     tiny_vae::TinyVae,
     unet::{Conditioning, UNet},
     vae::Vae,
@@ -50,14 +48,9 @@ fn rounded(file: &SafetensorsFile, dtype: FloatDType) -> MemorySource {
 }
 
 /// A network stored in half precision, and one in f32 with the same values.
-fn pair<M: Module>(blank: M, weights: &str, dtype: FloatDType) -> [M; 2] {
+fn pair<N: Slots + Clone>(blank: N, weights: &str, dtype: FloatDType) -> [N; 2] {
     let file = SafetensorsFile::open(path(weights)).expect("a committed fixture");
-    let options = |dtype| LoadOptions {
-        device: Device::flex(),
-        dtype,
-        order: weight_order(&Device::flex()),
-        ignore: IGNORED_TENSORS,
-    };
+    let options = |dtype| LoadOptions { device: Device::flex(), dtype, ignore: IGNORED_TENSORS };
     let half = load(blank.clone(), &file, &options(dtype)).expect("the fixture fits");
     let wide = load(blank, &rounded(&file, dtype), &options(FloatDType::F32)).expect("the fixture fits");
     [half, wide]

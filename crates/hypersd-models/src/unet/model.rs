@@ -1,14 +1,14 @@
 //! The network from latents to predicted noise.
 
 use burn::{
-    module::Module,
-    nn::{GroupNorm, conv::Conv2d},
+    nn::GroupNorm,
     tensor::{Device, Tensor},
 };
+use hypersd_core::slots;
 
 use crate::{
     error::{Error, check_shape},
-    layers::{conv3x3, group_norm, timestep::TimestepEmbedding},
+    layers::{Conv2d, conv3x3, group_norm, timestep::TimestepEmbedding},
     ops,
     unet::{
         blocks::{DownBlock, MidBlock, UpBlock},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// diffusers' `UNet2DConditionModel`. Field names are diffusers' names, so that parameter paths are its keys.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct UNet {
     conv_in: Conv2d,
     time_embedding: TimestepEmbedding,
@@ -29,9 +29,12 @@ pub struct UNet {
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
-    #[module(skip)]
     config: UNetConfig,
 }
+
+slots!(UNet {
+    conv_in, time_embedding, add_embedding, down_blocks, mid_block, up_blocks, conv_norm_out, conv_out; config
+});
 
 impl UNet {
     /// A network whose parameters wait to be loaded; nothing is allocated yet.
@@ -64,7 +67,7 @@ impl UNet {
     /// What the network predicts for latents `x` at timestep `t`: noise, velocity or the sample, as it was trained.
     ///
     /// `t` holds one timestep for the batch, or one for each picture; it may have a fraction. Inputs are cast to
-    /// the type that is [computed in](ops::dtype_beside), which is also that of the output.
+    /// the type that is [computed in](ops::activation_dtype), which is also that of the output.
     ///
     /// # Shapes
     /// - x `[B, in_channels, h, w]`, any h and w → `[B, out_channels, h, w]`
@@ -117,7 +120,7 @@ impl UNet {
         let embedder =
             Embedder { config: &self.config, time: &self.time_embedding, added: self.add_embedding.as_ref() };
         let emb = embedder.embed(t, conditioning)?;
-        let dtype = ops::dtype_beside(&self.conv_in.weight);
+        let dtype = self.conv_in.weight.activation_dtype();
         Ok((x.cast(dtype), emb, conditioning.context.clone().cast(dtype)))
     }
 }

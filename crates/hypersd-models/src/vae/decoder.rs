@@ -1,19 +1,19 @@
 //! Latents to images.
 
 use burn::{
-    module::Module,
-    nn::{GroupNorm, conv::Conv2d},
+    nn::GroupNorm,
     tensor::{Device, FloatDType, Tensor},
 };
+use hypersd_core::slots;
 
 use crate::{
-    layers::{conv3x3, group_norm, resample::Upsample, resnet::Resnet},
+    layers::{Conv2d, conv3x3, group_norm, resample::Upsample, resnet::Resnet},
     ops,
     vae::{config::VaeConfig, mid::MidBlock},
 };
 
 /// The decoder without its first 1x1 convolution.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Decoder {
     conv_in: Conv2d,
     mid_block: MidBlock,
@@ -22,12 +22,16 @@ pub(super) struct Decoder {
     conv_out: Conv2d,
 }
 
+slots!(Decoder { conv_in, mid_block, up_blocks, conv_norm_out, conv_out });
+
 /// `UpDecoderBlock2D`: one resnet more than a block of the encoder has.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 struct UpBlock {
     resnets: Vec<Resnet>,
     upsamplers: Vec<Upsample>,
 }
+
+slots!(UpBlock { resnets, upsamplers });
 
 impl Decoder {
     pub(super) fn new(config: &VaeConfig, device: &Device) -> Self {
@@ -42,7 +46,7 @@ impl Decoder {
     }
 
     pub(super) fn dtype(&self) -> FloatDType {
-        ops::dtype_beside(&self.conv_in.weight)
+        self.conv_in.weight.activation_dtype()
     }
 
     /// `[B, latent_channels, h, w]` → `[B, out_channels, 8h, 8w]`

@@ -1,19 +1,19 @@
 //! Images to the moments of their latents.
 
 use burn::{
-    module::Module,
-    nn::{GroupNorm, conv::Conv2d},
+    nn::GroupNorm,
     tensor::{Device, Tensor},
 };
+use hypersd_core::slots;
 
 use crate::{
-    layers::{conv3x3, group_norm, resample::Downsample, resnet::Resnet},
+    layers::{Conv2d, conv3x3, group_norm, resample::Downsample, resnet::Resnet},
     ops,
     vae::{config::VaeConfig, mid::MidBlock},
 };
 
 /// The encoder without its last 1x1 convolution.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Encoder {
     conv_in: Conv2d,
     down_blocks: Vec<DownBlock>,
@@ -22,12 +22,16 @@ pub(super) struct Encoder {
     conv_out: Conv2d,
 }
 
+slots!(Encoder { conv_in, down_blocks, mid_block, conv_norm_out, conv_out });
+
 /// `DownEncoderBlock2D`.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 struct DownBlock {
     resnets: Vec<Resnet>,
     downsamplers: Vec<Downsample>,
 }
+
+slots!(DownBlock { resnets, downsamplers });
 
 impl Encoder {
     pub(super) fn new(config: &VaeConfig, device: &Device) -> Self {

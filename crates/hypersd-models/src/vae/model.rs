@@ -1,28 +1,26 @@
 //! The autoencoder: both halves, and the scale of the latents between them.
 
-use burn::{
-    module::Module,
-    nn::conv::Conv2d,
-    tensor::{DType, Device, FloatDType, Tensor, TensorData},
-};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use hypersd_core::slots;
 
 use crate::{
     error::{Error, check_shape},
-    layers::conv1x1,
+    layers::{Conv2d, conv1x1},
     ops,
     vae::{config::VaeConfig, decoder::Decoder, encoder::Encoder, tiling::Tiling},
 };
 
 /// diffusers' `AutoencoderKL`. Field names are diffusers' names, so that parameter paths are its keys.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct Vae {
     encoder: Encoder,
     decoder: Decoder,
     quant_conv: Option<Conv2d>,
     post_quant_conv: Option<Conv2d>,
-    #[module(skip)]
     config: VaeConfig,
 }
+
+slots!(Vae { encoder, decoder, quant_conv, post_quant_conv; config });
 
 /// The normal distribution of an image's latents, before scaling.
 #[derive(Debug, Clone)]

@@ -1,0 +1,39 @@
+//! Dense layers.
+
+use burn::{
+    module::Param,
+    tensor::{Device, Tensor},
+};
+use hypersd_core::{SlotList, Slots};
+
+use super::{Weight, bias};
+
+/// A dense layer, `y = W x + b`. [`ops::linear`](crate::ops::linear) computes it.
+#[derive(Debug, Clone)]
+pub struct Linear {
+    /// `[d_out, d_in]`
+    pub(crate) weight: Weight<2>,
+    pub(crate) bias: Option<Param<Tensor<1>>>,
+}
+
+impl Linear {
+    /// A layer from `d_in` to `d_out` features, without its weights: nothing can be computed before it is
+    /// [loaded](hypersd_core::load).
+    #[must_use]
+    pub fn new(d_in: usize, d_out: usize, device: &Device) -> Self {
+        Self { weight: Weight::new([d_out, d_in], device), bias: Some(bias(d_out, device)) }
+    }
+
+    /// The same without a bias.
+    #[must_use]
+    pub fn without_bias(self) -> Self {
+        Self { bias: None, ..self }
+    }
+}
+
+impl Slots for Linear {
+    fn slots<'a>(&'a mut self, list: &mut SlotList<'a>) {
+        list.slot("weight", &mut self.weight);
+        list.field("bias", &mut self.bias);
+    }
+}
