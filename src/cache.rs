@@ -1,4 +1,4 @@
-//! Where GPUs' compiled kernels, and the choices among them, are kept from one run to the next.
+//! The folder in which GPUs' compiled kernels, and the choices among them, are kept from one run to the next.
 //!
 //! CubeCL, which computes for Burn on GPUs, compiles every kernel for the shapes it is used with and measures which of
 //! several is the fastest. Left to itself it keeps the measurements in `target/environment` of the project it is run

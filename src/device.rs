@@ -1,4 +1,4 @@
-//! What a program can know of a device before and after it computes there.
+//! Knowledge of a device before and after a program computes there.
 //!
 //! Devices are Burn's and are made with its constructors ([`Device::flex`], `Device::cuda(0)`,
 //! `Device::vulkan(Default::default())`), which ask nothing of the machine. Where a device is missing, Burn finds out
@@ -16,11 +16,11 @@ pub enum Error {
     /// There is no such device, or no driver that would show it.
     #[error("no device {device}: this machine has {available} of that kind; {instead}")]
     Missing {
-        /// What was asked for, as Burn writes it.
+        /// The device that was asked for, as Burn writes it.
         device: String,
-        /// How many devices of the kind there are: from 1 on, the index is what is wrong.
+        /// The number of devices of the kind: from 1 on, the index is what is wrong.
         available: usize,
-        /// What to do.
+        /// The way out.
         instead: &'static str,
     },
     /// The kind is there, but computed by the CPU: a stand-in for testing graphics, on which Burn's matrix products
@@ -30,17 +30,17 @@ pub enum Error {
          the CPU by itself"
     )]
     SoftwareOnly {
-        /// What was asked for, as Burn writes it.
+        /// The device that was asked for, as Burn writes it.
         device: String,
     },
     /// The device is there, but not what compiles kernels for it.
     #[error("device {device}: expected {expected}, found none; {instead}")]
     NoCompiler {
-        /// What was asked for, as Burn writes it.
+        /// The device that was asked for, as Burn writes it.
         device: String,
-        /// What is missing.
+        /// The compiler that is missing.
         expected: String,
-        /// What to do.
+        /// The way out.
         instead: &'static str,
     },
 }
@@ -74,7 +74,7 @@ pub fn check(device: &Device) -> Result<(), Error> {
     Ok(())
 }
 
-/// How much memory of a device this process has, or `None` where nobody counts: on the CPU. Waits for what the device
+/// The memory of a device that this process has, or `None` where nobody counts: on the CPU. Waits for what the device
 /// still has to compute.
 #[must_use]
 pub fn memory(device: &Device) -> Option<Memory> {

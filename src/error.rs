@@ -1,11 +1,11 @@
-//! What can go wrong between a request and a picture.
+//! Errors between a request and a picture.
 
 use hypersd_controlnet::Error as Control;
 use hypersd_core::Error as Core;
 
 use crate::RecipeError;
 
-/// What can go wrong between a request and a picture, split by whose fault it is.
+/// A failure between a request and a picture, named by whose fault it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,9 +14,9 @@ pub enum Error {
     Request {
         /// The field.
         option: &'static str,
-        /// What it may be.
+        /// The values it may have.
         expected: String,
-        /// What it was.
+        /// The value it had.
         found: String,
     },
     /// A recipe that there is not, or a request that it was not made for.
@@ -30,7 +30,7 @@ pub enum Error {
     Config {
         /// The component's folder, or the file.
         origin: String,
-        /// What is wrong with it.
+        /// The fault in it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A file of the model, or a picture.
@@ -51,9 +51,9 @@ pub enum Error {
     /// Neither a path that is there nor what the hub can be asked for.
     #[error("{given}: no such file or folder; {instead}")]
     NoSuchModel {
-        /// What was given.
+        /// The name as it was given.
         given: String,
-        /// What to do instead.
+        /// The way out.
         instead: String,
     },
     /// The Hugging Face hub, or the way to it.
@@ -63,14 +63,32 @@ pub enum Error {
     /// Exchanging LoRAs failed, and the weights from before could not be read again.
     #[error("the pipeline has lost its weights while its LoRAs were exchanged; load it again")]
     Unloaded,
+    /// Networks of a model that cannot work together.
+    #[error("the {network} has {found}; expected {expected}")]
+    Misfit {
+        /// The network that does not fit the others.
+        network: &'static str,
+        /// Channels that would fit.
+        expected: String,
+        /// Channels that it has.
+        found: String,
+    },
+    /// A UNet that wants more than a prompt.
+    #[error("{found} was given, which draws from {expected} only; use a UNet that draws from a prompt")]
+    FurtherInput {
+        /// The kind of UNet.
+        found: &'static str,
+        /// The input that it would draw from.
+        expected: &'static str,
+    },
     /// A model folder that hypersd cannot run, and why.
     #[error("{origin}: {found}; {instead}")]
     Unsupported {
         /// The folder or file.
         origin: String,
-        /// What it is.
+        /// The kind of model.
         found: String,
-        /// What to do instead.
+        /// The way out.
         instead: String,
     },
 }
@@ -85,7 +103,7 @@ impl Error {
         |source| Self::Config { origin, source: Box::new(source) }
     }
 
-    /// Whether the request is at fault rather than a file: no other file would make it right.
+    /// True where the request is at fault rather than a file: no other file would make it right.
     #[must_use]
     pub fn is_request(&self) -> bool {
         matches!(

@@ -40,7 +40,7 @@ pub use error::Error;
 pub use options::HubOptions;
 
 use self::{cache::Cached, plan::Plan, remote::Remote};
-use crate::{HubReference, locate::Meaning};
+use crate::{HubReference, reference::Meaning};
 
 /// Where a revision is looked up when none is named.
 const MAIN: &str = "main";
@@ -104,7 +104,7 @@ impl Hub {
     /// [`crate::Error::NoSuchModel`] for what is neither a path that exists nor a place on the hub,
     /// [`crate::Error::Hub`] for what cannot be fetched.
     pub fn locate(&self, given: impl AsRef<Path>) -> Result<PathBuf, crate::Error> {
-        match crate::locate::meaning(given.as_ref())? {
+        match crate::reference::meaning(given.as_ref())? {
             Meaning::Path(path) => Ok(path),
             Meaning::Hub(reference) => Ok(self.fetch(&reference)?),
         }

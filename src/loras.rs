@@ -3,26 +3,12 @@
 use std::sync::Arc;
 
 use hypersd_core::Location;
-use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Merged, Strictness, Weights, merge};
+use hypersd_lora::{LoraReport, Merged, Weights, merge};
 
-use crate::{Error, Pipeline, locate::locate};
-
-/// The untouched weights that LoRAs are merged over: the UNet's, then the text encoders'.
-pub(crate) struct LoraBases {
-    pub(crate) bases: Vec<Base>,
-    pub(crate) strictness: Strictness,
-}
-
-impl std::fmt::Debug for LoraBases {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.bases.iter().map(|base| base.prefix)).finish()
-    }
-}
-
-/// Opens LoRA files, each with its weight in every network.
-pub(crate) fn open(location: &Location, weight: impl Into<Weights>) -> Result<Lora<Weights>, Error> {
-    Ok(Lora { file: Arc::new(LoraFile::open(location)?), weight: weight.into() })
-}
+use crate::{
+    Error, Pipeline,
+    open::{locate, open_lora},
+};
 
 impl Pipeline {
     /// Exchanges all LoRAs: afterwards the pipeline is what loading it with these would have made, bit for bit. With
@@ -54,7 +40,7 @@ impl Pipeline {
     {
         let mut opened = Vec::with_capacity(loras.len());
         for (location, weight) in loras {
-            opened.push(open(&locate(location.clone())?, *weight)?);
+            opened.push(open_lora(&locate(location.clone())?, *weight)?);
         }
         let merged = merge(&self.lora_bases.bases, &opened, self.lora_bases.strictness)?;
 
@@ -71,23 +57,23 @@ impl Pipeline {
         Ok(())
     }
 
-    /// What became of each LoRA file, in the order they were given.
+    /// The account of each LoRA file, in the order they were given.
     #[must_use]
     pub fn lora_reports(&self) -> &[LoraReport] {
         &self.lora_reports
     }
 
-    /// What each network was read from, in the order of the bases.
+    /// The source that each network was read from, in the order of the bases.
     fn merged_sources(&self) -> Vec<Arc<Merged>> {
-        let encoders = self.text.encoders.iter().map(|encoder| encoder.network.source().clone());
-        std::iter::once(self.unet.source().clone()).chain(encoders).collect()
+        let encoders = self.model.text.encoders.iter().map(|encoder| encoder.network.source().clone());
+        std::iter::once(self.model.denoiser.source().clone()).chain(encoders).collect()
     }
 
     /// Exchanges the source of one network, by its place among the bases.
     fn exchange(&mut self, network: usize, source: Arc<Merged>) -> Result<(), Error> {
         match network.checked_sub(1) {
-            None => self.unet.exchange(source),
-            Some(encoder) => match self.text.encoders.get_mut(encoder) {
+            None => self.model.denoiser.exchange(source),
+            Some(encoder) => match self.model.text.encoders.get_mut(encoder) {
                 Some(encoder) => encoder.network.exchange(source),
                 None => Ok(()),
             },

@@ -4,7 +4,12 @@
 //! the weights that either touches. Nothing is added to or subtracted from weights in place: what is read is what
 //! loading from that source would have given, bit for bit, however often it is done.
 
-use std::{collections::BTreeSet, mem, ops::Deref, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    mem,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_core::{LoadOptions, Slots, TensorSource, check, load, reload};
@@ -27,6 +32,8 @@ pub(crate) struct Network<M, S: ?Sized = dyn TensorSource> {
 enum Weights<M> {
     /// In memory.
     Kept(M),
+    /// Read at the first use, and in memory from then on.
+    OnceUsed(OnceLock<M>),
     /// Read for each use.
     OnDemand,
     /// Gone: an exchange failed, and the weights from before it could not be read again.
@@ -60,10 +67,22 @@ impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
         Ok(())
     }
 
+    /// Lets the weights be read when they are first needed, and stay in memory from then on.
+    pub(crate) fn keep_once_used(&mut self) {
+        self.weights = Weights::OnceUsed(OnceLock::new());
+    }
+
     /// The network with its weights.
     pub(crate) fn get(&self) -> Result<Lent<'_, M>, Error> {
         match &self.weights {
             Weights::Kept(network) => Ok(Lent::Kept(network)),
+            Weights::OnceUsed(cell) => match cell.get() {
+                Some(network) => Ok(Lent::Kept(network)),
+                None => {
+                    let network = load(self.blank.clone(), &self.source, &self.options)?;
+                    Ok(Lent::Kept(cell.get_or_init(|| network)))
+                }
+            },
             Weights::OnDemand => self.read(&self.options),
             Weights::Lost => Err(Error::Unloaded),
         }
@@ -84,9 +103,14 @@ impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
         &self.blank
     }
 
-    /// What the weights are read from.
+    /// The source that the weights are read from.
     pub(crate) fn source(&self) -> &Arc<S> {
         &self.source
+    }
+
+    /// The device that the network computes on.
+    pub(crate) fn device(&self) -> &Device {
+        &self.options.device
     }
 
     /// The type that the weights are stored in.
@@ -102,6 +126,11 @@ impl<M: Slots + Clone> Network<M, Merged> {
     pub(crate) fn exchange(&mut self, source: Arc<Merged>) -> Result<(), Error> {
         let network = match mem::replace(&mut self.weights, Weights::Lost) {
             Weights::Kept(network) => network,
+            Weights::OnceUsed(_) => {
+                self.keep_once_used();
+                self.source = source;
+                return Ok(());
+            }
             Weights::OnDemand => {
                 self.weights = Weights::OnDemand;
                 self.source = source;

@@ -1,4 +1,4 @@
-//! What a user wants to know that is no error.
+//! Notices: things that a user wants to know and that are no errors.
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +13,7 @@ pub enum Notice {
     SchedulerReplaced {
         /// The class in the configuration, if it has one.
         class: Option<String>,
-        /// What is used.
+        /// The one that is used.
         used: Algorithm,
     },
     /// A prompt is longer than a text encoder reads.
@@ -42,7 +42,7 @@ impl fmt::Display for Notice {
     }
 }
 
-/// Where notices go; nowhere, unless the caller asks for them.
+/// The receiver of notices; nobody, unless the caller asks for them.
 #[derive(Clone)]
 pub(crate) struct Notices(Arc<dyn Fn(Notice) + Send + Sync>);
 

@@ -1,47 +1,29 @@
 //! From files to a pipeline: what is opened, what replaces what, and in which order it is loaded.
 
+mod checkpoint;
+mod folder;
+mod locate;
+mod parts;
+
 use std::sync::Arc;
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
-use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Renamed, Variant};
-use hypersd_lora::{Base, Lora, Strictness, Weights as LoraWeights, merge};
-use hypersd_models::{
-    Profile, SingleFile,
-    clip::{ClipTextConfig, Tokenizer, canonical_names},
-    unet::{UNet, UNetConfig},
-    vae::VaeConfig,
-};
+use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Renamed, SharedSource, Variant};
+use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Merged, Strictness, Weights as LoraWeights, merge};
+use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig};
 
 use crate::{
-    Error, Notice, Pipeline, Request, checkpoint,
-    decoder::{Decoder, DecoderConfig},
-    device, folder,
-    locate::locate,
-    loras::{self, LoraBases},
+    Error, Notice, Pipeline, Request, device,
+    draw::{Autoencoder, AutoencoderConfig, Denoiser, Model, Plan, PromptEncoder, TextEncoder},
     network::Network,
     notice::Notices,
-    part::{Part, Weights},
-    prompt::{PromptEncoder, TextEncoder},
+    pipeline::LoraBases,
     provenance::{Hashing, WeightFiles},
-    sampling::Sampling,
 };
 
-/// Everything a pipeline is made of, opened but not loaded.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    /// What the model has in common with all of its family.
-    pub(crate) profile: &'static Profile,
-    /// The family's text encoders, in their order.
-    pub(crate) text: Vec<(Tokenizer, Part<ClipTextConfig>)>,
-    pub(crate) unet: Part<UNetConfig>,
-    pub(crate) vae: Part<DecoderConfig>,
-    pub(crate) sampling: Sampling,
-    /// Height and width in pixels of a request without them.
-    pub(crate) native_size: [usize; 2],
-    /// `force_zeros_for_empty_prompt`
-    pub(crate) zero_negative: bool,
-}
+pub(crate) use locate::locate;
+use parts::{Part, Parts, Weights};
 
 /// A model that is opened but not loaded: configurations are read, weights are not.
 ///
@@ -58,6 +40,19 @@ pub struct PipelineBuilder {
     tiled_vae: bool,
     low_memory: bool,
     notices: Notices,
+}
+
+impl Pipeline {
+    /// Opens a model: a folder in diffusers' layout, a checkpoint in one file, or, with the feature `hub`, a repository
+    /// on the Hugging Face hub. Folder or file may be [embedded](crate::Embedded) in the program. Configurations are
+    /// read, weights are not.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be read, [`Error::Unsupported`] for a model that hypersd
+    /// does not run.
+    pub fn open(model: impl Into<Location>) -> Result<PipelineBuilder, Error> {
+        PipelineBuilder::open(model.into())
+    }
 }
 
 impl PipelineBuilder {
@@ -89,10 +84,10 @@ impl PipelineBuilder {
     /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no UNet in it.
     pub fn unet(mut self, location: impl Into<Location>) -> Result<Self, Error> {
         let location = &locate(location)?;
-        let Parts { unet: own, sampling, .. } = &mut self.parts;
+        let Parts { unet: own, defaults, .. } = &mut self.parts;
         *own = Part::open(location, folder::unet_config, || {
             let file = SingleFile::open_for(location, Some(&own.config))?;
-            sampling.heed(&file);
+            defaults.sampling.heed(&file);
             let unet = file.unet.ok_or_else(|| lacks(location, "UNet"))?;
             Ok(Part { config: unet.config, weights: Weights::Source(unet.weights) })
         })?;
@@ -108,17 +103,17 @@ impl PipelineBuilder {
     pub fn vae(mut self, location: impl Into<Location>) -> Result<Self, Error> {
         let location = &locate(location)?;
         let published = (self.parts.profile.vae)();
-        self.parts.vae = Part::open(location, DecoderConfig::of, || {
+        self.parts.vae = Part::open(location, AutoencoderConfig::of, || {
             let file = SingleFile::open(location)?;
             if let Some(tiny) = file.tiny_vae {
                 return Ok(Part {
-                    config: DecoderConfig::Tiny(tiny.config),
+                    config: AutoencoderConfig::Tiny(tiny.config),
                     weights: Weights::Source(tiny.weights),
                 });
             }
             let vae = file.vae.ok_or_else(|| lacks(location, "VAE"))?;
             let VaeConfig { scaling_factor, sample_size, .. } = published;
-            let config = DecoderConfig::Kl(VaeConfig { scaling_factor, sample_size, ..vae.config });
+            let config = AutoencoderConfig::Kl(VaeConfig { scaling_factor, sample_size, ..vae.config });
             Ok(Part { config, weights: Weights::Source(vae.weights) })
         })?;
         self.files.vae = Some(location.clone());
@@ -154,7 +149,7 @@ impl PipelineBuilder {
     ) -> Result<Self, Error> {
         let location = locate(location)?;
         let weight = weight.into();
-        self.loras.push(loras::open(&location, weight)?);
+        self.loras.push(open_lora(&location, weight)?);
         self.files.loras.push((location, weight.unet));
         Ok(self)
     }
@@ -166,7 +161,7 @@ impl PipelineBuilder {
         Self { strictness: Strictness::Lenient, ..self }
     }
 
-    /// Which of a folder's weight files to read, `fp16` for instance; without this the plain ones.
+    /// The one of a folder's weight files to read, `fp16` for instance; without this the plain ones.
     #[must_use]
     pub fn variant(self, name: impl Into<String>) -> Self {
         Self { variant: Variant::Named(name.into()), ..self }
@@ -216,7 +211,7 @@ impl PipelineBuilder {
     /// [`Recipe::contradictions`](crate::Recipe::contradictions).
     #[must_use]
     pub fn settled(&self, request: &Request) -> Request {
-        self.parts.sampling.settled(request)
+        self.parts.defaults.sampling.settled(request)
     }
 
     /// Starts to hash the weight files, on threads of their own, for [`Pipeline::provenance`].
@@ -230,73 +225,112 @@ impl PipelineBuilder {
     /// Checks a request against the model's configuration, before the weights are loaded.
     ///
     /// # Errors
-    /// What [`Pipeline::denoise`] would refuse.
+    /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for a UNet that fits no request.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
-        request.check()?;
-        self.parts.sampling.schedule(request).map(drop)
+        self.parts.check_channels()?;
+        Plan::new(request, &self.parts.defaults, &self.parts.vae.config).map(drop)
     }
 
     /// Loads everything, with the LoRAs merged, onto a device; in [low memory](Self::low_memory), checks everything.
     ///
     /// # Errors
     /// [`Error::Device`] for a device that is not there; [`Error::Weights`] where files and configuration do not fit
-    /// each other, naming every tensor that does not; [`Error::Lora`] for a LoRA that does not fit the model.
+    /// each other, naming every tensor that does not; [`Error::Lora`] for a LoRA that does not fit the model;
+    /// [`Error::Misfit`] and [`Error::FurtherInput`] for a UNet that does not fit the VAE, or no request.
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         device::check(device)?;
+        self.parts.check_channels()?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened and checked before anything large is read.
+        let sources = self.open_sources()?;
+        let (notices, low_memory) = (self.notices.clone(), self.low_memory);
+        let lora_bases = LoraBases { bases: sources.bases.clone(), strictness: self.strictness };
+        let lora_reports = sources.lora_reports.clone();
+        let mut model = self.assemble(sources, &options)?;
+        if !low_memory {
+            model.keep()?;
+        }
+        Ok(Pipeline { model, lora_bases, lora_reports, notices })
+    }
+
+    /// The sources of every network's weights.
+    fn open_sources(&self) -> Result<Sources, Error> {
         let bases = self.bases()?;
         let merged = merge(&bases, &self.loras, self.strictness)?;
-        let vae_source = self.parts.vae.weights.open(&self.variant)?;
-        let mut controlnet_sources = Vec::new();
-        for part in &self.controlnets {
-            controlnet_sources.push(part.weights.open(&self.variant)?);
-        }
-
-        let Parts { profile, text, unet, vae, sampling, native_size, zero_negative } = self.parts;
-        let mut sources = merged.sources.into_iter();
-        let mut next_source = || sources.next().expect("one source for each base");
-        let unet = Network::new(UNet::new(&unet.config, device)?, next_source(), options.clone())?;
-        let mut encoders = Vec::new();
-        for (traits, (tokenizer, part)) in profile.text_encoders.iter().zip(text) {
-            encoders.push(TextEncoder::new(traits, tokenizer, &part.config, next_source(), &options)?);
-        }
-        let mut controlnets = Vec::new();
-        for (part, source) in self.controlnets.iter().zip(controlnet_sources) {
-            let controlnet = ControlNet::new(&part.config, device)?;
-            controlnet.check_fits(unet.blank())?;
-            controlnets.push(Network::new(controlnet, source, options.clone())?);
-        }
-        let mut pipeline = Pipeline {
-            text: PromptEncoder { profile, encoders, zero_negative },
-            unet,
-            controlnets,
-            decoder: Decoder::new(&vae.config, vae_source, &options, profile.upcast_vae, self.tiled_vae)?,
-            sampling,
-            native_size,
-            lora_bases: LoraBases { bases, strictness: self.strictness },
+        let controlnets = self.controlnets.iter().map(|part| part.weights.open(&self.variant));
+        Ok(Sources {
+            vae: self.parts.vae.weights.open(&self.variant)?,
+            controlnets: controlnets.collect::<Result<_, _>>()?,
+            bases,
+            merged: merged.sources,
             lora_reports: merged.reports,
-            notices: self.notices,
-            device: device.clone(),
-        };
-        if !self.low_memory {
-            pipeline.keep()?;
-        }
-        Ok(pipeline)
+        })
     }
 
     /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.
     fn bases(&self) -> Result<Vec<Base>, Error> {
-        let mut bases =
-            vec![Base { prefix: "lora_unet_", source: self.parts.unet.weights.open(&self.variant)? }];
+        let unet = self.parts.unet.weights.open(&self.variant)?;
+        let mut bases = vec![Base { prefix: "lora_unet_", source: unet }];
         for (traits, (_, part)) in self.parts.profile.text_encoders.iter().zip(&self.parts.text) {
-            let prefix = traits.lora_prefix;
             let source = part.weights.open(&self.variant)?;
             let renames = canonical_names(source.names());
-            bases.push(Base { prefix, source: Arc::new(Renamed::new(source, renames)?) });
+            let source = Arc::new(Renamed::new(source, renames)?);
+            bases.push(Base { prefix: traits.lora_prefix, source });
         }
         Ok(bases)
     }
+
+    /// The networks, each with the source of its weights, which are still to be read.
+    fn assemble(self, sources: Sources, options: &LoadOptions) -> Result<Model, Error> {
+        let Parts { profile, text, unet, vae, defaults, zero_negative } = self.parts;
+        let device = &options.device;
+        let mut merged = sources.merged.into_iter();
+        let mut next_merged = || merged.next().expect("one source for each base");
+        let denoiser = Network::new(Denoiser::new(&unet.config, device)?, next_merged(), options.clone())?;
+        let mut encoders = Vec::new();
+        for (traits, (tokenizer, part)) in profile.text_encoders.iter().zip(text) {
+            encoders.push(TextEncoder::new(traits, tokenizer, &part.config, next_merged(), options)?);
+        }
+        let mut controlnets = Vec::new();
+        for (part, source) in self.controlnets.iter().zip(sources.controlnets) {
+            let controlnet = ControlNet::new(&part.config, device)?;
+            controlnet.check_fits(denoiser.blank().unet())?;
+            controlnets.push(Network::new(controlnet, source, options.clone())?);
+        }
+        Ok(Model {
+            text: PromptEncoder { profile, encoders, zero_negative },
+            denoiser,
+            controlnets,
+            autoencoder: Autoencoder::new(
+                vae.config,
+                sources.vae,
+                options,
+                profile.upcast_vae,
+                self.tiled_vae,
+            )?,
+            defaults,
+            device: device.clone(),
+        })
+    }
+}
+
+/// The sources of a pipeline's weights.
+struct Sources {
+    /// Of the networks that a LoRA can change.
+    bases: Vec<Base>,
+    /// One over each of these, with the LoRAs.
+    merged: Vec<Arc<Merged>>,
+    lora_reports: Vec<LoraReport>,
+    vae: SharedSource,
+    controlnets: Vec<SharedSource>,
+}
+
+/// A LoRA file with its weight in every network.
+pub(crate) fn open_lora(
+    location: &Location,
+    weight: impl Into<LoraWeights>,
+) -> Result<Lora<LoraWeights>, Error> {
+    Ok(Lora { file: Arc::new(LoraFile::open(location)?), weight: weight.into() })
 }
 
 /// A ControlNet's configuration, checked.

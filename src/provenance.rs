@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use hashing::WeightFiles;
 pub use hashing::{Hashing, WeightFile, WeightPart};
 
-use crate::{Error, Pipeline, Request};
+use crate::{Error, Pipeline, Request, draw::Plan};
 
 /// The keyword under which AUTOMATIC1111's web UI, and all that read its pictures, look.
 const PARAMETERS: &str = "parameters";
@@ -77,10 +77,7 @@ impl Pipeline {
     /// # Errors
     /// As [`denoise`](Self::denoise).
     pub fn provenance(&self, request: &Request) -> Result<Provenance, Error> {
-        request.check()?;
-        let schedule = self.sampling.schedule(request)?;
-        let scheduler = request.scheduler.unwrap_or_else(|| self.sampling.default_algorithm());
-        let [height, width] = self.size(request)?;
+        let Plan { algorithm, schedule, size: [height, width], .. } = self.model.plan(request)?;
         Ok(Provenance {
             version: concat!("hypersd ", env!("CARGO_PKG_VERSION")).into(),
             prompt: request.prompt.clone(),
@@ -94,7 +91,7 @@ impl Pipeline {
             height,
             batch: request.batch,
             index: 0,
-            scheduler: scheduler.to_string(),
+            scheduler: algorithm.to_string(),
             karras: request.karras.unwrap_or(false),
             timesteps: schedule.steps.iter().map(|step| step.t).collect(),
             eta: request.eta.unwrap_or(0.0),

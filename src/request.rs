@@ -1,17 +1,14 @@
-//! What to draw: plain data, checked before anything heavy is done.
+//! A request for pictures: plain data, checked before anything heavy is done.
 
 use hypersd_core::Rng;
-use hypersd_schedulers::{Algorithm, Spacing, Steps};
+use hypersd_schedulers::{Algorithm, PredictionType, Spacing, Steps};
 
 use crate::{Control, Error};
-
-/// Pixels per latent cell along each side: the VAE's downsampling.
-pub(crate) const VAE_SCALE: usize = 8;
 
 /// The largest width or height: beyond it no Stable Diffusion model draws anything sensible, and sizes overflow.
 const MAX_SIDE: usize = 16384;
 
-/// What to draw. Same request, same model, same device: same bytes.
+/// A request for pictures. Same request, same model, same device: same bytes.
 ///
 /// ```
 /// use hypersd::{Algorithm, Request, Steps};
@@ -31,34 +28,37 @@ const MAX_SIDE: usize = 16384;
 pub struct Request {
     /// The text to draw.
     pub prompt: String,
-    /// What to steer away from; only read when [`guidance`](Self::guidance) is above 1. `None` is diffusers'
+    /// The text to steer away from; only read when [`guidance`](Self::guidance) is above 1. `None` is diffusers'
     /// `negative_prompt=None`: the empty prompt for SD1.5.
     pub negative: Option<String>,
-    /// Where the noise starts. With [`Rng::TorchCpu`] it means what `torch.Generator("cpu")` makes of it.
+    /// The start of the noise. With [`Rng::TorchCpu`] it means what `torch.Generator("cpu")` makes of it.
     pub seed: u64,
     /// Whose noise the seed stands for.
     pub rng: Rng,
-    /// Width in pixels, a multiple of 8; `None` is the model's own.
+    /// Width in pixels, a multiple of the VAE's factor, 8; `None` is the model's own.
     pub width: Option<usize>,
-    /// Height in pixels, a multiple of 8; `None` is the model's own.
+    /// Height in pixels, a multiple of the VAE's factor, 8; `None` is the model's own.
     pub height: Option<usize>,
     /// Pictures of the same prompt, from one draw of noise (diffusers' `num_images_per_prompt`).
     pub batch: usize,
     /// `None` is the model's own scheduler where it is one of these, else DDIM (SD1.5 ships PNDM).
     pub scheduler: Option<Algorithm>,
-    /// How timesteps are spaced; `None` is what the model's configuration says. Hyper-SD's N-step LoRAs want
+    /// The spacing of timesteps; `None` is what the model's configuration says. Hyper-SD's N-step LoRAs want
     /// [`Spacing::Trailing`].
     pub spacing: Option<Spacing>,
-    /// Whether Euler and DPM-Solver++ space their sigmas as Karras et al. do; `None` is what the model's
+    /// True where Euler and DPM-Solver++ space their sigmas as Karras et al. do; `None` is what the model's
     /// configuration says.
     pub karras: Option<bool>,
-    /// How many steps, or which timesteps.
+    /// The quantity that the UNet was trained to predict; `None` is what the model's files say. Needed where they do not say it, as
+    /// with Stable Diffusion 2 in one file, or where they are wrong.
+    pub prediction: Option<PredictionType>,
+    /// The number of steps, or their timesteps.
     pub steps: Steps,
     /// Stochasticity from 0 to 1, for DDIM and TCD; `None` is diffusers' pipeline default, 0.
     pub eta: Option<f64>,
     /// Classifier-free guidance scale. At or below 1 there is no unconditional pass (0 and 1 are the same).
     pub guidance: f64,
-    /// What the pipeline's ControlNets are shown: one for each, in their order. Without a width and height the
+    /// The pictures that the pipeline's ControlNets are shown: one for each, in their order. Without a width and height the
     /// picture takes the first one's size, rounded down to multiples of 8.
     pub controls: Vec<Control>,
 }
@@ -77,6 +77,7 @@ impl Default for Request {
             scheduler: None,
             spacing: None,
             karras: None,
+            prediction: None,
             steps: Steps::Count(4),
             eta: None,
             guidance: 0.0,
@@ -86,6 +87,12 @@ impl Default for Request {
 }
 
 impl Request {
+    /// True where the guidance scale asks for an unconditional pass: only above 1, as in diffusers, where 0 and 1 mean the
+    /// same.
+    pub(crate) fn is_guided(&self) -> bool {
+        self.guidance > 1.0
+    }
+
     /// Checks what needs no model: sizes, batch, guidance, the strength of controls.
     ///
     /// # Errors
@@ -108,11 +115,7 @@ impl Request {
 
 fn check_side(option: &'static str, side: Option<usize>) -> Result<(), Error> {
     match side {
-        Some(px) if px == 0 || px > MAX_SIDE || px % VAE_SCALE != 0 => Err(refuse(
-            option,
-            format!("a multiple of {VAE_SCALE} from {VAE_SCALE} to {MAX_SIDE} pixels"),
-            px,
-        )),
+        Some(px) if px == 0 || px > MAX_SIDE => Err(refuse(option, format!("1 to {MAX_SIDE} pixels"), px)),
         _ => Ok(()),
     }
 }
@@ -134,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_right_is_refused_by_name() {
-        assert_eq!(refused(Request { width: Some(100), ..Request::default() }), "width");
+        assert_eq!(refused(Request { width: Some(16385), ..Request::default() }), "width");
         assert_eq!(refused(Request { height: Some(0), ..Request::default() }), "height");
         assert_eq!(refused(Request { height: Some(1 << 40), ..Request::default() }), "height");
         assert_eq!(refused(Request { batch: 0, ..Request::default() }), "batch");

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use hypersd::{Pipeline, PipelineBuilder, Request, Steps};
+use hypersd::{Pipeline, PipelineBuilder, PredictionType, Request, Steps};
 use hypersd_core::{HostTensor, SafetensorsFile, TensorSource, save_safetensors};
 use hypersd_testing::device;
 use serde_json::Value;
@@ -41,7 +41,12 @@ fn configured(model: &Path, folder: &Path, settings: &[(&str, Value)]) {
 }
 
 fn latents(builder: PipelineBuilder) -> Vec<f32> {
-    let request = Request { steps: Steps::Count(2), width: Some(96), height: Some(64), ..Request::default() };
+    latents_of(builder, None)
+}
+
+fn latents_of(builder: PipelineBuilder, prediction: Option<PredictionType>) -> Vec<f32> {
+    let (steps, width, height) = (Steps::Count(2), Some(96), Some(64));
+    let request = Request { steps, width, height, prediction, ..Request::default() };
     let x = builder.load(&device()).expect("the pipeline").latents(&request).expect("latents");
     x.into_data().try_into_vec_as().expect("f32")
 }
@@ -68,4 +73,15 @@ fn a_file_is_sampled_as_it_was_trained() {
             Pipeline::open(&model).and_then(|builder| builder.unet(&unet)).expect("the model with a file");
         assert_eq!(latents(got), want, "{marks:?}");
     }
+}
+
+#[test]
+fn a_request_says_it_where_the_files_are_wrong() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-sd15");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    configured(&model, folder.path(), &[("prediction_type", "v_prediction".into())]);
+    let open = |folder: &Path| Pipeline::open(folder).expect("the model");
+    let [noise, velocity] = [model.as_path(), folder.path()].map(|folder| latents(open(folder)));
+    assert_eq!(latents_of(open(&model), Some(PredictionType::VPrediction)), velocity);
+    assert_eq!(latents_of(open(folder.path()), Some(PredictionType::Epsilon)), noise);
 }

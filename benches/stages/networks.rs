@@ -1,6 +1,6 @@
 //! hypersd's networks, each by itself, on inputs of the right shapes.
 
-use std::{fmt::Debug, path::Path, sync::Arc};
+use std::{any::Any, fmt::Debug, path::Path, sync::Arc};
 
 use burn::tensor::{DType, TensorData};
 use hypersd::{Device, FloatDType, Image, Rng, Strength, Tensor};
@@ -8,13 +8,16 @@ use hypersd_controlnet::{ControlNet, ControlNetConfig};
 use hypersd_core::{Component, LoadOptions, Noise, Renamed, Slots, Variant, load};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, canonical_names},
-    tiny_vae::{TinyVae, TinyVaeConfig},
+    tiny_vae::{self, TinyVaeConfig},
     unet::{Conditioning, UNet, UNetConfig},
-    vae::{Vae, VaeConfig},
+    vae::{self, VaeConfig},
 };
 use serde::de::DeserializeOwned;
 
-use crate::{Dtype, Task, worker::Run};
+use crate::{Dtype, Task};
+
+/// What a stage does each time; what it made is dropped when the time has been taken.
+pub(crate) type Run<'a> = Box<dyn FnMut() -> Box<dyn Any> + 'a>;
 
 /// The timestep of the first of one step.
 const T: &[f32] = &[999.0];
@@ -53,15 +56,16 @@ pub(crate) fn control(task: &Task) -> Run<'_> {
 
 pub(crate) fn vae(task: &Task) -> Run<'_> {
     let dtype = if upcasts_vae(task) { FloatDType::F32 } else { task.dtype.into() };
-    let options = LoadOptions { dtype, ..options(task) };
-    let vae = network_with::<VaeConfig, _, _>(&task.model.join("vae"), &options, Vae::new);
+    let options = LoadOptions { dtype, ignore: vae::Decoder::OTHER_HALF, ..options(task) };
+    let vae = network_with::<VaeConfig, _, _>(&task.model.join("vae"), &options, vae::Decoder::new);
     let x = latents(task);
     Box::new(move || Box::new(vae.decode(x.clone()).expect("pixels")))
 }
 
 pub(crate) fn taesd(task: &Task) -> Run<'_> {
     let folder = task.taesd.as_ref().expect("--taesd");
-    let vae = network::<TinyVaeConfig, _, _>(folder, task, TinyVae::new);
+    let options = LoadOptions { ignore: tiny_vae::Decoder::OTHER_HALF, ..options(task) };
+    let vae = network_with::<TinyVaeConfig, _, _>(folder, &options, tiny_vae::Decoder::new);
     let x = latents(task);
     Box::new(move || Box::new(vae.decode(x.clone()).expect("pixels")))
 }

@@ -1,7 +1,6 @@
 //! hypersd, as the program that is asked (`peer.rs` says how).
 
 use std::{
-    any::Any,
     fs,
     io::{self, BufRead},
     time::Instant,
@@ -9,10 +8,10 @@ use std::{
 
 use hypersd::{Algorithm, Pipeline, Request, Steps, device};
 
-use crate::{Task, networks};
-
-/// What a stage does each time; what it made is dropped when the time has been taken.
-pub(crate) type Run<'a> = Box<dyn FnMut() -> Box<dyn Any> + 'a>;
+use crate::{
+    Task,
+    networks::{self, Run},
+};
 
 /// Answers until the input ends. What a stage needs is kept until another stage is asked for.
 pub(crate) fn serve(task: &Task) {

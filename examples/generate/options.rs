@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Parser, ValueEnum};
-use hypersd::{Algorithm, Error, Recipe, Request, Rng, Spacing, Steps};
+use hypersd::{Algorithm, Error, PredictionType, Recipe, Request, Rng, Spacing, Steps};
 
 use crate::{controls::ControlOptions, source::Source};
 
@@ -63,6 +63,9 @@ pub(crate) struct Options {
     /// How timesteps are spaced [default: the recipe's, else as the model's configuration says]
     #[arg(long, value_name = "leading|trailing|linspace")]
     spacing: Option<Spacing>,
+    /// What the UNet predicts, where the files do not say or are wrong
+    #[arg(long, value_enum)]
+    prediction: Option<PredictionName>,
     /// Inference steps [default: the recipe's, else 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     steps: Option<usize>,
@@ -170,6 +173,7 @@ impl Options {
             batch: self.batch,
             scheduler: self.scheduler.or(base.scheduler),
             spacing: self.spacing.or(base.spacing),
+            prediction: self.prediction.map(PredictionType::from),
             steps,
             eta: self.eta.or(base.eta),
             guidance: self.guidance.unwrap_or(base.guidance),
@@ -241,6 +245,24 @@ impl From<RngName> for Rng {
         match name {
             RngName::TorchCpu => Self::TorchCpu,
             RngName::TorchCuda => Self::TorchCuda,
+        }
+    }
+}
+
+/// `--prediction`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PredictionName {
+    Epsilon,
+    V,
+    Sample,
+}
+
+impl From<PredictionName> for PredictionType {
+    fn from(name: PredictionName) -> Self {
+        match name {
+            PredictionName::Epsilon => Self::Epsilon,
+            PredictionName::V => Self::VPrediction,
+            PredictionName::Sample => Self::Sample,
         }
     }
 }

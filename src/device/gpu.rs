@@ -38,7 +38,7 @@ pub(super) fn check(device: &Device) -> Result<(), Error> {
     }
 }
 
-/// Whether a graphics API shows more than software that draws on the CPU. Whoever asks for `DeviceKind::Cpu` means it;
+/// True where a graphics API shows more than software that draws on the CPU. Whoever asks for `DeviceKind::Cpu` means it;
 /// whoever leaves the choice open does not.
 fn has_hardware(backend: WgpuBackend) -> bool {
     let kinds = [

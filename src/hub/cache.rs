@@ -1,4 +1,4 @@
-//! What of a repository is in the cache.
+//! The part of a repository that is in the cache.
 
 use std::{
     fs, io,

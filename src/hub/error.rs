@@ -1,4 +1,4 @@
-//! What can go wrong between a name and its files, and what to do about it.
+//! Errors between a name on the hub and its files, each with the way out.
 
 use std::{io, path::PathBuf};
 
@@ -6,7 +6,7 @@ use hf_hub::api::sync::ApiError;
 
 use super::Hub;
 
-/// What can go wrong between a name on the hub and its files. Every message says what to do.
+/// A failure between a name on the hub and its files. Every message says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,7 +16,7 @@ pub enum Error {
          owner/name"
     )]
     NotFound {
-        /// What was asked for.
+        /// The place on the hub that was asked for.
         what: String,
         /// Of whom.
         endpoint: String,
@@ -24,7 +24,7 @@ pub enum Error {
     /// The repository has no such file.
     #[error("{what}: the repository has no such file; it has {}", listing(found))]
     NoSuchFile {
-        /// What was asked for.
+        /// The place on the hub that was asked for.
         what: String,
         /// The weight files that there are.
         found: Vec<String>,
@@ -35,7 +35,7 @@ pub enum Error {
          the name, then log in with `hf auth login` or set HF_TOKEN"
     )]
     Unauthorized {
-        /// What was asked for.
+        /// The place on the hub that was asked for.
         what: String,
         /// Of whom.
         endpoint: String,
@@ -46,7 +46,7 @@ pub enum Error {
          allowed to read it"
     )]
     Forbidden {
-        /// What was asked for.
+        /// The place on the hub that was asked for.
         what: String,
         /// The repository's page.
         page: String,
@@ -68,7 +68,7 @@ pub enum Error {
         cache.display()
     )]
     NotCached {
-        /// What was asked for.
+        /// The place on the hub that was asked for.
         what: String,
         /// The cache.
         cache: PathBuf,
@@ -81,13 +81,13 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// What arrived is not what the hub has.
+    /// A file arrived that is not what the hub has.
     #[error("{file}: what arrived differs from its SHA-256, and was removed; run again")]
     Damaged {
         /// The file.
         file: String,
     },
-    /// What an earlier transfer left cannot be gone on with.
+    /// The remains of an earlier transfer cannot be gone on with.
     #[error("{file}: an earlier transfer left a part that does not fit; remove *.part in {}", blobs.display())]
     Part {
         /// The file.
@@ -110,7 +110,7 @@ pub enum Error {
     /// The hub's own fault, or too many questions.
     #[error("{what}: {endpoint} answered with status {status}; try again later")]
     Status {
-        /// What was asked for.
+        /// The place on the hub that was asked for.
         what: String,
         /// Of whom.
         endpoint: String,
@@ -124,7 +124,7 @@ pub enum Error {
     NotAHub {
         /// The hub's address.
         endpoint: String,
-        /// What is odd.
+        /// The oddity.
         reason: String,
     },
     /// A file of the repository that says what else to fetch cannot be read.
@@ -132,7 +132,7 @@ pub enum Error {
     Repository {
         /// The file.
         what: String,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
     /// A network has no safetensors file, or several and none is the plain one.
@@ -144,7 +144,7 @@ pub enum Error {
     NoWeights {
         /// The network's folder.
         what: String,
-        /// What it has instead.
+        /// The files it has instead.
         found: Vec<String>,
     },
     /// A repository of single files.
@@ -160,7 +160,7 @@ pub enum Error {
     Cache {
         /// The cache.
         path: PathBuf,
-        /// What the system said.
+        /// The system's own error.
         source: io::Error,
     },
     /// There is no home folder to keep the cache in.
@@ -169,7 +169,7 @@ pub enum Error {
     /// No client can be built, or no request can be made of these options.
     #[error("the options of the hub: {reason}")]
     Client {
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
 }
@@ -184,7 +184,7 @@ fn listing(names: &[String]) -> String {
     }
 }
 
-/// What was asked when the client failed.
+/// The question that the client failed at.
 pub(super) struct Cause<'a> {
     pub(super) hub: &'a Hub,
     /// The reference or the file.

@@ -1,10 +1,10 @@
-//! Where the hub is, where its files are kept, and who asks.
+//! Settings of the hub: its address, the folder of its files, and the token of whoever asks.
 
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use super::Error;
 
-/// How the hub is used.
+/// Settings of the hub's client.
 #[derive(Clone)]
 pub struct HubOptions {
     /// The hub's address, `https://huggingface.co` for instance.
@@ -13,17 +13,17 @@ pub struct HubOptions {
     pub cache_dir: PathBuf,
     /// An access token, for repositories that are private or gated.
     pub token: Option<String>,
-    /// Whether only the cache is asked.
+    /// True where only the cache is asked.
     pub offline: bool,
-    /// How often a transfer that broke off is taken up again before it is an error.
+    /// The number of times that a transfer that broke off is taken up again before it is an error.
     pub retries: usize,
-    /// Which weights are fetched where a network has them more than once, `fp16` for instance; `None` is the plain
+    /// The weights that are fetched where a network has them more than once, `fp16` for instance; `None` is the plain
     /// ones. Open the model with the same variant.
     pub variant: Option<String>,
 }
 
 impl HubOptions {
-    /// What the environment says, with the variables and the defaults of Hugging Face's own clients: `HF_ENDPOINT`;
+    /// The settings of the environment, with the variables and the defaults of Hugging Face's own clients: `HF_ENDPOINT`;
     /// `HF_HUB_CACHE`, else `HF_HOME`, else `XDG_CACHE_HOME`, else `~/.cache`; `HF_TOKEN`, else the file that
     /// `hf auth login` writes (`HF_TOKEN_PATH`); `HF_HUB_OFFLINE`. Three retries, plain weights.
     ///

@@ -1,4 +1,4 @@
-//! Which files of a repository a pipeline reads.
+//! The files of a repository that a pipeline reads.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ const INDEX: &str = "model_index.json";
 const PLAIN: [&str; 3] = ["scheduler", "tokenizer", "tokenizer_2"];
 /// Networks. Others that an index may list (a safety checker, an image encoder) are not run.
 const NETWORKS: [&str; 4] = ["text_encoder", "text_encoder_2", "unet", "vae"];
-/// What a component has beside weights: its configuration, a tokenizer's files.
+/// The files of a component beside its weights: its configuration, a tokenizer's tables.
 const SMALL: [&str; 7] = [
     "config.json",
     "scheduler_config.json",
@@ -32,11 +32,11 @@ pub(super) trait Files {
     /// All paths, below the top of the repository.
     fn names(&self) -> &[String];
 
-    /// Where a file is on this machine, once it is.
+    /// The place of a file on this machine, once it is there.
     fn get(&self, name: &str) -> Result<PathBuf, Error>;
 }
 
-/// What is to be there, and what of it was meant.
+/// The files that are to be there, and the one that was meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     /// Every file that will be read, in the order of fetching.

@@ -9,7 +9,7 @@ use std::{
 use hf_hub::{CacheRepo, api::Progress, api::sync::ApiRepo};
 
 use super::{Error, Hub, OnProgress, Transfer, cache, error::Cause, plan};
-use crate::{HubReference, digest::sha256, locate::is_plain_path};
+use crate::{HubReference, digest::sha256, reference::is_plain_path};
 
 /// Hexadecimal digits of a SHA-256, which is what the hub calls a large file's contents.
 const SHA256_DIGITS: usize = 64;

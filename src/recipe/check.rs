@@ -4,7 +4,7 @@ use hypersd_core::Family;
 use hypersd_schedulers::Steps;
 
 use super::{Recipe, RecipeError};
-use crate::{Error, Request, guidance::Guided};
+use crate::{Error, Request};
 
 impl Recipe {
     /// Checks that a request holds to the recipe: `steps`, `eta` and `guidance` in its ranges, `scheduler` and
@@ -96,7 +96,7 @@ impl Recipe {
     }
 
     fn guidance_contradiction(&self, request: &Request) -> Option<RecipeError> {
-        let scale = if Guided::wanted(request.guidance) { request.guidance } else { 0.0 };
+        let scale = if request.is_guided() { request.guidance } else { 0.0 };
         (!self.guidance.contains(scale)).then(|| RecipeError::Guidance {
             recipe: self.name,
             expected: self.guidance,

@@ -1,15 +1,8 @@
 //! From a control image to what the network sees of it.
 
-use burn::{
-    module::Module,
-    nn::{
-        PaddingConfig2d,
-        conv::{Conv2d, Conv2dConfig},
-    },
-    tensor::{Device, Tensor},
-};
-use hypersd_core::Image;
-use hypersd_models::ops;
+use burn::tensor::{Device, Tensor};
+use hypersd_core::{Image, slots};
+use hypersd_models::ops::{self, Conv2d};
 
 use crate::{config::ControlNetConfig, error::Error};
 
@@ -51,21 +44,20 @@ pub fn control_size(image: &Image) -> Result<[usize; 2], Error> {
 }
 
 /// diffusers' `ControlNetConditioningEmbedding`: an image of pixels becomes one of latents' size.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct HintEncoder {
     conv_in: Conv2d,
     blocks: Vec<Conv2d>,
     conv_out: Conv2d,
 }
 
+slots!(HintEncoder { conv_in, blocks, conv_out });
+
 impl HintEncoder {
     pub(crate) fn new(config: &ControlNetConfig, device: &Device) -> Self {
         let channels = &config.conditioning_embedding_out_channels;
         let conv = |c_in: usize, c_out: usize, stride: usize| {
-            Conv2dConfig::new([c_in, c_out], [3, 3])
-                .with_stride([stride, stride])
-                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                .init(device)
+            Conv2d::new([c_in, c_out], 3, device).with_stride(stride).with_padding([(1, 1); 2])
         };
         let pairs = channels.iter().zip(&channels[1..]);
         Self {

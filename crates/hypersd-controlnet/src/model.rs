@@ -1,16 +1,9 @@
 //! The network from latents and a hint to residuals.
 
-use burn::{
-    module::Module,
-    nn::{
-        PaddingConfig2d,
-        conv::{Conv2d, Conv2dConfig},
-    },
-    tensor::{DType, Device, FloatDType, Tensor, TensorData},
-};
-use hypersd_core::{Image, PixelRange};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use hypersd_core::{Image, PixelRange, slots};
 use hypersd_models::{
-    ops,
+    ops::{self, Conv2d},
     unet::{Conditioning, DownBlock, Embedder, MidBlock, Residuals, TimestepEmbedding, UNet},
 };
 
@@ -22,7 +15,7 @@ use crate::{
 };
 
 /// diffusers' `ControlNetModel`. Field names are diffusers' names, so that parameter paths are its keys.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct ControlNet {
     conv_in: Conv2d,
     time_embedding: TimestepEmbedding,
@@ -32,9 +25,13 @@ pub struct ControlNet {
     controlnet_down_blocks: Vec<Conv2d>,
     mid_block: MidBlock,
     controlnet_mid_block: Conv2d,
-    #[module(skip)]
     config: ControlNetConfig,
 }
+
+slots!(ControlNet {
+    conv_in, time_embedding, add_embedding, controlnet_cond_embedding, down_blocks, controlnet_down_blocks, mid_block,
+    controlnet_mid_block; config
+});
 
 impl ControlNet {
     /// A network whose parameters wait to be loaded; nothing is allocated yet.
@@ -45,12 +42,10 @@ impl ControlNet {
         config.validate()?;
         let unet = &config.unet;
         let (first, last) = (unet.block_out_channels[0], unet.block_out_channels[unet.levels() - 1]);
-        let conv1x1 = |c: usize| Conv2dConfig::new([c, c], [1, 1]).init(device);
+        let conv1x1 = |c: usize| Conv2d::new([c, c], 1, device);
         let (time_embedding, add_embedding) = Embedder::layers(unet, device);
         Ok(Self {
-            conv_in: Conv2dConfig::new([unet.in_channels, first], [3, 3])
-                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                .init(device),
+            conv_in: Conv2d::new([unet.in_channels, first], 3, device).with_padding([(1, 1); 2]),
             time_embedding,
             add_embedding,
             controlnet_cond_embedding: HintEncoder::new(config, device),
@@ -95,7 +90,7 @@ impl ControlNet {
         let resized = image.resize(width, height)?;
         let pixels = resized.to_tensor(PixelRange::Unit);
         let data = TensorData::new(pixels.to_f32().into_owned(), pixels.shape.clone());
-        self.hint_from_pixels(Tensor::from_data(data, (&self.conv_in.weight.val().device(), DType::F32)))
+        self.hint_from_pixels(Tensor::from_data(data, (self.conv_in.device(), DType::F32)))
     }
 
     /// Encodes control images that are tensors already, one for each picture of a batch or one for all.
@@ -195,7 +190,7 @@ impl ControlNet {
     }
 
     fn dtype(&self) -> FloatDType {
-        ops::dtype_beside(&self.conv_in.weight)
+        self.conv_in.activation_dtype()
     }
 }
 

@@ -11,10 +11,7 @@ use hypersd_controlnet::{
     ChannelOrder, ControlNet, ControlNetConfig, Hint, Strength, after_zeros, control_size,
 };
 use hypersd_core::{Image, LoadOptions, SafetensorsFile, load};
-use hypersd_models::{
-    ops::weight_order,
-    unet::{Conditioning, PerLevel, Residuals, UNet, UNetConfig},
-};
+use hypersd_models::unet::{Conditioning, PerLevel, Residuals, UNet, UNetConfig};
 use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
 
 /// Both sides add in f32 in another order, through some twenty layers; 2.3e-7 is seen.
@@ -31,8 +28,7 @@ fn changed(name: &str, change: fn(&mut ControlNetConfig)) -> ControlNet {
     let mut config = config(name);
     change(&mut config);
     let weights = SafetensorsFile::open(path(&format!("{name}.safetensors"))).expect("a committed fixture");
-    let options =
-        LoadOptions { device: device(), dtype: dtype(), order: weight_order(&device()), ignore: &[] };
+    let options = LoadOptions { device: device(), dtype: dtype(), ignore: &[] };
     let network = ControlNet::new(&config, &device()).unwrap();
     load(network, &weights, &options).expect("the fixture fits the network")
 }

@@ -1,7 +1,7 @@
 //! The Stable Diffusion networks on Burn: CLIP text encoders, UNet, VAE, TAESD.
 //!
 //! A prompt becomes token ids, these become a [`Conditioning`](unet::Conditioning), under which the
-//! [`UNet`](unet::UNet) predicts the noise in latents; the [`Vae`](vae::Vae) or the [`TinyVae`](tiny_vae::TinyVae) turns
+//! [`UNet`](unet::UNet) predicts the noise in latents; the [VAE](vae) or the [tiny one](tiny_vae) turns
 //! latents into pictures and back. One network of each kind serves SD1.5 and SDXL: a configuration, read from
 //! diffusers' `config.json`, tells them apart.
 //!

@@ -179,15 +179,10 @@ impl SingleFile {
         own: Option<&UNetConfig>,
     ) -> Result<UNetConfig, Error> {
         let config = infer::unet(&**weights, heads, self.number_width(&**weights, own))?;
-        let refuse = |what: &str, instead: &str| Err(family::foreign(&weights.origin(), what, instead));
-        match (config.in_channels, config.projection_class_embeddings_input_dim) {
-            (9, _) => {
-                refuse("an inpainting model (9 input channels)", "take the model that paints from nothing")
+        match config.projection_class_embeddings_input_dim {
+            Some(REFINER_ADDED) => {
+                Err(family::foreign(&weights.origin(), family::REFINER, family::REFINER_INSTEAD))
             }
-            (8, _) => {
-                refuse("an InstructPix2Pix model (8 input channels)", "take the model it was trained from")
-            }
-            (_, Some(REFINER_ADDED)) => refuse(family::REFINER, family::REFINER_INSTEAD),
             _ => Ok(config),
         }
     }

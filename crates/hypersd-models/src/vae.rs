@@ -1,11 +1,14 @@
-//! Latents and images: the variational autoencoder of Stable Diffusion (`AutoencoderKL`).
+//! Latents and images: the variational autoencoder of Stable Diffusion (`AutoencoderKL`), each half a network of its own,
+//! for most pictures take one of them only.
 
 mod config;
 mod decoder;
 mod encoder;
+mod latents;
 mod mid;
-mod model;
 mod tiling;
 
 pub use config::VaeConfig;
-pub use model::{Moments, Vae};
+pub use decoder::Decoder;
+pub use encoder::Encoder;
+pub use latents::Moments;

@@ -7,9 +7,9 @@ use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel},
     keys::{self, KeyTable},
     parameters,
-    tiny_vae::{TinyVae, TinyVaeConfig},
+    tiny_vae::{self, TinyVaeConfig},
     unet::{PerLevel, UNet, UNetConfig},
-    vae::{Vae, VaeConfig},
+    vae::{self, VaeConfig},
 };
 use hypersd_testing::device;
 use lists::{Row, Shapes, columns, ldm_vae, old_vae, open_clip, rows, shape};
@@ -51,7 +51,11 @@ fn shapes(source: &dyn TensorSource) -> BTreeMap<String, Vec<usize>> {
 
 /// The names in the list are those of the network that the table was made for.
 fn assert_module(network: &(impl Slots + Clone), rows: &[Row]) {
-    let own: BTreeMap<_, _> = parameters(network).into_iter().collect();
+    assert_parameters(parameters(network), rows);
+}
+
+fn assert_parameters(own: Vec<(String, Vec<usize>)>, rows: &[Row]) {
+    let own: BTreeMap<_, _> = own.into_iter().collect();
     assert_eq!(own, Shapes::canonical(rows).0);
 }
 
@@ -130,7 +134,11 @@ fn vaes() {
     let rows = bare(ldm_vae(), "first_stage_model.");
     let layout = keys::vae::Layout::of(&config);
     assert_table(&keys::vae::ldm(&layout), &rows, 248);
-    assert_module(&Vae::new(&config, &device()).unwrap(), &rows);
+    let halves = [
+        parameters(&vae::Encoder::new(&config, &device()).unwrap()),
+        parameters(&vae::Decoder::new(&config, &device()).unwrap()),
+    ];
+    assert_parameters(halves.concat(), &rows);
     let stored = Shapes::stored(&rows);
     assert_eq!(keys::vae::Layout::read(|name| stored.0.contains_key(name)), layout);
 
@@ -192,5 +200,10 @@ fn taesd() {
         assert_table(&table, &rows, 67);
         all.extend(rows);
     }
-    assert_module(&TinyVae::new(&TinyVaeConfig::default(), &device()).unwrap(), &all);
+    let config = TinyVaeConfig::default();
+    let halves = [
+        parameters(&tiny_vae::Encoder::new(&config, &device()).unwrap()),
+        parameters(&tiny_vae::Decoder::new(&config, &device()).unwrap()),
+    ];
+    assert_parameters(halves.concat(), &all);
 }

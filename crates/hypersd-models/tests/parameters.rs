@@ -5,14 +5,18 @@ use std::{collections::BTreeMap, fs};
 use hypersd_core::Slots;
 use hypersd_models::{
     parameters,
-    tiny_vae::{TinyVae, TinyVaeConfig},
+    tiny_vae::{self, TinyVaeConfig},
     unet::{UNet, UNetConfig},
-    vae::{Vae, VaeConfig},
+    vae::{self, VaeConfig},
 };
 use hypersd_testing::device;
 
 /// Compares with a list of `name TAB 320x4x3x3 TAB ...`.
 fn assert_parameters(network: &(impl Slots + Clone), list: &str, count: usize) {
+    assert_published(parameters(network), list, count);
+}
+
+fn assert_published(own: Vec<(String, Vec<usize>)>, list: &str, count: usize) {
     let path = format!("{}/tests/fixtures/keys/{list}.tsv", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(path).expect("a committed fixture");
     let rows = text.lines().filter(|line| !line.starts_with('#'));
@@ -24,7 +28,7 @@ fn assert_parameters(network: &(impl Slots + Clone), list: &str, count: usize) {
         .collect();
     assert_eq!(published.len(), count, "rows of {list}");
 
-    let own: Vec<(String, String)> = parameters(network)
+    let own: Vec<(String, String)> = own
         .into_iter()
         .map(|(name, shape)| (name, shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x")))
         .collect();
@@ -50,11 +54,17 @@ fn sdxl_unet() {
 
 #[test]
 fn vae() {
-    assert_parameters(&Vae::new(&VaeConfig::sd15(), &device()).unwrap(), "sd_vae", 248);
-    assert_parameters(&Vae::new(&VaeConfig::sdxl(), &device()).unwrap(), "sd_vae", 248);
+    for config in [VaeConfig::sd15(), VaeConfig::sdxl()] {
+        let mut both = parameters(&vae::Encoder::new(&config, &device()).unwrap());
+        both.extend(parameters(&vae::Decoder::new(&config, &device()).unwrap()));
+        assert_published(both, "sd_vae", 248);
+    }
 }
 
 #[test]
 fn taesd() {
-    assert_parameters(&TinyVae::new(&TinyVaeConfig::default(), &device()).unwrap(), "taesd", 134);
+    let config = TinyVaeConfig::default();
+    let mut both = parameters(&tiny_vae::Encoder::new(&config, &device()).unwrap());
+    both.extend(parameters(&tiny_vae::Decoder::new(&config, &device()).unwrap()));
+    assert_published(both, "taesd", 134);
 }

@@ -9,9 +9,9 @@ use hypersd_models::{
     Error, IGNORED, Part, Prediction, SingleFile,
     clip::{ClipTextConfig, ClipTextModel, canonical_names},
     parameters,
-    tiny_vae::{TinyVae, TinyVaeConfig},
+    tiny_vae::{self, TinyVaeConfig},
     unet::{PerLevel, UNet, UNetConfig},
-    vae::{Vae, VaeConfig},
+    vae::{self, VaeConfig},
 };
 use hypersd_testing::{device, write_single_file};
 use lists::{Row, Shapes, columns, ldm_vae, old_vae, open_clip, rows, shape};
@@ -57,10 +57,14 @@ fn refusal(shapes: Shapes) -> String {
 
 /// The tensors of a part are the parameters of its network, in their shapes, and nothing else.
 fn assert_fills<C>(part: &Part<C>, network: &(impl Slots + Clone)) {
+    assert_holds(part, parameters(network));
+}
+
+fn assert_holds<C>(part: &Part<C>, parameters: Vec<(String, Vec<usize>)>) {
     let weights = &part.weights;
     let shape = |name: &String| weights.info(name).expect("its own name").shape;
     let got: BTreeMap<_, _> = weights.names().into_iter().map(|name| (name.clone(), shape(&name))).collect();
-    assert_eq!(got, parameters(network).into_iter().collect());
+    assert_eq!(got, parameters.into_iter().collect());
 }
 
 fn assert_unet(file: &SingleFile, config: &UNetConfig) {
@@ -72,7 +76,11 @@ fn assert_unet(file: &SingleFile, config: &UNetConfig) {
 fn assert_vae(file: &SingleFile, config: &VaeConfig) {
     let part = file.vae.as_ref().expect("a VAE");
     assert_eq!(part.config, *config);
-    assert_fills(part, &Vae::new(config, &device()).unwrap());
+    let halves = [
+        parameters(&vae::Encoder::new(config, &device()).unwrap()),
+        parameters(&vae::Decoder::new(config, &device()).unwrap()),
+    ];
+    assert_holds(part, halves.concat());
 }
 
 fn assert_text(part: &Option<Part<ClipTextConfig>>, config: &ClipTextConfig) {
@@ -228,7 +236,11 @@ fn taesd_in_diffusers_names() {
     let file = read(Shapes(shapes.collect()));
     let part = file.tiny_vae.expect("a TAESD");
     assert_eq!((file.family, &part.config), (None, &TinyVaeConfig::default()));
-    assert_fills(&part, &TinyVae::new(&part.config, &device()).unwrap());
+    let halves = [
+        parameters(&tiny_vae::Encoder::new(&part.config, &device()).unwrap()),
+        parameters(&tiny_vae::Decoder::new(&part.config, &device()).unwrap()),
+    ];
+    assert_holds(&part, halves.concat());
 }
 
 #[test]
@@ -240,14 +252,20 @@ fn marks_of_a_velocity_model() {
 }
 
 #[test]
+fn further_input_channels_are_in_the_configuration() {
+    let conv_in = "model.diffusion_model.input_blocks.0.0.weight";
+    for channels in [8, 9] {
+        let file = read(sd15().with(conv_in, &[320, channels, 3, 3]));
+        assert_unet(&file, &UNetConfig { in_channels: channels, ..UNetConfig::sd15() });
+    }
+}
+
+#[test]
 fn families_that_are_none_of_these() {
     let refiner = Shapes::stored(&rows("sdxl_refiner_unet", 2));
     assert!(refusal(refiner.clone()).contains("the SDXL refiner is not supported; take the base model"));
     let bigg = "conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias";
     assert!(refusal(refiner.with(bigg, &[1280])).contains("SDXL refiner"));
-    let conv_in = "model.diffusion_model.input_blocks.0.0.weight";
-    assert!(refusal(sd15().with(conv_in, &[320, 9, 3, 3])).contains("inpainting model (9 input channels)"));
-    assert!(refusal(sd15().with(conv_in, &[320, 8, 3, 3])).contains("InstructPix2Pix"));
     assert!(refusal(sdxl().with("edm_mean", &[4])).contains("Playground"));
     for (name, family) in [
         ("double_blocks.0.img_attn.qkv.weight", "FLUX"),

@@ -15,9 +15,9 @@ use hypersd_core::{
 };
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS},
-    tiny_vae::TinyVae,
+    tiny_vae,
     unet::{Conditioning, UNet},
-    vae::Vae,
+    vae,
 };
 use hypersd_testing::{Array, fixture};
 use serde::de::DeserializeOwned;
@@ -48,9 +48,14 @@ fn rounded(file: &SafetensorsFile, dtype: FloatDType) -> MemorySource {
 }
 
 /// A network stored in half precision, and one in f32 with the same values.
-fn pair<N: Slots + Clone>(blank: N, weights: &str, dtype: FloatDType) -> [N; 2] {
+fn pair<N: Slots + Clone>(
+    blank: N,
+    weights: &str,
+    ignore: &'static [&'static str],
+    dtype: FloatDType,
+) -> [N; 2] {
     let file = SafetensorsFile::open(path(weights)).expect("a committed fixture");
-    let options = |dtype| LoadOptions { device: Device::flex(), dtype, ignore: IGNORED_TENSORS };
+    let options = |dtype| LoadOptions { device: Device::flex(), dtype, ignore };
     let half = load(blank.clone(), &file, &options(dtype)).expect("the fixture fits");
     let wide = load(blank, &rounded(&file, dtype), &options(FloatDType::F32)).expect("the fixture fits");
     [half, wide]
@@ -74,7 +79,7 @@ fn unets_compute_as_with_f32_weights() {
         };
         for dtype in HALVES {
             let blank = UNet::new(&config(&format!("unet/{family}.json")), &Device::flex()).unwrap();
-            let out = pair(blank, &format!("unet/{family}.safetensors"), dtype)
+            let out = pair(blank, &format!("unet/{family}.safetensors"), &[], dtype)
                 .map(|unet| unet.forward(case["x"].tensor(), &case["t"].data, &conditioning, None).unwrap());
             assert_same(family, out);
         }
@@ -84,18 +89,20 @@ fn unets_compute_as_with_f32_weights() {
 #[test]
 fn autoencoders_compute_as_with_f32_weights() {
     let case = fixture(path("vae/tiny_kl_odd.safetensors"));
+    let (kl, tiny) = (config("vae/tiny_kl.json"), config("vae/tiny_taesd.json"));
     for dtype in HALVES {
-        let blank = Vae::new(&config("vae/tiny_kl.json"), &Device::flex()).unwrap();
-        let vaes = pair(blank, "vae/tiny_kl.safetensors", dtype);
-        assert_same("decoded", vaes.each_ref().map(|vae| vae.decode(case["latents"].tensor()).unwrap()));
+        let blank = vae::Decoder::new(&kl, &Device::flex()).unwrap();
+        let vaes = pair(blank, "vae/tiny_kl.safetensors", vae::Decoder::OTHER_HALF, dtype);
+        assert_same("decoded", vaes.map(|vae| vae.decode(case["latents"].tensor()).unwrap()));
+        let blank = vae::Encoder::new(&kl, &Device::flex()).unwrap();
+        let vaes = pair(blank, "vae/tiny_kl.safetensors", vae::Encoder::OTHER_HALF, dtype);
         assert_same("mean", vaes.map(|vae| vae.encode(case["image"].tensor()).unwrap().mean));
 
-        let blank = TinyVae::new(&config("vae/tiny_taesd.json"), &Device::flex()).unwrap();
-        let vaes = pair(blank, "vae/tiny_taesd.safetensors", dtype);
-        assert_same(
-            "TAESD's image",
-            vaes.each_ref().map(|vae| vae.decode(case["latents"].tensor()).unwrap()),
-        );
+        let blank = tiny_vae::Decoder::new(&tiny, &Device::flex()).unwrap();
+        let vaes = pair(blank, "vae/tiny_taesd.safetensors", tiny_vae::Decoder::OTHER_HALF, dtype);
+        assert_same("TAESD's image", vaes.map(|vae| vae.decode(case["latents"].tensor()).unwrap()));
+        let blank = tiny_vae::Encoder::new(&tiny, &Device::flex()).unwrap();
+        let vaes = pair(blank, "vae/tiny_taesd.safetensors", tiny_vae::Encoder::OTHER_HALF, dtype);
         assert_same("TAESD's latents", vaes.map(|vae| vae.encode(case["image"].tensor()).unwrap()));
     }
 }
@@ -106,7 +113,7 @@ fn text_encoders_compute_as_with_f32_weights() {
     let ids = [vec![3, 5, 7, 2, 9, 1]];
     for dtype in HALVES {
         let blank = ClipTextModel::new(&config, &Device::flex()).unwrap();
-        let states = pair(blank, "clip/small_g/model.safetensors", dtype)
+        let states = pair(blank, "clip/small_g/model.safetensors", IGNORED_TENSORS, dtype)
             .map(|encoder| encoder.forward(&ids).unwrap());
         assert_same("the states", states.each_ref().map(|states| states.last_hidden_state.clone()));
         assert_same("the pooled state", states.map(|states| states.pooled.expect("a projection")));

@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::{config, fixture, loaded, zeros};
+use common::{config, fixture, loaded_half, zeros};
 use hypersd_models::{
     Error,
-    tiny_vae::{TinyVae, TinyVaeConfig},
-    vae::{Vae, VaeConfig},
+    tiny_vae::{self, TinyVaeConfig},
+    vae::{self, VaeConfig},
 };
 use hypersd_testing::{Array, assert_close, device, tolerance};
 
@@ -18,14 +18,32 @@ const SAMPLED: f64 = 1e-4;
 /// Scaling is two operations.
 const SCALED: f64 = 1e-6;
 
-fn vae() -> Vae {
-    let vae = Vae::new(&config("vae/tiny_kl.json"), &device()).unwrap();
-    loaded(vae, "vae/tiny_kl.safetensors")
+fn encoder(config: &VaeConfig) -> vae::Encoder {
+    let blank = vae::Encoder::new(config, &device()).unwrap();
+    loaded_half(blank, "vae/tiny_kl.safetensors", vae::Encoder::OTHER_HALF)
 }
 
-fn tiny_vae() -> TinyVae {
-    let vae = TinyVae::new(&config("vae/tiny_taesd.json"), &device()).unwrap();
-    loaded(vae, "vae/tiny_taesd.safetensors")
+fn decoder(config: &VaeConfig) -> vae::Decoder {
+    let blank = vae::Decoder::new(config, &device()).unwrap();
+    loaded_half(blank, "vae/tiny_kl.safetensors", vae::Decoder::OTHER_HALF)
+}
+
+/// Both halves of the autoencoder.
+fn kl() -> (vae::Encoder, vae::Decoder) {
+    let config = config("vae/tiny_kl.json");
+    (encoder(&config), decoder(&config))
+}
+
+/// Both halves of the tiny autoencoder.
+fn tiny() -> (tiny_vae::Encoder, tiny_vae::Decoder) {
+    let config = config("vae/tiny_taesd.json");
+    let encoder = tiny_vae::Encoder::new(&config, &device()).unwrap();
+    let decoder = tiny_vae::Decoder::new(&config, &device()).unwrap();
+    let file = "vae/tiny_taesd.safetensors";
+    (
+        loaded_half(encoder, file, tiny_vae::Encoder::OTHER_HALF),
+        loaded_half(decoder, file, tiny_vae::Decoder::OTHER_HALF),
+    )
 }
 
 /// One channel of a fixture, `[B, 1, H, W]`.
@@ -37,10 +55,10 @@ fn channel(array: &Array, c: usize) -> Array {
 
 #[test]
 fn vae_is_diffusers() {
-    let vae = vae();
+    let (encoder, decoder) = kl();
     for case in ["even", "odd"] {
         let case = fixture(&format!("vae/tiny_kl_{case}.safetensors"));
-        let moments = vae.encode(case["image"].tensor()).unwrap();
+        let moments = encoder.encode(case["image"].tensor()).unwrap();
         assert_close("mean", moments.mean.clone(), &case["mean"], tolerance(F32));
         assert_close("logvar", moments.logvar.clone(), &case["logvar"], tolerance(F32));
         assert_close("mode", moments.clone().mode(), &case["mean"], tolerance(F32));
@@ -51,32 +69,32 @@ fn vae_is_diffusers() {
             let want = channel(&case["sample"], c);
             assert_close(&name, sample.clone().narrow(1, c, 1), &want, tolerance(SAMPLED));
         }
-        let decoded = vae.decode(case["latents"].tensor()).unwrap();
+        let decoded = decoder.decode(case["latents"].tensor()).unwrap();
         assert_close("decoded", decoded, &case["decoded"], tolerance(F32));
     }
 }
 
 #[test]
 fn tiles_are_blended_as_diffusers_blends_them() {
-    let vae = vae();
+    let (_, decoder) = kl();
     let case = fixture("vae/tiny_kl_tiled.safetensors");
-    let decoded = vae.decode_tiled(case["latents"].tensor()).unwrap();
+    let decoded = decoder.decode_tiled(case["latents"].tensor()).unwrap();
     assert_close("decoded", decoded, &case["decoded"], tolerance(F32));
 
     // What fits into one tile is not cut.
     let case = fixture("vae/tiny_kl_even.safetensors");
-    let decoded = vae.decode_tiled(case["latents"].tensor()).unwrap();
+    let decoded = decoder.decode_tiled(case["latents"].tensor()).unwrap();
     assert_close("decoded whole", decoded, &case["decoded"], tolerance(F32));
 }
 
 #[test]
 fn tiny_vae_is_diffusers() {
-    let vae = tiny_vae();
+    let (encoder, decoder) = tiny();
     for case in ["even", "odd"] {
         let case = fixture(&format!("vae/tiny_taesd_{case}.safetensors"));
-        let encoded = vae.encode(case["image"].tensor()).unwrap();
+        let encoded = encoder.encode(case["image"].tensor()).unwrap();
         assert_close("encoded", encoded, &case["encoded"], tolerance(F32));
-        let decoded = vae.decode(case["latents"].tensor()).unwrap();
+        let decoded = decoder.decode(case["latents"].tensor()).unwrap();
         assert_close("decoded", decoded, &case["decoded"], tolerance(F32));
     }
 }
@@ -92,7 +110,7 @@ fn latents_are_scaled_as_the_config_says() {
     let scaled = |change: fn(&mut VaeConfig)| {
         let mut config = VaeConfig::sdxl();
         change(&mut config);
-        Vae::new(&config, &device()).unwrap().scale(latents.tensor::<4>())
+        config.scale(latents.tensor::<4>())
     };
     let want = channels([0.13025, -0.2605, 0.065125, 0.521]);
     assert_close("by a factor", scaled(|_| ()), &want, tolerance(SCALED));
@@ -122,29 +140,31 @@ fn decoding_undoes_the_scaling() {
         ..config.clone()
     };
     for config in [VaeConfig { shift_factor: Some(0.4), ..config.clone() }, normalized, config] {
-        let vae = loaded(Vae::new(&config, &device()).unwrap(), "vae/tiny_kl.safetensors");
-        let decoded = vae.decode(vae.scale(unscaled.clone())).unwrap();
+        let decoded = decoder(&config).decode(config.scale(unscaled.clone())).unwrap();
         assert_close("decoded", decoded, &case["decoded"], tolerance(F32));
     }
 }
 
 #[test]
 fn inputs_that_do_not_fit_are_refused() {
-    let vae = vae();
-    let encode = |shape| vae.encode(zeros(shape)).unwrap_err().to_string();
-    let decode = |shape| vae.decode(zeros(shape)).unwrap_err().to_string();
+    let (encoder, decoder) = kl();
+    let encode = |shape| encoder.encode(zeros(shape)).unwrap_err().to_string();
+    let decode = |shape| decoder.decode(zeros(shape)).unwrap_err().to_string();
     assert_eq!(encode([1, 4, 32, 32]), "image: expected shape [any, 3, any, any], found [1, 4, 32, 32]");
     assert_eq!(
         encode([1, 3, 32, 7]),
         "image: expected shape [any, 3, 8 or more, 8 or more], found [1, 3, 32, 7]"
     );
     assert_eq!(decode([1, 16, 4, 4]), "latents: expected shape [any, 4, any, any], found [1, 16, 4, 4]");
-    let tiny = tiny_vae();
-    assert!(matches!(tiny.encode(zeros([1, 1, 8, 8])), Err(Error::Shape { argument: "image", .. })));
-    assert!(matches!(tiny.decode(zeros([1, 4, 0, 8])), Err(Error::Shape { argument: "latents", .. })));
+    let (tiny_encoder, tiny_decoder) = tiny();
+    assert!(matches!(tiny_encoder.encode(zeros([1, 1, 8, 8])), Err(Error::Shape { argument: "image", .. })));
+    assert!(matches!(
+        tiny_decoder.decode(zeros([1, 4, 0, 8])),
+        Err(Error::Shape { argument: "latents", .. })
+    ));
     // The smallest pictures there are.
-    assert_eq!(vae.encode(zeros([1, 3, 8, 8])).unwrap().mean.dims(), [1, 4, 1, 1]);
-    assert_eq!(tiny.encode(zeros([1, 3, 1, 1])).unwrap().dims(), [1, 4, 1, 1]);
+    assert_eq!(encoder.encode(zeros([1, 3, 8, 8])).unwrap().mean.dims(), [1, 4, 1, 1]);
+    assert_eq!(tiny_encoder.encode(zeros([1, 3, 1, 1])).unwrap().dims(), [1, 4, 1, 1]);
 }
 
 #[test]
@@ -161,8 +181,9 @@ fn configurations_of_other_networks_are_refused() {
     let vae = |change: fn(&mut VaeConfig)| {
         let mut config = VaeConfig::sd15();
         change(&mut config);
-        match Vae::new(&config, &device()) {
-            Err(Error::Config { network: "VAE", field, .. }) => field,
+        let halves = (vae::Encoder::new(&config, &device()), vae::Decoder::new(&config, &device()));
+        match halves {
+            (Err(Error::Config { network: "VAE", field, .. }), Err(_)) => field,
             _ => panic!("expected a refused configuration"),
         }
     };
@@ -180,8 +201,9 @@ fn configurations_of_other_networks_are_refused() {
     let tiny = |change: fn(&mut TinyVaeConfig)| {
         let mut config = TinyVaeConfig::default();
         change(&mut config);
-        match TinyVae::new(&config, &device()) {
-            Err(Error::Config { network: "tiny VAE", field, .. }) => field,
+        let halves = (tiny_vae::Encoder::new(&config, &device()), tiny_vae::Decoder::new(&config, &device()));
+        match halves {
+            (Err(Error::Config { network: "tiny VAE", field, .. }), Err(_)) => field,
             _ => panic!("expected a refused configuration"),
         }
     };

@@ -30,7 +30,7 @@ pub trait Slot: Send + Sync {
 
 /// A network (or a part of one) that can be filled from a source of tensors.
 ///
-/// Structs get it from [`slots!`](crate::slots), which does not let a field be forgotten: what nobody shows stays without
+/// Structs and enums get it from [`slots!`](crate::slots), which does not let a field be forgotten: what nobody shows stays without
 /// a value, and a parameter of Burn's without a value becomes random at its first use. It is implemented for Burn's
 /// `Linear`, `Conv2d`, `GroupNorm`, `LayerNorm` and `Embedding`, for `Param<Tensor<D>>`, and for options, vectors and
 /// arrays of what has slots.
@@ -90,8 +90,8 @@ impl<'a> IntoIterator for SlotList<'a> {
     }
 }
 
-/// Implements [`Slots`] for a struct whose parts are called in a file as its fields are. Fields without parameters stand
-/// behind a semicolon; one that stands nowhere does not compile.
+/// Implements [`Slots`] for a struct whose parts are called in a file as its fields are, or for an enum that is one of
+/// several parts. Fields and variants without parameters stand behind a semicolon; one that stands nowhere does not compile.
 ///
 /// ```
 /// use burn::nn::{GroupNorm, Linear};
@@ -104,6 +104,19 @@ impl<'a> IntoIterator for SlotList<'a> {
 /// }
 ///
 /// hypersd_core::slots!(Attention { group_norm, to_q, to_out; heads });
+///
+/// enum Layer {
+///     Dense(Linear),
+///     Relu,
+/// }
+///
+/// hypersd_core::slots!(enum Layer { Dense; Relu });
+/// ```
+///
+/// ```compile_fail,E0027
+/// struct Feed { proj: burn::nn::Linear, out: burn::nn::Linear }
+///
+/// hypersd_core::slots!(Feed { proj });
 /// ```
 #[macro_export]
 macro_rules! slots {
@@ -112,6 +125,16 @@ macro_rules! slots {
             fn slots<'a>(&'a mut self, list: &mut $crate::SlotList<'a>) {
                 let Self { $($part,)* $($($plain: _,)+)? } = self;
                 $(list.field(stringify!($part), $part);)*
+            }
+        }
+    };
+    (enum $network:ident { $($part:ident),* $(; $($plain:ident),+)? }) => {
+        impl $crate::Slots for $network {
+            fn slots<'a>(&'a mut self, list: &mut $crate::SlotList<'a>) {
+                match self {
+                    $(Self::$part(part) => $crate::Slots::slots(part, list),)*
+                    $($(Self::$plain => {})+)?
+                }
             }
         }
     };

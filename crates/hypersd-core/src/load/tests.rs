@@ -55,14 +55,12 @@ enum Choice {
     Norm(LayerNorm),
 }
 
-impl Slots for Choice {
-    fn slots<'a>(&'a mut self, list: &mut SlotList<'a>) {
-        match self {
-            Self::Linear(linear) => linear.slots(list),
-            Self::Norm(norm) => norm.slots(list),
-        }
+slots!(
+    enum Choice {
+        Linear,
+        Norm,
     }
-}
+);
 
 impl Net {
     fn new(device: &Device) -> Self {

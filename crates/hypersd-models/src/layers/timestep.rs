@@ -61,10 +61,10 @@ impl TimestepEmbedding {
 
     /// Rows computed on the host, on the device of the weights.
     pub(crate) fn upload(&self, rows: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
-        Tensor::from_data(TensorData::new(rows, shape), (self.linear_1.weight.device(), DType::F32))
+        Tensor::from_data(TensorData::new(rows, shape), (self.linear_1.device(), DType::F32))
     }
 
     pub(crate) fn dtype(&self) -> FloatDType {
-        self.linear_1.weight.activation_dtype()
+        self.linear_1.activation_dtype()
     }
 }

@@ -64,14 +64,12 @@ enum Projection {
     Linear(Linear),
 }
 
-impl Slots for Projection {
-    fn slots<'a>(&'a mut self, list: &mut SlotList<'a>) {
-        match self {
-            Self::Conv(conv) => conv.slots(list),
-            Self::Linear(linear) => linear.slots(list),
-        }
+slots!(
+    enum Projection {
+        Conv,
+        Linear,
     }
-}
+);
 
 impl Projection {
     fn new(channels: usize, linear_projection: bool, device: &Device) -> Self {

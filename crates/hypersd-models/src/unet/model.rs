@@ -120,7 +120,7 @@ impl UNet {
         let embedder =
             Embedder { config: &self.config, time: &self.time_embedding, added: self.add_embedding.as_ref() };
         let emb = embedder.embed(t, conditioning)?;
-        let dtype = self.conv_in.weight.activation_dtype();
+        let dtype = self.conv_in.activation_dtype();
         Ok((x.cast(dtype), emb, conditioning.context.clone().cast(dtype)))
     }
 }

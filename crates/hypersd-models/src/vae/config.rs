@@ -96,7 +96,7 @@ impl VaeConfig {
         1 << (self.levels() - 1)
     }
 
-    /// Checks that the network can be built. [`Vae::new`](super::Vae::new) calls this.
+    /// Checks that the network can be built. Both halves call this when they are made.
     ///
     /// # Errors
     /// [`Error::Config`], naming the field.

@@ -1,20 +1,32 @@
-//! Latents to images.
+//! Latents to images: the second half of the autoencoder.
 
 use burn::{
     nn::GroupNorm,
-    tensor::{Device, FloatDType, Tensor},
+    tensor::{Device, Tensor},
 };
 use hypersd_core::slots;
 
 use crate::{
-    layers::{Conv2d, conv3x3, group_norm, resample::Upsample, resnet::Resnet},
+    error::{Error, check_shape},
+    layers::{Conv2d, conv1x1, conv3x3, group_norm, resample::Upsample, resnet::Resnet},
     ops,
-    vae::{config::VaeConfig, mid::MidBlock},
+    vae::{config::VaeConfig, mid::MidBlock, tiling::Tiling},
 };
 
-/// The decoder without its first 1x1 convolution.
+/// The decoding half of diffusers' `AutoencoderKL`. Field names are diffusers' names, so that parameter paths are its
+/// keys.
 #[derive(Debug, Clone)]
-pub(super) struct Decoder {
+pub struct Decoder {
+    decoder: Layers,
+    post_quant_conv: Option<Conv2d>,
+    config: VaeConfig,
+}
+
+slots!(Decoder { decoder, post_quant_conv; config });
+
+/// All but the first 1x1 convolution.
+#[derive(Debug, Clone)]
+struct Layers {
     conv_in: Conv2d,
     mid_block: MidBlock,
     up_blocks: Vec<UpBlock>,
@@ -22,7 +34,7 @@ pub(super) struct Decoder {
     conv_out: Conv2d,
 }
 
-slots!(Decoder { conv_in, mid_block, up_blocks, conv_norm_out, conv_out });
+slots!(Layers { conv_in, mid_block, up_blocks, conv_norm_out, conv_out });
 
 /// `UpDecoderBlock2D`: one resnet more than a block of the encoder has.
 #[derive(Debug, Clone)]
@@ -34,7 +46,75 @@ struct UpBlock {
 slots!(UpBlock { resnets, upsamplers });
 
 impl Decoder {
-    pub(super) fn new(config: &VaeConfig, device: &Device) -> Self {
+    /// The other half's tensors in a file of both, as patterns for [`LoadOptions`](hypersd_core::LoadOptions).
+    pub const OTHER_HALF: &[&str] = &["encoder.*", "quant_conv.*"];
+
+    /// A network whose parameters wait to be loaded; nothing is allocated yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for what [`VaeConfig::validate`] refuses.
+    pub fn new(config: &VaeConfig, device: &Device) -> Result<Self, Error> {
+        config.validate()?;
+        let latent = config.latent_channels;
+        Ok(Self {
+            decoder: Layers::new(config, device),
+            post_quant_conv: config.use_post_quant_conv.then(|| conv1x1(latent, latent, device)),
+            config: config.clone(),
+        })
+    }
+
+    /// The configuration that the network was built from.
+    #[must_use]
+    pub fn config(&self) -> &VaeConfig {
+        &self.config
+    }
+
+    /// The image of scaled latents, as a sampler leaves them.
+    ///
+    /// # Shapes
+    /// - latents `[B, 4, h, w]` → `[B, 3, 8h, 8w]`, about [-1, 1] but not clamped, in the type that is computed in
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for other channels than the configuration's.
+    pub fn decode(&self, latents: Tensor<4>) -> Result<Tensor<4>, Error> {
+        self.check_latents(&latents)?;
+        Ok(self.decode_unscaled(self.config.unscale(latents)))
+    }
+
+    /// [`decode`](Self::decode) in overlapping tiles of `sample_size` pixels, for pictures that are larger: memory
+    /// stays that of one tile. The result differs where tiles meet, because none sees the whole picture.
+    ///
+    /// # Shapes
+    /// - latents `[B, 4, h, w]` → `[B, 3, 8h, 8w]`
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_tiled(&self, latents: Tensor<4>) -> Result<Tensor<4>, Error> {
+        self.check_latents(&latents)?;
+        let [_, _, h, w] = latents.dims();
+        let tiling = Tiling::new(self.config.sample_size, self.config.factor());
+        if h <= tiling.latents && w <= tiling.latents {
+            return self.decode(latents);
+        }
+        Ok(tiling.decode(self.config.unscale(latents), |tile| self.decode_unscaled(tile)))
+    }
+
+    fn check_latents(&self, latents: &Tensor<4>) -> Result<(), Error> {
+        check_shape("latents", latents.dims(), [None, Some(self.config.latent_channels), None, None])
+    }
+
+    fn decode_unscaled(&self, latents: Tensor<4>) -> Tensor<4> {
+        let x = latents.cast(self.decoder.conv_in.activation_dtype());
+        let x = match &self.post_quant_conv {
+            Some(conv) => ops::conv2d(x, conv),
+            None => x,
+        };
+        ops::in_pool(&x.device(), || self.decoder.forward(x))
+    }
+}
+
+impl Layers {
+    fn new(config: &VaeConfig, device: &Device) -> Self {
         let channels = config.block_out_channels[0];
         Self {
             conv_in: conv3x3(config.latent_channels, config.widest(), device),
@@ -45,12 +125,8 @@ impl Decoder {
         }
     }
 
-    pub(super) fn dtype(&self) -> FloatDType {
-        self.conv_in.weight.activation_dtype()
-    }
-
     /// `[B, latent_channels, h, w]` → `[B, out_channels, 8h, 8w]`
-    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.mid_block.forward(ops::conv2d(x, &self.conv_in));
         let x = self.up_blocks.iter().fold(x, |x, block| block.forward(x));
         ops::conv2d(ops::group_norm_silu(x, &self.conv_norm_out), &self.conv_out)

@@ -2,7 +2,7 @@
 
 use burn::{
     module::Param,
-    tensor::{Device, Tensor},
+    tensor::{Device, FloatDType, Tensor},
 };
 use hypersd_core::{SlotList, Slots};
 
@@ -37,6 +37,21 @@ impl Conv2d {
     #[must_use]
     pub fn with_padding(self, padding: [(usize, usize); 2]) -> Self {
         Self { padding, ..self }
+    }
+
+    /// The device that the weights are on, or are to be.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.weight.device()
+    }
+
+    /// The type that is computed in beside the weights.
+    ///
+    /// # Panics
+    /// If they are not loaded.
+    #[must_use]
+    pub fn activation_dtype(&self) -> FloatDType {
+        self.weight.activation_dtype()
     }
 
     /// The same without a bias.

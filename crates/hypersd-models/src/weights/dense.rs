@@ -2,7 +2,7 @@
 
 use burn::{
     module::Param,
-    tensor::{Device, Tensor},
+    tensor::{Device, FloatDType, Tensor},
 };
 use hypersd_core::{SlotList, Slots};
 
@@ -22,6 +22,21 @@ impl Linear {
     #[must_use]
     pub fn new(d_in: usize, d_out: usize, device: &Device) -> Self {
         Self { weight: Weight::new([d_out, d_in], device), bias: Some(bias(d_out, device)) }
+    }
+
+    /// The device that the weights are on, or are to be.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        self.weight.device()
+    }
+
+    /// The type that is computed in beside the weights.
+    ///
+    /// # Panics
+    /// If they are not loaded.
+    #[must_use]
+    pub fn activation_dtype(&self) -> FloatDType {
+        self.weight.activation_dtype()
     }
 
     /// The same without a bias.

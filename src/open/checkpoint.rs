@@ -3,12 +3,10 @@
 use hypersd_core::Location;
 use hypersd_models::{Profile, SingleFile, clip::ClipTextConfig};
 
+use super::parts::{Part, Parts, Weights};
 use crate::{
     Error,
-    decoder::DecoderConfig,
-    open::Parts,
-    part::{Part, Weights},
-    sampling::Sampling,
+    draw::{AutoencoderConfig, Defaults, Sampling},
 };
 
 /// Recognises the networks of a file and checks that it is a whole model.
@@ -21,18 +19,8 @@ pub(crate) fn open(location: &Location) -> Result<Parts, Error> {
     };
     let profile = file.family.and_then(Profile::of).ok_or_else(incomplete)?;
     let sampling = Sampling::of_file(profile, &file, location);
-    let SingleFile { prediction, unet, vae, text_encoder, text_encoder_2, .. } = file;
+    let SingleFile { unet, vae, text_encoder, text_encoder_2, .. } = file;
     let (Some(unet), Some(vae)) = (unet, vae) else { return Err(incomplete()) };
-    if prediction.is_none() {
-        return Err(Error::Unsupported {
-            origin: location.to_string(),
-            found: format!(
-                "{}, whose file does not say whether it predicts noise or velocity",
-                profile.family
-            ),
-            instead: "use the model's diffusers folder, which says it".into(),
-        });
-    }
     let mut encoders = [text_encoder, text_encoder_2].into_iter().flatten();
     let mut text = Vec::new();
     for traits in profile.text_encoders {
@@ -40,13 +28,14 @@ pub(crate) fn open(location: &Location) -> Result<Parts, Error> {
         let tokenizer = (traits.own_tokenizer)(encoder.config.vocab_size)?;
         text.push((tokenizer, text_part(encoder)));
     }
+    let autoencoder = AutoencoderConfig::Kl(vae.config);
+    let native_cells = [(profile.native_side / autoencoder.factor()).max(1); 2];
     Ok(Parts {
         profile,
         text,
         unet: Part { config: unet.config, weights: Weights::Source(unet.weights) },
-        vae: Part { config: DecoderConfig::Kl(vae.config), weights: Weights::Source(vae.weights) },
-        sampling,
-        native_size: [profile.native_side; 2],
+        vae: Part { config: autoencoder, weights: Weights::Source(vae.weights) },
+        defaults: Defaults { sampling, native_cells },
         zero_negative: profile.zero_negative,
     })
 }

@@ -1,20 +1,20 @@
-//! What ControlNets add to the loop.
+//! ControlNets in the loop.
 
 use burn::tensor::Tensor;
 use hypersd_controlnet::{ControlNet, Hint, Strength, after_zeros, control_size};
 use hypersd_core::Image;
 use hypersd_models::unet::Residuals;
 
+use super::guidance::Guided;
 use crate::{
     Error,
-    guidance::Guided,
     network::{Lent, Network},
 };
 
-/// What one ControlNet of a pipeline is shown, and how much it has to say.
+/// The picture that one ControlNet of a pipeline is shown, and the weight of what it says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Control {
-    /// What the ControlNet was trained on: an edge map ([`Canny`](crate::Canny) draws them), a depth map, a pose. It is
+    /// A picture of the kind that the ControlNet was trained on: an edge map ([`Canny`](crate::Canny) draws them), a depth map, a pose. It is
     /// resized to the picture, as diffusers does it. A photograph cannot be told from a map, so nothing refuses one.
     pub image: Image,
     /// Scale, and the share of the steps in which it acts.
@@ -30,13 +30,13 @@ impl Control {
 }
 
 /// The size of a picture that only its first control image says: height and width in pixels.
-pub(crate) fn size_of(controls: &[Control]) -> Result<Option<[usize; 2]>, Error> {
+pub(super) fn size_of(controls: &[Control]) -> Result<Option<[usize; 2]>, Error> {
     let size = controls.first().map(|control| control_size(&control.image)).transpose()?;
     Ok(size.map(|[width, height]| [height, width]))
 }
 
 /// The ControlNets of a picture, with their images encoded once for all steps.
-pub(crate) struct Controls<'a>(Vec<Controlled<'a>>);
+pub(super) struct Controls<'a>(Vec<Controlled<'a>>);
 
 struct Controlled<'a> {
     net: Lent<'a, ControlNet>,
@@ -46,7 +46,7 @@ struct Controlled<'a> {
 
 impl<'a> Controls<'a> {
     /// Encodes the control images for a picture of `height` by `width` pixels.
-    pub(crate) fn new(
+    pub(super) fn new(
         nets: &'a [Network<ControlNet>],
         controls: &[Control],
         [height, width]: [usize; 2],
@@ -67,18 +67,18 @@ impl<'a> Controls<'a> {
         nets.iter().zip(controls).map(controlled).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Which ControlNets act in step `index` of `steps`.
-    pub(crate) fn acting(&self, (index, steps): (usize, usize)) -> Vec<bool> {
+    /// The ControlNets that act in step `index` of `steps`.
+    pub(super) fn acting(&self, (index, steps): (usize, usize)) -> Vec<bool> {
         self.0.iter().map(|control| control.strength.guides(index, steps)).collect()
     }
 
-    /// What all ControlNets that act in step `index` of `steps` add, together.
+    /// The sum of what all ControlNets that act in step `index` of `steps` add.
     ///
     /// `x` `[B, 4, h, w]` is what the UNet is given.
-    pub(crate) fn residuals(
+    pub(super) fn residuals(
         &self,
         (index, steps): (usize, usize),
-        guided: &Guided,
+        guided: &Guided<'_>,
         x: &Tensor<4>,
         t: f32,
     ) -> Result<Option<Residuals>, Error> {
@@ -95,7 +95,7 @@ impl<'a> Controls<'a> {
 }
 
 impl Controlled<'_> {
-    fn residuals(&self, guided: &Guided, x: Tensor<4>, t: f32) -> Result<Residuals, Error> {
+    fn residuals(&self, guided: &Guided<'_>, x: Tensor<4>, t: f32) -> Result<Residuals, Error> {
         let Self { net, hint, strength } = self;
         let prompt_only = strength.guess_mode || net.config().global_pool_conditions;
         if !prompt_only {

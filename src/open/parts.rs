@@ -1,11 +1,39 @@
-//! One network of a model: its configuration and where its weights are.
+//! The parts of a model: each network's configuration, and where its weights are.
 
 use std::sync::Arc;
 
 use hypersd_core::{Component, Location, SafetensorsFile, SharedSource, Variant};
-use hypersd_models::SingleFile;
+use hypersd_models::{
+    Profile, SingleFile,
+    clip::{ClipTextConfig, Tokenizer},
+    unet::UNetConfig,
+};
 
-use crate::Error;
+use crate::{
+    Error,
+    draw::{AutoencoderConfig, Defaults, FurtherInput},
+};
+
+/// Everything a pipeline is made of, opened but not loaded.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The traits that the model shares with all of its family.
+    pub(crate) profile: &'static Profile,
+    /// The family's text encoders, in their order.
+    pub(crate) text: Vec<(Tokenizer, Part<ClipTextConfig>)>,
+    pub(crate) unet: Part<UNetConfig>,
+    pub(crate) vae: Part<AutoencoderConfig>,
+    pub(crate) defaults: Defaults,
+    /// `force_zeros_for_empty_prompt`
+    pub(crate) zero_negative: bool,
+}
+
+impl Parts {
+    /// Makes sure that UNet and VAE speak of the same latents, and that the UNet wants nothing else.
+    pub(crate) fn check_channels(&self) -> Result<(), Error> {
+        FurtherInput::of(&self.unet.config, self.vae.config.latent_channels())?.refuse()
+    }
+}
 
 /// A network's configuration and where its weights are.
 #[derive(Debug)]
@@ -14,12 +42,12 @@ pub(crate) struct Part<C> {
     pub(crate) weights: Weights,
 }
 
-/// Where weights are.
+/// A network's weights, before they are opened.
 #[derive(Debug)]
 pub(crate) enum Weights {
     /// In a folder, which may hold several variants of them.
     Folder(Component),
-    /// Here.
+    /// Opened already.
     Source(SharedSource),
 }
 

@@ -1,8 +1,6 @@
-//! What a user calls a model: a path, or a place on the Hugging Face hub.
+//! Names of models: a path, or a place on the Hugging Face hub.
 
 use std::path::{Path, PathBuf};
-
-use hypersd_core::Location;
 
 use crate::Error;
 
@@ -69,38 +67,7 @@ impl std::fmt::Display for HubReference {
     }
 }
 
-/// Where what the user calls `given` is on this machine. What is embedded in the program is there.
-pub(crate) fn locate(given: impl Into<Location>) -> Result<Location, Error> {
-    match given.into() {
-        Location::Path(path) => on_disk(&path).map(Location::Path),
-        embedded @ Location::Embedded(_) => Ok(embedded),
-    }
-}
-
-/// An existing path is itself; anything else that the hub could know is fetched from it, as
-/// [`HubOptions::from_env`](crate::hub::HubOptions::from_env) has it.
-#[cfg(feature = "hub")]
-fn on_disk(given: &Path) -> Result<PathBuf, Error> {
-    use crate::hub::{Hub, HubOptions};
-    match meaning(given)? {
-        Meaning::Path(path) => Ok(path),
-        Meaning::Hub(reference) => Ok(Hub::new(HubOptions::from_env()?)?.fetch(&reference)?),
-    }
-}
-
-/// An existing path is itself; for the rest one needs the hub.
-#[cfg(not(feature = "hub"))]
-fn on_disk(given: &Path) -> Result<PathBuf, Error> {
-    match meaning(given)? {
-        Meaning::Path(path) => Ok(path),
-        Meaning::Hub(reference) => Err(Error::NoSuchModel {
-            given: reference.to_string(),
-            instead: "to fetch it from the Hugging Face hub, build with the cargo feature `hub`".into(),
-        }),
-    }
-}
-
-/// What a name stands for.
+/// The meaning of a name.
 pub(crate) enum Meaning {
     Path(PathBuf),
     Hub(HubReference),
@@ -116,13 +83,13 @@ pub(crate) fn meaning(given: &Path) -> Result<Meaning, Error> {
     })
 }
 
-/// What an owner, a repository or a revision may be called.
+/// True for what an owner, a repository or a revision may be called.
 fn is_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !name.is_empty() && !name.starts_with(['.', '-']) && !name.contains("..") && name.chars().all(allowed)
 }
 
-/// Whether a path stays below where it starts, and needs no escaping in a URL.
+/// True where a path stays below where it starts, and needs no escaping in a URL.
 pub(crate) fn is_plain_path(path: &str) -> bool {
     let allowed = |c: char| c.is_ascii_graphic() && !r#"\:?#%*"<>|"#.contains(c);
     path.split('/').all(|part| !matches!(part, "" | "." | "..") && part.chars().all(allowed))
@@ -181,12 +148,12 @@ mod tests {
 
     #[test]
     fn a_path_that_exists_wins() {
-        let Ok(Meaning::Path(path)) = meaning(Path::new("src/locate.rs")) else {
+        let Ok(Meaning::Path(path)) = meaning(Path::new("src/reference.rs")) else {
             panic!("this file is there")
         };
-        assert_eq!(path, Path::new("src/locate.rs"));
-        let Ok(Meaning::Hub(reference)) = meaning(Path::new("src/located.rs")) else { panic!("no file") };
-        assert_eq!(reference.repository, "src/located.rs");
+        assert_eq!(path, Path::new("src/reference.rs"));
+        let Ok(Meaning::Hub(reference)) = meaning(Path::new("src/referred.rs")) else { panic!("no file") };
+        assert_eq!(reference.repository, "src/referred.rs");
     }
 
     #[test]
@@ -196,12 +163,5 @@ mod tests {
             error.contains("./nowhere") && error.contains("path") && error.contains("owner/name"),
             "{error}"
         );
-    }
-
-    #[cfg(not(feature = "hub"))]
-    #[test]
-    fn without_the_hub_its_feature_is_named() {
-        let error = locate("stabilityai/sdxl-turbo").expect_err("no hub").to_string();
-        assert!(error.contains("no such file or folder") && error.contains("feature `hub`"), "{error}");
     }
 }

@@ -8,12 +8,14 @@ use crate::{Error, Request};
 
 const FILE: &str = "scheduler_config.json";
 
-/// What the model's `scheduler_config.json` says.
+/// The model's `scheduler_config.json`, or its family's.
 #[derive(Debug, Clone)]
 pub(crate) struct Sampling {
     config: SchedulerConfig,
-    /// Where it was read.
+    /// The file it was read from, for messages.
     origin: String,
+    /// True where anything says what the denoiser predicts. If not, the request has to.
+    prediction_known: bool,
 }
 
 impl Sampling {
@@ -28,7 +30,7 @@ impl Sampling {
             Some(text) => SchedulerConfig::from_json(&text).map_err(Error::config(&origin))?,
             None => SchedulerConfig::stable_diffusion(),
         };
-        Ok(Self { config, origin })
+        Ok(Self { config, origin, prediction_known: true })
     }
 
     /// A model in one file has no configuration: the family's, with what the file says of its training.
@@ -38,7 +40,8 @@ impl Sampling {
             timestep_spacing: Some(Spacing::Leading),
             ..SchedulerConfig::stable_diffusion()
         };
-        let mut sampling = Self { config, origin: location.to_string() };
+        let prediction_known = file.prediction.is_some();
+        let mut sampling = Self { config, origin: location.to_string(), prediction_known };
         sampling.heed(file);
         sampling
     }
@@ -48,6 +51,7 @@ impl Sampling {
     pub(crate) fn heed(&mut self, file: &SingleFile) {
         if file.prediction == Some(Prediction::Velocity) {
             self.config.prediction_type = Some(PredictionType::VPrediction);
+            self.prediction_known = true;
         }
         if file.zero_snr {
             self.config.rescale_betas_zero_snr = Some(true);
@@ -55,38 +59,49 @@ impl Sampling {
     }
 
     /// The class that the model's configuration was saved from.
-    pub(crate) fn class_name(&self) -> Option<&str> {
+    pub(super) fn class_name(&self) -> Option<&str> {
         self.config.class_name.as_deref()
     }
 
-    /// Whether the model's own algorithm is one of ours.
-    pub(crate) fn has_own_algorithm(&self) -> bool {
+    /// True where the model's own algorithm is one of ours.
+    pub(super) fn has_own_algorithm(&self) -> bool {
         Algorithm::of(&self.config).is_ok()
     }
 
-    /// The model's own algorithm where it is one of ours, else DDIM.
-    pub(crate) fn default_algorithm(&self) -> Algorithm {
-        Algorithm::of(&self.config).unwrap_or(Algorithm::Ddim)
+    /// The algorithm of a request that names one, else the model's own where it is one of ours, else DDIM.
+    pub(super) fn algorithm(&self, request: &Request) -> Algorithm {
+        request.scheduler.or_else(|| Algorithm::of(&self.config).ok()).unwrap_or(Algorithm::Ddim)
     }
 
     /// A request with what it leaves to the configuration written out.
     pub(crate) fn settled(&self, request: &Request) -> Request {
         Request {
-            scheduler: Some(request.scheduler.unwrap_or_else(|| self.default_algorithm())),
+            scheduler: Some(self.algorithm(request)),
             spacing: request.spacing.or(self.config.timestep_spacing),
             ..request.clone()
         }
     }
 
     /// The steps that a request asks for.
-    pub(crate) fn schedule(&self, request: &Request) -> Result<Schedule, Error> {
-        let algorithm = request.scheduler.unwrap_or_else(|| self.default_algorithm());
+    pub(super) fn schedule(&self, request: &Request) -> Result<Schedule, Error> {
+        if !self.prediction_known && request.prediction.is_none() {
+            return Err(Error::Request {
+                option: "prediction",
+                expected: format!(
+                    "epsilon or v, because {} does not say what the UNet predicts",
+                    self.origin
+                ),
+                found: "none".into(),
+            });
+        }
         let config = SchedulerConfig {
             timestep_spacing: request.spacing.or(self.config.timestep_spacing),
             use_karras_sigmas: request.karras.or(self.config.use_karras_sigmas),
+            prediction_type: request.prediction.or(self.config.prediction_type),
             ..self.config.clone()
         };
-        let scheduler = Scheduler::new(algorithm, &config).map_err(Error::config(&self.origin))?;
+        let scheduler =
+            Scheduler::new(self.algorithm(request), &config).map_err(Error::config(&self.origin))?;
         Ok(scheduler.schedule(&request.steps, request.eta.unwrap_or(0.0), None)?)
     }
 }

@@ -11,8 +11,9 @@ use hypersd_models::{
     unet::Conditioning,
 };
 
+use super::guidance::Conditions;
 use crate::{
-    Error,
+    Error, Request,
     network::Network,
     notice::{Notice, Notices},
 };
@@ -59,37 +60,32 @@ pub(crate) struct PromptEncoder {
     pub(crate) profile: &'static Profile,
     /// In the order of the profile.
     pub(crate) encoders: Vec<TextEncoder>,
-    /// Whether a negative prompt that is not given is zeros rather than the empty prompt
+    /// True where a negative prompt that is not given is zeros rather than the empty prompt
     /// (`force_zeros_for_empty_prompt`).
     pub(crate) zero_negative: bool,
 }
 
 impl PromptEncoder {
-    /// The condition of a prompt, for a batch of pictures.
-    pub(crate) fn positive(
+    /// The conditions of a request's prompts, for a batch of pictures.
+    pub(super) fn conditions_of(
         &self,
-        prompt: &str,
+        request: &Request,
         batch: Batch,
         notices: &Notices,
-    ) -> Result<Conditioning, Error> {
-        let [condition] = self.conditions([prompt], batch, notices)?;
-        Ok(condition)
-    }
-
-    /// The condition that guidance leads away from, and that of the prompt.
-    pub(crate) fn both(
-        &self,
-        negative: Option<&str>,
-        prompt: &str,
-        batch: Batch,
-        notices: &Notices,
-    ) -> Result<[Conditioning; 2], Error> {
-        if negative.is_none() && self.zero_negative {
-            let positive = self.positive(prompt, batch, notices)?;
-            return Ok([positive.zeros_like(), positive]);
+    ) -> Result<Conditions, Error> {
+        let Request { prompt, negative, .. } = request;
+        if !request.is_guided() {
+            let [positive] = self.conditions([prompt], batch, notices)?;
+            return Ok(Conditions { positive, negative: None });
         }
-        let [positive, negative] = self.conditions([prompt, negative.unwrap_or_default()], batch, notices)?;
-        Ok([negative, positive])
+        if negative.is_none() && self.zero_negative {
+            let [positive] = self.conditions([prompt], batch, notices)?;
+            let negative = Some(positive.zeros_like());
+            return Ok(Conditions { positive, negative });
+        }
+        let negative = negative.as_deref().unwrap_or_default();
+        let [positive, negative] = self.conditions([prompt, negative], batch, notices)?;
+        Ok(Conditions { positive, negative: Some(negative) })
     }
 
     /// The condition of each prompt: all of them by one encoder before the next encoder is asked for.
@@ -125,11 +121,11 @@ impl PromptEncoder {
 
 /// The pictures that a prompt conditions.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Batch {
-    /// How many.
-    pub(crate) pictures: usize,
+pub(super) struct Batch {
+    /// Their number.
+    pub(super) pictures: usize,
     /// Height and width in pixels, which SDXL is told.
-    pub(crate) size: [usize; 2],
+    pub(super) size: [usize; 2],
 }
 
 /// Original height and width, top and left of the crop, target height and width: a picture that was neither scaled

@@ -8,13 +8,10 @@ use hypersd_models::{
 };
 use serde::Deserialize;
 
+use super::parts::{Part, Parts, Weights};
 use crate::{
     Error,
-    decoder::DecoderConfig,
-    open::Parts,
-    part::{Part, Weights},
-    sampling::Sampling,
-    size::native_size,
+    draw::{AutoencoderConfig, Defaults, Sampling},
 };
 
 /// The settings beside the components in `model_index.json`.
@@ -37,15 +34,19 @@ pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
     for traits in profile.text_encoders {
         text.push(text_encoder(folder, traits)?);
     }
+    let autoencoder = AutoencoderConfig::of(&vae)?;
     let settings: Settings = folder.config()?;
     let zero_negative = settings.force_zeros_for_empty_prompt.unwrap_or(true);
     Ok(Parts {
         profile,
         text,
-        native_size: native_size(&unet)?,
+        defaults: Defaults {
+            sampling: Sampling::open(folder.component("scheduler")?.as_ref())?,
+            native_cells: native_cells(&unet)?
+                .unwrap_or([(profile.native_side / autoencoder.factor()).max(1); 2]),
+        },
         unet: Part { config, weights: Weights::Folder(unet) },
-        vae: Part { config: DecoderConfig::of(&vae)?, weights: Weights::Folder(vae) },
-        sampling: Sampling::open(folder.component("scheduler")?.as_ref())?,
+        vae: Part { config: autoencoder, weights: Weights::Folder(vae) },
         zero_negative: profile.zero_negative && zero_negative,
     })
 }
@@ -55,6 +56,25 @@ pub(crate) fn unet_config(component: &Component) -> Result<UNetConfig, Error> {
     let config: UNetConfig = component.config()?;
     config.validate().map_err(Error::config(component.location()))?;
     Ok(config)
+}
+
+/// Height and width in latents of the pictures that a UNet's configuration names (`sample_size`).
+fn native_cells(unet: &Component) -> Result<Option<[usize; 2]>, Error> {
+    /// One number, or height and width.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum SampleSize {
+        Square(usize),
+        HeightWidth([usize; 2]),
+    }
+    #[derive(Deserialize)]
+    struct Config {
+        sample_size: Option<SampleSize>,
+    }
+    Ok(unet.config::<Config>()?.sample_size.map(|size| match size {
+        SampleSize::Square(side) => [side, side],
+        SampleSize::HeightWidth(size) => size,
+    }))
 }
 
 /// A text encoder with its tokenizer; a model without a tokenizer's folder gets the family's.

@@ -1,0 +1,162 @@
+//! From a request to pictures, in the order in which things happen: a [`Plan`] of what is to be done, the prompt's
+//! [condition](prompt), what [ControlNets](control) are shown, the [loop](denoise) of [guided](guidance) predictions by
+//! the [denoiser], and pixels by the [autoencoder].
+
+mod autoencoder;
+mod control;
+mod denoise;
+mod denoiser;
+mod guidance;
+mod latents;
+mod prompt;
+mod sampling;
+
+use burn::tensor::{Device, Tensor};
+use hypersd_controlnet::ControlNet;
+use hypersd_core::{Image, Noise};
+use hypersd_lora::Merged;
+use hypersd_schedulers::{Algorithm, Schedule};
+
+pub(crate) use autoencoder::{Autoencoder, AutoencoderConfig};
+pub use control::Control;
+pub use denoise::{Denoised, Denoising, Edited};
+pub(crate) use denoiser::{Denoiser, FurtherInput};
+pub(crate) use latents::host_tensor;
+pub(crate) use prompt::{PromptEncoder, TextEncoder};
+pub(crate) use sampling::Sampling;
+
+use crate::{
+    Error, Request,
+    network::Network,
+    notice::{Notice, Notices},
+};
+use control::Controls;
+use guidance::Guided;
+use latents::NoiseSource;
+use prompt::Batch;
+
+/// The networks that draw, and what is known of how to use them.
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub(crate) text: PromptEncoder,
+    pub(crate) denoiser: Network<Denoiser, Merged>,
+    pub(crate) controlnets: Vec<Network<ControlNet>>,
+    pub(crate) autoencoder: Autoencoder,
+    pub(crate) defaults: Defaults,
+    pub(crate) device: Device,
+}
+
+/// The settings that a request leaves to the model.
+#[derive(Debug)]
+pub(crate) struct Defaults {
+    pub(crate) sampling: Sampling,
+    /// Height and width of the latents of a picture of the model's own size.
+    pub(crate) native_cells: [usize; 2],
+}
+
+/// A request against a model: everything is decided, nothing heavy is done.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) schedule: Schedule,
+    /// Height and width of the picture in pixels.
+    pub(crate) size: [usize; 2],
+    /// `[B, C, h, w]` of the latents.
+    pub(crate) latents: [usize; 4],
+}
+
+impl Plan {
+    /// Checks a request against all that is known of a model before its weights are read.
+    pub(crate) fn new(
+        request: &Request,
+        defaults: &Defaults,
+        autoencoder: &AutoencoderConfig,
+    ) -> Result<Self, Error> {
+        request.check()?;
+        let factor = autoencoder.factor();
+        let size = size(request, defaults, factor)?;
+        let [h, w] = size.map(|side| side / factor);
+        Ok(Self {
+            algorithm: defaults.sampling.algorithm(request),
+            schedule: defaults.sampling.schedule(request)?,
+            size,
+            latents: [request.batch, autoencoder.latent_channels(), h, w],
+        })
+    }
+}
+
+/// Height and width in pixels: as asked for, else the first control image's, else the model's own.
+fn size(request: &Request, defaults: &Defaults, factor: usize) -> Result<[usize; 2], Error> {
+    let native = defaults.native_cells.map(|side| side.saturating_mul(factor));
+    let [height, width] = control::size_of(&request.controls)?.unwrap_or(native);
+    let size = [request.height.unwrap_or(height), request.width.unwrap_or(width)];
+    for (option, px) in ["height", "width"].into_iter().zip(size) {
+        if px == 0 || px % factor != 0 {
+            let expected = format!("a multiple of {factor} pixels, which make one latent");
+            return Err(Error::Request { option, expected, found: px.to_string() });
+        }
+    }
+    Ok(size)
+}
+
+impl Model {
+    /// Reads the weights of all networks, to stay in memory.
+    pub(crate) fn keep(&mut self) -> Result<(), Error> {
+        self.denoiser.keep()?;
+        self.text.encoders.iter_mut().try_for_each(|encoder| encoder.network.keep())?;
+        self.controlnets.iter_mut().try_for_each(Network::keep)?;
+        self.autoencoder.keep()
+    }
+
+    pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Error> {
+        Plan::new(request, &self.defaults, self.autoencoder.config())
+    }
+
+    /// Encodes the prompt and draws the initial noise; each step is taken when the iterator is asked for it.
+    pub(crate) fn denoise(&self, request: &Request, notices: &Notices) -> Result<Denoising<'_>, Error> {
+        let Plan { algorithm, schedule, size, latents } = self.plan(request)?;
+        if request.scheduler.is_none() && !self.defaults.sampling.has_own_algorithm() {
+            let class = self.defaults.sampling.class_name().map(String::from);
+            notices.give(Notice::SchedulerReplaced { class, used: algorithm });
+        }
+        let batch = Batch { pictures: request.batch, size };
+        let conditions = self.text.conditions_of(request, batch, notices)?;
+        let denoiser = self.denoiser.get()?; // only now: in low memory the text encoders are gone again
+        let guided = Guided::new(denoiser, conditions, request.guidance);
+        let controls = Controls::new(&self.controlnets, &request.controls, size)?;
+        let noise = NoiseSource::new(Noise::new(request.rng, request.seed), latents, self.device.clone());
+        Ok(Denoising::new(guided, controls, schedule, noise))
+    }
+
+    /// Runs every network once in the shapes of a request; the notices are nobody's.
+    pub(crate) fn warmup(&self, request: &Request) -> Result<(), Error> {
+        let notices = Notices::default();
+        let x = self.denoise(request, &notices)?.one_of_each()?;
+        // Pictures are decoded one by one, and reading one waits for the device.
+        self.autoencoder.decode(x.narrow(0, 0, 1), &notices)?;
+        Ok(())
+    }
+
+    pub(crate) fn encode(&self, images: &[Image]) -> Result<Tensor<4>, Error> {
+        let size = |image: &Image| format!("{}x{}", image.width(), image.height());
+        let Some(first) = images.first().map(size) else {
+            return Err(Error::Request {
+                option: "images",
+                expected: "at least one".into(),
+                found: "none".into(),
+            });
+        };
+        if let Some(found) = images.iter().map(size).find(|size| *size != first) {
+            return Err(Error::Request {
+                option: "images",
+                expected: format!("all of {first} pixels"),
+                found,
+            });
+        }
+        self.autoencoder.encode(images)
+    }
+
+    pub(crate) fn decode(&self, latents: Tensor<4>, notices: &Notices) -> Result<Vec<Image>, Error> {
+        self.autoencoder.decode(latents, notices)
+    }
+}

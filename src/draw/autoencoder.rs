@@ -1,0 +1,231 @@
+//! Between latents and pixels, by whichever autoencoder the model has.
+
+use burn::tensor::{DType, FloatDType, Tensor, TensorData};
+use hypersd_core::{Component, Image, LoadOptions, PixelRange, SharedSource, Slots, slots};
+use hypersd_models::{
+    ops::activation_dtype,
+    tiny_vae::{self, TinyVaeConfig},
+    vae::{self, VaeConfig},
+};
+
+use super::latents::host_tensor;
+use crate::{
+    Error,
+    network::Network,
+    notice::{Notice, Notices},
+};
+
+/// The configuration of an autoencoder, which says of what kind it is.
+#[derive(Debug, Clone)]
+pub(crate) enum AutoencoderConfig {
+    Kl(VaeConfig),
+    Tiny(TinyVaeConfig),
+}
+
+/// An autoencoder, each half a network of its own: what is never encoded needs no encoder in memory.
+#[derive(Debug)]
+pub(crate) struct Autoencoder {
+    config: AutoencoderConfig,
+    encoder: Network<Encoder>,
+    decoder: Network<Decoder>,
+    /// Decode large pictures in tiles.
+    tiled: bool,
+}
+
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a pipeline has one, and it does not move")]
+enum Encoder {
+    Kl(vae::Encoder),
+    Tiny(tiny_vae::Encoder),
+}
+
+slots!(
+    enum Encoder {
+        Kl,
+        Tiny,
+    }
+);
+
+#[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a pipeline has one, and it does not move")]
+enum Decoder {
+    Kl(vae::Decoder),
+    Tiny(tiny_vae::Decoder),
+}
+
+slots!(
+    enum Decoder {
+        Kl,
+        Tiny,
+    }
+);
+
+impl AutoencoderConfig {
+    /// Reads a component's configuration; the class it was saved from tells the kinds apart.
+    pub(crate) fn of(component: &Component) -> Result<Self, Error> {
+        let origin = || Error::config(component.location());
+        match component.class_name() {
+            None | Some("AutoencoderKL") => {
+                let config: VaeConfig = component.config()?;
+                config.validate().map_err(origin())?;
+                Ok(Self::Kl(config))
+            }
+            Some("AutoencoderTiny") => {
+                let config: TinyVaeConfig = component.config()?;
+                config.validate().map_err(origin())?;
+                Ok(Self::Tiny(config))
+            }
+            Some(other) => Err(Error::Unsupported {
+                origin: component.location().to_string(),
+                found: format!("the VAE is of class {other}"),
+                instead: "use an AutoencoderKL or an AutoencoderTiny".into(),
+            }),
+        }
+    }
+
+    /// Channels of the latents.
+    pub(crate) fn latent_channels(&self) -> usize {
+        match self {
+            Self::Kl(config) => config.latent_channels,
+            Self::Tiny(config) => config.latent_channels,
+        }
+    }
+
+    /// Pixels per latent along each side.
+    pub(crate) fn factor(&self) -> usize {
+        match self {
+            Self::Kl(config) => config.factor(),
+            Self::Tiny(config) => config.factor(),
+        }
+    }
+
+    /// The type that weights are read in, which were asked for in `stored` and would be computed with in `run_in`.
+    fn weights_in(&self, stored: FloatDType, run_in: FloatDType, upcast: bool) -> FloatDType {
+        if upcast && run_in == FloatDType::F16 && self.overflows() { FloatDType::F32 } else { stored }
+    }
+
+    /// True where the network says of itself that f16 is not enough for it, as SDXL's does.
+    fn overflows(&self) -> bool {
+        matches!(self, Self::Kl(config) if config.force_upcast)
+    }
+}
+
+impl Autoencoder {
+    /// An autoencoder whose weights are still to be read. With `upcast`, a network that says that it overflows in f16 is
+    /// read in f32 where it would be run in f16.
+    pub(crate) fn new(
+        config: AutoencoderConfig,
+        source: SharedSource,
+        options: &LoadOptions,
+        upcast: bool,
+        tiled: bool,
+    ) -> Result<Self, Error> {
+        let device = &options.device;
+        let dtype = config.weights_in(options.dtype, activation_dtype(options.dtype, device), upcast);
+        let half = |ignore| LoadOptions { dtype, ignore, ..options.clone() };
+        let (encoder, decoder, encoder_alone, decoder_alone) = match &config {
+            AutoencoderConfig::Kl(config) => (
+                Encoder::Kl(vae::Encoder::new(config, device)?),
+                Decoder::Kl(vae::Decoder::new(config, device)?),
+                half(vae::Encoder::OTHER_HALF),
+                half(vae::Decoder::OTHER_HALF),
+            ),
+            AutoencoderConfig::Tiny(config) => (
+                Encoder::Tiny(tiny_vae::Encoder::new(config, device)?),
+                Decoder::Tiny(tiny_vae::Decoder::new(config, device)?),
+                half(tiny_vae::Encoder::OTHER_HALF),
+                half(tiny_vae::Decoder::OTHER_HALF),
+            ),
+        };
+        Ok(Self {
+            config,
+            encoder: Network::new(encoder, source.clone(), encoder_alone)?,
+            decoder: Network::new(decoder, source, decoder_alone)?,
+            tiled,
+        })
+    }
+
+    /// Reads the decoder's weights, to stay in memory, and lets the encoder's stay there from their first use on.
+    pub(crate) fn keep(&mut self) -> Result<(), Error> {
+        self.encoder.keep_once_used();
+        self.decoder.keep()
+    }
+
+    /// The configuration.
+    pub(crate) fn config(&self) -> &AutoencoderConfig {
+        &self.config
+    }
+
+    /// Pictures of one size → the likeliest of their latents `[B, 4, H/8, W/8]`, in f32 and in the scale of the denoiser.
+    pub(crate) fn encode(&self, images: &[Image]) -> Result<Tensor<4>, Error> {
+        let encoder = self.encoder.get()?;
+        let mut latents = Vec::with_capacity(images.len());
+        for image in images {
+            latents.push(encoder.encode(pixels(image, &self.encoder))?.cast(FloatDType::F32));
+        }
+        Ok(Tensor::cat(latents, 0))
+    }
+
+    /// Latents `[B, 4, h, w]` → B pictures of 8w x 8h pixels, one after the other to save memory. Where half precision
+    /// overflows, in f32, with a notice. On the CPU only weights can: what lies between is f32 anyway.
+    pub(crate) fn decode(&self, latents: Tensor<4>, notices: &Notices) -> Result<Vec<Image>, Error> {
+        let decoder = self.decoder.get()?;
+        let mut images = Vec::with_capacity(latents.dims()[0]);
+        for x in latents.split(1, 0) {
+            let mut picture = host_tensor(decoder.decode(x.clone(), self.tiled)?);
+            let finite = picture.to_f32().iter().all(|x| x.is_finite());
+            if !finite && self.decoder.dtype() != FloatDType::F32 {
+                notices.give(Notice::DecodedInF32);
+                let decoder = self.decoder.get_in(FloatDType::F32)?;
+                picture = host_tensor(decoder.decode(x, self.tiled)?);
+            }
+            images.extend(Image::from_tensor(&picture)?);
+        }
+        Ok(images)
+    }
+}
+
+/// A picture as a network takes it: `[1, 3, H, W]` in [-1, 1].
+fn pixels<M: Slots + Clone>(image: &Image, network: &Network<M>) -> Tensor<4> {
+    let pixels = image.to_tensor(PixelRange::Signed);
+    let shape = [1, 3, image.height(), image.width()];
+    let data = TensorData::new(pixels.to_f32().into_owned(), shape);
+    Tensor::from_data(data, (network.device(), DType::F32))
+}
+
+impl Encoder {
+    fn encode(&self, pixels: Tensor<4>) -> Result<Tensor<4>, Error> {
+        Ok(match self {
+            Self::Kl(encoder) => encoder.config().scale(encoder.encode(pixels)?.mode()),
+            Self::Tiny(encoder) => encoder.encode(pixels)?,
+        })
+    }
+}
+
+impl Decoder {
+    fn decode(&self, latents: Tensor<4>, tiled: bool) -> Result<Tensor<4>, Error> {
+        Ok(match self {
+            Self::Kl(decoder) if tiled => decoder.decode_tiled(latents)?,
+            Self::Kl(decoder) => decoder.decode(latents)?,
+            Self::Tiny(decoder) => decoder.decode(latents)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use FloatDType::{BF16, F16, F32};
+
+    use super::*;
+
+    #[test]
+    fn only_what_would_overflow_in_f16_is_read_in_f32() {
+        let config = |force_upcast| AutoencoderConfig::Kl(VaeConfig { force_upcast, ..VaeConfig::sdxl() });
+        let (loud, quiet) = (config(true), config(false));
+        assert_eq!(loud.weights_in(F16, F16, true), F32, "SDXL on a GPU");
+        assert_eq!(loud.weights_in(F16, F32, true), F16, "SDXL on the CPU");
+        assert_eq!(loud.weights_in(F16, F16, false), F16, "SD1.5");
+        assert_eq!(loud.weights_in(BF16, BF16, true), BF16);
+        assert_eq!(quiet.weights_in(F16, F16, true), F16);
+    }
+}

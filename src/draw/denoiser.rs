@@ -1,0 +1,111 @@
+//! The network that predicts what is noise in noisy latents, and what it takes to do so.
+
+use burn::tensor::{Device, Tensor};
+use hypersd_core::slots;
+use hypersd_models::unet::{Conditioning, Residuals, UNet, UNetConfig};
+
+use crate::Error;
+
+/// A network that predicts noise (or velocity, or the clean latents) in latents: one variant for each architecture.
+#[derive(Debug, Clone)]
+pub(crate) enum Denoiser {
+    UNet(UNet),
+}
+
+slots!(
+    enum Denoiser {
+        UNet,
+    }
+);
+
+/// The channels that a denoiser's first layer is given beside the noisy latents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FurtherInput {
+    None,
+    /// A mask of one channel and the latents of the picture without what is under it: inpainting.
+    MaskedPicture,
+    /// The latents of the picture that is to be changed: InstructPix2Pix.
+    Picture,
+}
+
+impl Denoiser {
+    /// A network whose parameters wait to be loaded.
+    pub(crate) fn new(config: &UNetConfig, device: &Device) -> Result<Self, Error> {
+        Ok(Self::UNet(UNet::new(config, device)?))
+    }
+
+    /// The UNet that ControlNets are halves of.
+    pub(crate) fn unet(&self) -> &UNet {
+        match self {
+            Self::UNet(unet) => unet,
+        }
+    }
+
+    /// The prediction for noisy latents.
+    ///
+    /// # Shapes
+    /// - x `[B, 4, h, w]` → the same
+    pub(crate) fn predict(
+        &self,
+        x: Tensor<4>,
+        t: f32,
+        condition: &Conditioning,
+        residuals: Option<&Residuals>,
+    ) -> Result<Tensor<4>, Error> {
+        match self {
+            Self::UNet(unet) => Ok(unet.forward(x, &[t], condition, residuals)?),
+        }
+    }
+}
+
+impl FurtherInput {
+    /// The further input of a UNet beside latents of so many channels; an error for channels that nothing is known to fill.
+    pub(crate) fn of(unet: &UNetConfig, latent_channels: usize) -> Result<Self, Error> {
+        let misfit = |expected: String| Error::Misfit {
+            network: "UNet",
+            expected,
+            found: format!("{} in and {} out", unet.in_channels, unet.out_channels),
+        };
+        if unet.out_channels != latent_channels {
+            return Err(misfit(format!("{latent_channels} channels out, as the VAE's latents have")));
+        }
+        match unet.in_channels.checked_sub(latent_channels) {
+            Some(0) => Ok(Self::None),
+            Some(further) if further == latent_channels => Ok(Self::Picture),
+            Some(further) if further == latent_channels + 1 => Ok(Self::MaskedPicture),
+            _ => Err(misfit(format!(
+                "{latent_channels} channels in, or with a picture or a mask and a picture beside them"
+            ))),
+        }
+    }
+
+    /// Refuses a denoiser that wants what no request has.
+    pub(crate) fn refuse(self) -> Result<(), Error> {
+        let (found, expected) = match self {
+            Self::None => return Ok(()),
+            Self::MaskedPicture => ("an inpainting UNet (9 channels)", "a mask and a picture"),
+            Self::Picture => ("an InstructPix2Pix UNet (8 channels)", "a picture to change"),
+        };
+        Err(Error::FurtherInput { found, expected })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(in_channels: usize, out_channels: usize) -> Result<FurtherInput, Error> {
+        FurtherInput::of(&UNetConfig { in_channels, out_channels, ..UNetConfig::sd15() }, 4)
+    }
+
+    #[test]
+    fn further_channels_say_what_a_unet_is_for() {
+        assert_eq!(of(4, 4).expect("text to image"), FurtherInput::None);
+        assert_eq!(of(9, 4).expect("inpainting"), FurtherInput::MaskedPicture);
+        assert_eq!(of(8, 4).expect("InstructPix2Pix"), FurtherInput::Picture);
+        for (given, returned) in [(5, 4), (3, 4), (16, 16), (4, 8)] {
+            let error = of(given, returned).expect_err("nothing fills these").to_string();
+            assert!(error.contains(&format!("{given} in and {returned} out")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! UNets that want more than noisy latents, or others than the VAE's, are refused by name before anything heavy.
+
+use std::{fs, path::Path};
+
+use hypersd::{Device, Error, Pipeline, Request};
+use hypersd_testing::fixtures;
+use serde_json::Value;
+
+/// The tiny model with other numbers in its UNet's configuration. Its weights are not touched: nothing gets that far.
+fn model(folder: &Path, changes: &[(&str, usize)]) {
+    let own = fixtures("").join("tiny-sd15");
+    for entry in ["model_index.json", "scheduler", "text_encoder", "tokenizer", "vae", "unet"] {
+        copy(&own.join(entry), &folder.join(entry));
+    }
+    let path = folder.join("unet/config.json");
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(&path).expect("a file")).expect("JSON");
+    for (field, value) in changes {
+        config[*field] = (*value).into();
+    }
+    fs::write(path, config.to_string()).expect("a file");
+}
+
+fn copy(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        fs::copy(from, to).expect("a copy");
+        return;
+    }
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
+}
+
+/// What checking a request and loading the model say, which is the same.
+fn refusal(changes: &[(&str, usize)]) -> Error {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    model(folder.path(), changes);
+    let builder = Pipeline::open(folder.path()).expect("a model");
+    let checked = builder.check(&Request::default()).expect_err("nothing draws with it");
+    let loaded = builder.load(&Device::flex()).expect_err("nothing draws with it");
+    assert_eq!(checked.to_string(), loaded.to_string());
+    checked
+}
+
+#[test]
+fn a_unet_that_paints_or_changes_pictures_says_so() {
+    for (channels, is, wants) in
+        [(9, "inpainting", "a mask and a picture"), (8, "Pix2Pix", "a picture to change")]
+    {
+        let error = refusal(&[("in_channels", channels)]);
+        let Error::FurtherInput { found, expected } = &error else { panic!("{error}") };
+        assert!(found.contains(is) && expected.contains(wants), "{error}");
+    }
+}
+
+#[test]
+fn a_unet_of_other_latents_than_the_vae_does_not_fit() {
+    for changes in [vec![("in_channels", 16), ("out_channels", 16)], vec![("in_channels", 7)]] {
+        let error = refusal(&changes);
+        assert!(matches!(error, Error::Misfit { network: "UNet", .. }), "{error}");
+        assert!(error.to_string().contains('4'), "{error}");
+    }
+}
+
+#[test]
+fn sizes_are_multiples_of_the_vaes_factor() {
+    let builder = Pipeline::open(fixtures("").join("tiny-sd15")).expect("the model");
+    for (width, height, option) in [(100, 64, "width"), (64, 100, "height")] {
+        let request = Request { width: Some(width), height: Some(height), ..Request::default() };
+        match builder.check(&request).expect_err("half a latent") {
+            Error::Request { option: found, expected, .. } => {
+                assert_eq!(found, option);
+                assert!(expected.contains("multiple of 8"), "{expected}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
