@@ -39,12 +39,7 @@ enum Encoder {
     Tiny(tiny_vae::Encoder),
 }
 
-slots!(
-    enum Encoder {
-        Kl,
-        Tiny,
-    }
-);
+slots!(Encoder: Kl | Tiny);
 
 #[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "a pipeline has one, and it does not move")]
@@ -53,12 +48,7 @@ enum Decoder {
     Tiny(tiny_vae::Decoder),
 }
 
-slots!(
-    enum Decoder {
-        Kl,
-        Tiny,
-    }
-);
+slots!(Decoder: Kl | Tiny);
 
 impl AutoencoderConfig {
     /// Reads a component's configuration; the class it was saved from tells the kinds apart.

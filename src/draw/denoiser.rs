@@ -12,11 +12,7 @@ pub(crate) enum Denoiser {
     UNet(UNet),
 }
 
-slots!(
-    enum Denoiser {
-        UNet,
-    }
-);
+slots!(Denoiser: UNet);
 
 /// The channels that a denoiser's first layer is given beside the noisy latents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -110,7 +110,7 @@ impl<'a> IntoIterator for SlotList<'a> {
 ///     Relu,
 /// }
 ///
-/// hypersd_core::slots!(enum Layer { Dense; Relu });
+/// hypersd_core::slots!(Layer: Dense; Relu);
 /// ```
 ///
 /// ```compile_fail,E0027
@@ -128,7 +128,7 @@ macro_rules! slots {
             }
         }
     };
-    (enum $network:ident { $($part:ident),* $(; $($plain:ident),+)? }) => {
+    ($network:ident: $($part:ident)|+ $(; $($plain:ident)|+)?) => {
         impl $crate::Slots for $network {
             fn slots<'a>(&'a mut self, list: &mut $crate::SlotList<'a>) {
                 match self {

@@ -55,12 +55,7 @@ enum Choice {
     Norm(LayerNorm),
 }
 
-slots!(
-    enum Choice {
-        Linear,
-        Norm,
-    }
-);
+slots!(Choice: Linear | Norm);
 
 impl Net {
     fn new(device: &Device) -> Self {

@@ -64,12 +64,7 @@ enum Projection {
     Linear(Linear),
 }
 
-slots!(
-    enum Projection {
-        Conv,
-        Linear,
-    }
-);
+slots!(Projection: Conv | Linear);
 
 impl Projection {
     fn new(channels: usize, linear_projection: bool, device: &Device) -> Self {

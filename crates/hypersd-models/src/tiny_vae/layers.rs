@@ -27,7 +27,7 @@ enum Layer {
     Upsample,
 }
 
-slots!(enum Layer { Conv, Block; Relu, Upsample });
+slots!(Layer: Conv | Block; Relu | Upsample);
 
 /// Three convolutions beside a shortcut (`AutoencoderTinyBlock`), each with a ReLU behind it.
 #[derive(Debug, Clone)]
