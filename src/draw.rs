@@ -92,7 +92,7 @@ fn size(request: &Request, defaults: &Defaults, factor: usize) -> Result<[usize;
     let size = [request.height.unwrap_or(height), request.width.unwrap_or(width)];
     for (option, px) in ["height", "width"].into_iter().zip(size) {
         if px == 0 || px % factor != 0 {
-            let expected = format!("a multiple of {factor} pixels, which make one latent");
+            let expected = format!("a multiple of {factor} pixels, which make a latent");
             return Err(Error::Request { option, expected, found: px.to_string() });
         }
     }
@@ -122,7 +122,7 @@ impl Model {
         let batch = Batch { pictures: request.batch, size };
         let conditions = self.text.conditions_of(request, batch, notices)?;
         let denoiser = self.denoiser.get()?; // only now: in low memory the text encoders are gone again
-        let guided = Guided::new(denoiser, conditions, request.guidance);
+        let guided = Guided::new(denoiser, conditions, request.guidance)?;
         let controls = Controls::new(&self.controlnets, &request.controls, size)?;
         let noise = NoiseSource::new(Noise::new(request.rng, request.seed), latents, self.device.clone());
         Ok(Denoising::new(guided, controls, schedule, noise))

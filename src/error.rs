@@ -1,7 +1,6 @@
 //! Errors between a request and a picture.
 
-use hypersd_controlnet::Error as Control;
-use hypersd_core::Error as Core;
+use hypersd_core::{Error as Core, ImageError};
 
 use crate::RecipeError;
 
@@ -33,19 +32,19 @@ pub enum Error {
         /// The fault in it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A file of the model, or a picture.
+    /// A file of the model, or one of latents.
     #[error(transparent)]
     Weights(#[from] Core),
+    /// A picture: one that cannot be read or written, is damaged, or has a size that no picture has.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// A LoRA file.
     #[error(transparent)]
     Lora(#[from] hypersd_lora::Error),
-    /// A ControlNet's files, or one that does not fit the model.
-    #[error(transparent)]
-    Control(#[from] Control),
     /// A device that this machine does not have.
     #[error(transparent)]
     Device(#[from] crate::device::Error),
-    /// A prompt that the tokenizer gives up on, or a network's inputs.
+    /// A prompt that the tokenizer gives up on, a network's inputs, or a ControlNet that does not fit the model.
     #[error(transparent)]
     Model(#[from] hypersd_models::Error),
     /// Neither a path that is there nor what the hub can be asked for.
@@ -112,7 +111,7 @@ impl Error {
                 | Self::Recipe(_)
                 | Self::Scheduler(_)
                 | Self::Weights(Core::Argument { .. })
-                | Self::Control(Control::Core(Core::Argument { .. }))
+                | Self::Image(ImageError(Core::Argument { .. }))
         )
     }
 }

@@ -23,8 +23,13 @@ pub use burn::{
     tensor::{Device, FloatDType, Tensor},
 };
 pub use hypersd_controlnet::{Canny, Strength};
-pub use hypersd_core::{Embedded, Family, Image, Location, Rng, TextChunk};
-pub use hypersd_lora::{LoraReport, Weights as LoraWeights};
+pub use hypersd_core::{
+    ByteSource, Dtype, Error as CoreError, Family, FileTree, Image, ImageError, Location, Mismatch, Reader,
+    Rng, TextChunk,
+};
+pub use hypersd_lora::{
+    Applied, Error as LoraError, LoraReport, MadeFor, Reason, Unmatched, Weights as LoraWeights, WrongShape,
+};
 pub use hypersd_schedulers::{Algorithm, PredictionType, Spacing, Steps};
 
 pub use draw::{Control, Denoised, Denoising, Edited};

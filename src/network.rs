@@ -14,7 +14,7 @@ use std::{
 use burn::tensor::{Device, FloatDType};
 use hypersd_core::{LoadOptions, Slots, TensorSource, check, load, reload};
 use hypersd_lora::Merged;
-use hypersd_models::ops::release_memory;
+use hypersd_models::release_memory;
 
 use crate::Error;
 

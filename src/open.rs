@@ -44,7 +44,7 @@ pub struct PipelineBuilder {
 
 impl Pipeline {
     /// Opens a model: a folder in diffusers' layout, a checkpoint in one file, or, with the feature `hub`, a repository
-    /// on the Hugging Face hub. Folder or file may be [embedded](crate::Embedded) in the program. Configurations are
+    /// on the Hugging Face hub. Folder or file may be in a [tree](crate::FileTree) of bytes. Configurations are
     /// read, weights are not.
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl PipelineBuilder {
     /// [`Control`](crate::Control) for each, in the order they were added.
     ///
     /// # Errors
-    /// [`Error::Control`], [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or is no ControlNet.
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or is no ControlNet.
     pub fn controlnet(mut self, location: impl Into<Location>) -> Result<Self, Error> {
         let location = &locate(location)?;
         self.controlnets.push(Part::open(location, controlnet_config, || {
@@ -269,13 +269,14 @@ impl PipelineBuilder {
 
     /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.
     fn bases(&self) -> Result<Vec<Base>, Error> {
-        let unet = self.parts.unet.weights.open(&self.variant)?;
-        let mut bases = vec![Base { prefix: "lora_unet_", source: unet }];
+        let family = Some(self.family());
+        let source = self.parts.unet.weights.open(&self.variant)?;
+        let mut bases = vec![Base { prefix: "lora_unet_", family, source }];
         for (traits, (_, part)) in self.parts.profile.text_encoders.iter().zip(&self.parts.text) {
             let source = part.weights.open(&self.variant)?;
             let renames = canonical_names(source.names());
             let source = Arc::new(Renamed::new(source, renames)?);
-            bases.push(Base { prefix: traits.lora_prefix, source });
+            bases.push(Base { prefix: traits.lora_prefix, family, source });
         }
         Ok(bases)
     }

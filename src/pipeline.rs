@@ -95,8 +95,8 @@ impl Pipeline {
     /// decoded again in f32, with a [`Notice`].
     ///
     /// # Errors
-    /// [`Error::Weights`] if the decoder's output has values that are not finite even so, and in
-    /// [low memory](crate::PipelineBuilder::low_memory) for what reading meets.
+    /// [`Error::Image`] if the decoder's output has values that are not finite even so; in
+    /// [low memory](crate::PipelineBuilder::low_memory) [`Error::Weights`] for what reading meets.
     pub fn decode(&self, latents: Tensor<4>) -> Result<Vec<Image>, Error> {
         self.model.decode(latents, &self.notices)
     }

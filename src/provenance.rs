@@ -1,15 +1,15 @@
-//! What a picture was made of, kept in its file so that it can be made again.
+//! A picture's account of itself, kept in its file so that it can be made again.
 
+mod file;
 mod hashing;
 mod parameters;
 
-use std::path::Path;
-
-use hypersd_core::{Rng, TextChunk};
+use hypersd_core::{Location, Rng, TextChunk};
 use serde::{Deserialize, Serialize};
 
+pub use file::{WeightFile, WeightPart};
+pub use hashing::Hashing;
 pub(crate) use hashing::WeightFiles;
-pub use hashing::{Hashing, WeightFile, WeightPart};
 
 use crate::{Error, Pipeline, Request, draw::Plan};
 
@@ -18,7 +18,7 @@ const PARAMETERS: &str = "parameters";
 /// The keyword of all of it, as JSON.
 const HYPERSD: &str = "hypersd";
 
-/// What a picture was made of.
+/// The request, the model and the program that a picture was made with.
 ///
 /// ```no_run
 /// use hypersd::{Device, Pipeline, Provenance, Recipe};
@@ -28,51 +28,81 @@ const HYPERSD: &str = "hypersd";
 /// let pipeline = builder.load(&Device::flex())?;
 /// let request = Recipe::HYPER_SD15_UNIFIED.request("a photo of a cat");
 /// let images = pipeline.generate(&request)?;
-/// let provenance = Provenance { weights: hashing.finish()?, ..pipeline.provenance(&request)? };
+/// let provenance = pipeline.provenance(&request)?.with_weights(hashing.finish()?);
 /// images[0].save_with("cat.png", &provenance.text_chunks())?;
 ///
 /// assert_eq!(Provenance::read("cat.png")?, Some(provenance));
 /// # Ok::<(), hypersd::Error>(())
 /// ```
+///
+/// # Versions
+///
+/// Every version from 0.1.0 on reads what any other wrote:
+///
+/// - A field that it does not know is passed over, and a word that it does not know (a scheduler, a noise, a
+///   [part](WeightPart)) is kept as text.
+/// - A field that is not there stands for [`Request::default`]'s value, or for nothing. The seven without which nothing
+///   could be drawn again are always there: `version`, `prompt`, `seed`, `width`, `height`, `scheduler`, `timesteps`.
+/// - For that, fields are only added, and a new one is such that all pictures before it had its default. No field is
+///   renamed or changes its meaning. There is therefore no number of the format: `version` says which program wrote it,
+///   to people.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Provenance {
     /// The program: `hypersd 0.1.0`.
     pub version: String,
     /// The text that was drawn.
     pub prompt: String,
-    /// What was steered away from.
+    /// The text that was steered away from.
+    #[serde(default)]
     pub negative: Option<String>,
-    /// Where the noise started.
+    /// The seed of the noise.
     pub seed: u64,
-    /// Whose noise the seed stands for: `torch-cpu` or `torch-cuda`.
+    /// The generator that the seed is for: `torch-cpu` or `torch-cuda`; the former where nothing is said.
+    #[serde(default = "torch_cpu")]
     pub rng: String,
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
     pub height: usize,
-    /// Pictures that were drawn from one draw of noise.
+    /// Pictures that were drawn from one draw of noise; 1 where nothing is said.
+    #[serde(default = "one")]
     pub batch: usize,
-    /// Which of them this is, from 0.
+    /// The place of this one among them, from 0.
+    #[serde(default)]
     pub index: usize,
     /// The scheduler that was used, as [`Algorithm`](crate::Algorithm) reads it: `tcd`.
     pub scheduler: String,
     /// Whether the request asked for Karras' sigmas.
+    #[serde(default)]
     pub karras: bool,
     /// The training timesteps of the steps.
     pub timesteps: Vec<f32>,
     /// Stochasticity.
+    #[serde(default)]
     pub eta: f64,
-    /// Classifier-free guidance scale.
+    /// Classifier-free guidance scale; 0 is none.
+    #[serde(default)]
     pub guidance: f64,
     /// The recipe that was followed.
+    #[serde(default)]
     pub recipe: Option<String>,
-    /// The files that the weights came from.
+    /// The files that the weights came from; none where they were not hashed.
+    #[serde(default)]
     pub weights: Vec<WeightFile>,
 }
 
+fn torch_cpu() -> String {
+    Rng::TorchCpu.to_string()
+}
+
+fn one() -> usize {
+    1
+}
+
 impl Pipeline {
-    /// What the pictures of a request are made of; without the [recipe](Provenance::recipe), the
-    /// [weights](Provenance::weights) and the [index](Provenance::index), which are the caller's to fill in.
+    /// The provenance of a request's pictures; without the [recipe](Provenance::with_recipe), the
+    /// [weights](Provenance::with_weights) and the [index](Provenance::with_index), which are the caller's to fill in.
     ///
     /// # Errors
     /// As [`denoise`](Self::denoise).
@@ -83,10 +113,7 @@ impl Pipeline {
             prompt: request.prompt.clone(),
             negative: request.negative.clone(),
             seed: request.seed,
-            rng: match request.rng {
-                Rng::TorchCpu => "torch-cpu".into(),
-                Rng::TorchCuda => "torch-cuda".into(),
-            },
+            rng: request.rng.to_string(),
             width,
             height,
             batch: request.batch,
@@ -103,6 +130,24 @@ impl Pipeline {
 }
 
 impl Provenance {
+    /// The same with the files that the weights came from, as [`Hashing::finish`] gives them.
+    #[must_use]
+    pub fn with_weights(self, weights: Vec<WeightFile>) -> Self {
+        Self { weights, ..self }
+    }
+
+    /// The same with the name of the recipe that was followed.
+    #[must_use]
+    pub fn with_recipe(self, recipe: impl Into<String>) -> Self {
+        Self { recipe: Some(recipe.into()), ..self }
+    }
+
+    /// The same for another picture of the batch, by its place from 0.
+    #[must_use]
+    pub fn with_index(self, index: usize) -> Self {
+        Self { index, ..self }
+    }
+
     /// The text for [`Image::save_with`](crate::Image::save_with): `parameters` as AUTOMATIC1111 writes it, and
     /// `hypersd`, which is all of it as JSON.
     ///
@@ -119,15 +164,18 @@ impl Provenance {
         ]
     }
 
-    /// What a PNG file says of itself; `None` where it was not made by hypersd, or does not say.
+    /// Reads it from a PNG file, [whichever version](Self#versions) wrote it; `None` where the picture was not made by
+    /// hypersd, or does not say.
     ///
     /// # Errors
-    /// [`Error::Weights`] for what is no PNG file, [`Error::Config`] for a `hypersd` chunk that cannot be read.
-    pub fn read(path: impl AsRef<Path>) -> Result<Option<Self>, Error> {
-        let path = path.as_ref();
-        let chunks = TextChunk::read(path)?;
+    /// [`Error::Image`] for what is no PNG file, [`Error::Config`] for a `hypersd` chunk that cannot be read.
+    pub fn read(location: impl Into<Location>) -> Result<Option<Self>, Error> {
+        let location = &location.into();
+        let chunks = TextChunk::read(location)?;
         let Some(chunk) = chunks.iter().find(|chunk| chunk.keyword == HYPERSD) else { return Ok(None) };
-        serde_json::from_str(&chunk.text).map(Some).map_err(Error::config(path.display()))
+        serde_json::from_str(&chunk.text)
+            .map(Some)
+            .map_err(Error::config(format_args!("{location}: {HYPERSD}")))
     }
 }
 

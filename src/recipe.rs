@@ -1,4 +1,4 @@
-//! What belongs together: a distilled file and the settings it was distilled for.
+//! Distilled files with the settings that they were distilled for.
 
 mod check;
 mod error;
@@ -14,7 +14,7 @@ pub use error::RecipeError;
 
 use crate::Request;
 
-/// The settings that a distilled LoRA, UNet or model was made for, and what of them may be changed.
+/// The settings that a distilled LoRA, UNet or model was made for, and the range that each may be changed in.
 ///
 /// A recipe loads nothing: it is a row of a table, chosen by its constant, by its name, or by the name of a weight
 /// file ([`Recipe::of_file`]). [`request`](Self::request) sets everything that belongs together;
@@ -62,28 +62,30 @@ pub struct Recipe {
     pub source: &'static str,
 }
 
-/// What a setting may be, both ends included, and what it is unless said otherwise.
+/// The values that a setting may have, both ends included, and the one it has unless said otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowed<T> {
     /// The smallest value.
     pub least: T,
     /// The largest.
     pub most: T,
-    /// What [`Recipe::request`] sets.
+    /// The value that [`Recipe::request`] sets.
     pub default: T,
 }
 
 /// A weight file that a recipe is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Published {
-    /// What it is loaded as.
+    /// The part it is loaded as.
     pub role: Role,
     /// Its name without the extension; the repository's, where the file's own says nothing.
     pub name: &'static str,
 }
 
-/// What a weight file is loaded as.
+/// The part of a pipeline that a weight file is loaded as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Role {
     /// A LoRA, merged into the model's UNet.
     Lora,
@@ -134,7 +136,8 @@ impl FromStr for Recipe {
 
     fn from_str(name: &str) -> Result<Self, RecipeError> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|recipe| recipe.name == name)
             .ok_or_else(|| RecipeError::Unknown { given: name.to_owned() })
     }

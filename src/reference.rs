@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use hypersd_core::Location;
+
 use crate::Error;
 
 /// Names that end so are files of weights, not repositories.
@@ -74,7 +76,7 @@ pub(crate) enum Meaning {
 }
 
 pub(crate) fn meaning(given: &Path) -> Result<Meaning, Error> {
-    if given.exists() {
+    if Location::from(given).exists() {
         return Ok(Meaning::Path(given.to_path_buf()));
     }
     given.to_str().and_then(HubReference::parse).map(Meaning::Hub).ok_or_else(|| Error::NoSuchModel {

@@ -93,7 +93,7 @@ impl Request {
         self.guidance > 1.0
     }
 
-    /// Checks what needs no model: sizes, batch, guidance, the strength of controls.
+    /// Checks what needs no model: the largest side, batch, guidance, the strength of controls.
     ///
     /// # Errors
     /// [`Error::Request`] naming the first field that cannot be right.
@@ -115,7 +115,7 @@ impl Request {
 
 fn check_side(option: &'static str, side: Option<usize>) -> Result<(), Error> {
     match side {
-        Some(px) if px == 0 || px > MAX_SIDE => Err(refuse(option, format!("1 to {MAX_SIDE} pixels"), px)),
+        Some(px) if px > MAX_SIDE => Err(refuse(option, format!("at most {MAX_SIDE} pixels"), px)),
         _ => Ok(()),
     }
 }
@@ -138,7 +138,6 @@ mod tests {
     #[test]
     fn what_cannot_be_right_is_refused_by_name() {
         assert_eq!(refused(Request { width: Some(16385), ..Request::default() }), "width");
-        assert_eq!(refused(Request { height: Some(0), ..Request::default() }), "height");
         assert_eq!(refused(Request { height: Some(1 << 40), ..Request::default() }), "height");
         assert_eq!(refused(Request { batch: 0, ..Request::default() }), "batch");
         assert_eq!(refused(Request { guidance: f64::NAN, ..Request::default() }), "guidance");

@@ -66,7 +66,7 @@ fn a_unet_of_other_latents_than_the_vae_does_not_fit() {
 #[test]
 fn sizes_are_multiples_of_the_vaes_factor() {
     let builder = Pipeline::open(fixtures("").join("tiny-sd15")).expect("the model");
-    for (width, height, option) in [(100, 64, "width"), (64, 100, "height")] {
+    for (width, height, option) in [(100, 64, "width"), (64, 100, "height"), (64, 0, "height")] {
         let request = Request { width: Some(width), height: Some(height), ..Request::default() };
         match builder.check(&request).expect_err("half a latent") {
             Error::Request { option: found, expected, .. } => {

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 
 use common::{Run, USAGE, fixtures, lora, model, refused, refused_with_model};
-use hypersd::{Image, Provenance, TextChunk, WeightPart};
+use hypersd::{Image, Provenance, TextChunk};
 use hypersd_testing::{fixture, relative_l2};
 use tempfile::TempDir;
 
@@ -38,12 +38,12 @@ fn without_options_the_demo_draws_in_one_step() {
     );
     assert_eq!((made.scheduler.as_str(), made.timesteps.len(), made.eta), ("tcd", 1, 1.0));
     let files: Vec<_> =
-        made.weights.iter().map(|file| (file.part, file.name.as_str(), file.weight)).collect();
+        made.weights.iter().map(|file| (file.part.as_str(), file.name.as_str(), file.weight)).collect();
     let want = [
-        (WeightPart::UNet, "demo", None),
-        (WeightPart::Vae, "demo", None),
-        (WeightPart::TextEncoder, "demo", None),
-        (WeightPart::Lora, "demo/hyper-lora", Some(1.0)),
+        ("unet", "demo", None),
+        ("vae", "demo", None),
+        ("text_encoder", "demo", None),
+        ("lora", "demo/hyper-lora", Some(1.0)),
     ];
     assert_eq!(files, want);
 }

@@ -7,7 +7,9 @@
 
 #[path = "../crates/hypersd-models/tests/clip_text_model.rs"]
 mod clip_text_model;
-#[path = "../crates/hypersd-controlnet/tests/controlnet.rs"]
+#[path = "../crates/hypersd-controlnet/tests/control_images.rs"]
+mod control_images;
+#[path = "../crates/hypersd-models/tests/controlnet.rs"]
 mod controlnet;
 mod demo;
 #[path = "gpu/ops.rs"]

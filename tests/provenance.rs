@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hypersd::{Algorithm, Device, Pipeline, Request, Steps, WeightPart};
+use hypersd::{
+    Algorithm, Device, Error, Image, Pipeline, Provenance, Request, Steps, TextChunk, WeightFile, WeightPart,
+};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 fn fixtures() -> PathBuf {
@@ -42,7 +45,8 @@ fn weight_files_are_known_by_their_hashes() {
         (WeightPart::TextEncoder, "tiny-sd15", file_digits("tiny-sd15/text_encoder/model.safetensors")),
         (WeightPart::Lora, "tiny-sd15-lora", digits(&bytes, 10)),
     ];
-    let found: Vec<_> = files.iter().map(|file| (file.part, &*file.name, file.sha256.clone())).collect();
+    let found: Vec<_> =
+        files.iter().map(|file| (file.part.clone(), &*file.name, file.sha256.clone())).collect();
     assert_eq!(found, want);
     assert_eq!(files[3].weight, Some(0.5));
     assert_eq!(files[3].tensors_sha256.as_deref(), Some(&*digits(&bytes[8 + header..], 12)));
@@ -129,4 +133,96 @@ fn what_the_request_leaves_open_is_filled_in() {
     assert_eq!((provenance.width, provenance.height), (image.width(), image.height()));
     let wrong = Request { batch: 0, ..request };
     assert!(pipeline.provenance(&wrong).expect_err("no pictures").is_request());
+}
+
+/// The text of a picture's chunk, as a version wrote it.
+fn written(name: &str) -> String {
+    fs::read_to_string(fixtures().join("provenance").join(name)).expect("a fixture")
+}
+
+/// Reads a picture with this text.
+fn read(text: &str) -> Result<Option<Provenance>, Error> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("x.png");
+    let image = Image::from_rgb8(8, 8, vec![1; 192]).expect("an image");
+    let text = TextChunk { keyword: "hypersd".into(), text: text.into() };
+    image.save_with(&path, &[text]).expect("written");
+    Provenance::read(&path)
+}
+
+fn fields(text: &str) -> Map<String, Value> {
+    serde_json::from_str(text).expect("an object")
+}
+
+/// What this version says again of what it has read.
+fn rewritten(provenance: &Provenance) -> Map<String, Value> {
+    let chunks = provenance.text_chunks();
+    fields(&chunks.iter().find(|chunk| chunk.keyword == "hypersd").expect("the JSON").text)
+}
+
+#[test]
+fn every_field_of_0_1_0_is_read_and_still_written() {
+    let text = written("0.1.0.json");
+    let provenance = read(&text).expect("readable").expect("provenance");
+    assert_eq!((provenance.version.as_str(), provenance.prompt.as_str()), ("hypersd 0.1.0", "a cat, 猫"));
+    assert_eq!((provenance.seed, provenance.rng.as_str()), (u64::MAX, "torch-cpu"));
+    assert_eq!([provenance.width, provenance.height, provenance.batch, provenance.index], [128, 64, 2, 1]);
+    assert_eq!((provenance.scheduler.as_str(), provenance.karras), ("tcd", false));
+    assert_eq!((provenance.timesteps.as_slice(), provenance.eta), ([999.0, 499.0].as_slice(), 0.3));
+    assert_eq!((provenance.negative.as_ref(), provenance.recipe.as_ref()), (None, None));
+    let mut lora = WeightFile::new(WeightPart::Lora, "demo/hyper-lora", "7efa8b92ea");
+    lora.tensors_sha256 = Some("1e6511be1dbf".into());
+    lora.weight = Some(0.5);
+    assert_eq!((provenance.weights.len(), &provenance.weights[3]), (4, &lora));
+
+    let again = rewritten(&provenance);
+    for (field, value) in fields(&text) {
+        assert_eq!(again.get(&field), Some(&value), "{field}");
+    }
+}
+
+#[test]
+fn what_a_newer_version_adds_is_passed_over_and_its_words_are_kept() {
+    let newer = read(&written("newer.json")).expect("readable").expect("provenance");
+    let known = read(&written("0.1.0.json")).expect("readable").expect("provenance");
+    assert_eq!((newer.rng.as_str(), newer.scheduler.as_str()), ("philox", "unipc"));
+    assert_eq!(newer.weights[..4], known.weights);
+    assert_eq!(newer.weights[4].part, WeightPart::Other("ip_adapter".into()));
+    assert_eq!((newer.seed, &newer.timesteps), (known.seed, &known.timesteps));
+    assert!(newer.parameters().contains("Sampler: unipc, "), "{}", newer.parameters());
+    assert_eq!(rewritten(&newer)["weights"][4]["part"], "ip_adapter");
+}
+
+#[test]
+fn what_an_older_version_does_not_say_is_the_default_requests() {
+    let older = read(&written("older.json")).expect("readable").expect("provenance");
+    let request = Request::default();
+    assert_eq!((older.batch, older.index, older.rng.as_str()), (request.batch, 0, "torch-cpu"));
+    assert_eq!((older.negative, older.guidance), (request.negative, request.guidance));
+    assert_eq!((older.eta, older.karras), (0.0, false));
+    assert_eq!((older.recipe, older.weights), (None, Vec::new()));
+}
+
+#[test]
+fn damaged_text_is_an_error_that_names_the_file_and_the_field() {
+    let text = written("0.1.0.json");
+    let text = text.trim_end();
+    let damaged = |text: &str| match read(text) {
+        Err(error @ Error::Config { .. }) => error.to_string(),
+        other => panic!("{text}: {other:?}"),
+    };
+    for end in (0..text.len()).filter(|&end| text.is_char_boundary(end)).step_by(7) {
+        damaged(&text[..end]);
+    }
+    for field in ["version", "prompt", "seed", "width", "height", "scheduler", "timesteps"] {
+        let mut fields = fields(text);
+        fields.remove(field).expect("a field");
+        let message = damaged(&Value::Object(fields).to_string());
+        assert!(message.contains("x.png: hypersd: ") && message.contains(field), "{message}");
+    }
+    for wrong in ["", "null", "[]", "{}", "{\"prompt\": 3}", "\u{fffd}"] {
+        damaged(wrong);
+    }
+    damaged(&text.replace("\"seed\":18446744073709551615", "\"seed\":-1"));
+    damaged(&text.replace("\"part\":\"unet\"", "\"part\":7"));
 }

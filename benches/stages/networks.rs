@@ -4,12 +4,12 @@ use std::{any::Any, fmt::Debug, path::Path, sync::Arc};
 
 use burn::tensor::{DType, TensorData};
 use hypersd::{Device, FloatDType, Image, Rng, Strength, Tensor};
-use hypersd_controlnet::{ControlNet, ControlNetConfig};
+use hypersd_controlnet::{ControlNet, ControlNetConfig, control_pixels};
 use hypersd_core::{Component, LoadOptions, Noise, Renamed, Slots, Variant, load};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, canonical_names},
     tiny_vae::{self, TinyVaeConfig},
-    unet::{Conditioning, UNet, UNetConfig},
+    unet::{Conditioning, Context, UNet, UNetConfig},
     vae::{self, VaeConfig},
 };
 use serde::de::DeserializeOwned;
@@ -45,10 +45,12 @@ pub(crate) fn control(task: &Task) -> Run<'_> {
     let folder = task.controlnet.as_ref().expect("--controlnet");
     let controlnet = network::<ControlNetConfig, _, _>(folder, task, ControlNet::new);
     let unet = denoiser(task);
-    let hint = controlnet.hint(&stripes(task.size), [task.size; 2]).expect("a hint");
+    let pixels = control_pixels(&stripes(task.size), [task.size; 2], &task.device()).expect("pixels");
+    let hint = controlnet.hint(pixels).expect("a hint");
     let (x, conditioning) = (latents(task), conditioning(task, unet.config()));
     Box::new(move || {
-        let residuals = controlnet.forward(x.clone(), T, &conditioning, &hint, &Strength::default());
+        let residuals =
+            controlnet.forward(x.clone(), T, &conditioning, &hint, Strength::default().residual_scale());
         let residuals = residuals.expect("residuals");
         Box::new(unet.forward(x.clone(), T, &conditioning, Some(&residuals)).expect("a prediction"))
     })
@@ -120,12 +122,13 @@ fn options(task: &Task) -> LoadOptions {
 
 fn conditioning(task: &Task, unet: &UNetConfig) -> Conditioning {
     let (batch, side) = (task.batch(), task.size as f32);
-    let sdxl = is_sdxl(task);
-    Conditioning {
-        context: normal(task, [batch, 77, unet.cross_attention_dim.at(0)]),
-        pooled: sdxl.then(|| normal(task, [batch, 1280])),
-        time_ids: sdxl.then(|| vec![[side, side, 0.0, 0.0, side, side]; batch]),
+    let context = Context::text(normal(task, [batch, 77, unet.cross_attention_dim.at(0)]));
+    let conditioning = Conditioning::new(context);
+    if !is_sdxl(task) {
+        return conditioning;
     }
+    let time_ids = vec![vec![side, side, 0.0, 0.0, side, side]; batch];
+    conditioning.with_added(normal(task, [batch, 1280]), time_ids)
 }
 
 fn latents(task: &Task) -> Tensor<4> {

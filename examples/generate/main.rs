@@ -26,7 +26,7 @@ use std::{
 };
 
 use clap::Parser;
-use hypersd::{Pipeline, PipelineBuilder, Provenance, Request, save_latents};
+use hypersd::{Pipeline, PipelineBuilder, Request, save_latents};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::options::Options;
@@ -89,15 +89,17 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     progress.finish();
 
     let provenance = match hashing {
-        Some(hashing) => Some(Provenance {
-            recipe: options.recipe.map(|recipe| recipe.name.to_string()),
-            weights: hashing.finish()?,
-            ..pipeline.provenance(&request)?
-        }),
+        Some(hashing) => {
+            let provenance = pipeline.provenance(&request)?.with_weights(hashing.finish()?);
+            Some(match options.recipe {
+                Some(recipe) => provenance.with_recipe(recipe.name),
+                None => provenance,
+            })
+        }
         None => None,
     };
     for (index, image) in images.iter().enumerate() {
-        let of_this = provenance.clone().map(|provenance| Provenance { index, ..provenance });
+        let of_this = provenance.clone().map(|provenance| provenance.with_index(index));
         let text = of_this.map_or_else(Vec::new, |provenance| provenance.text_chunks());
         image.save_with(options.output(index), &text)?;
     }

@@ -64,7 +64,8 @@ fn has_weights(options: &Options, recipe: &Recipe) -> bool {
     recipe.files.iter().any(|file| match file.role {
         Role::Lora => !options.loras.is_empty(),
         Role::UNet => options.unet.is_some(),
-        Role::Model => true,
+        // A whole model is always given; what a later version knows may be a part of it.
+        _ => true,
     })
 }
 

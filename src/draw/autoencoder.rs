@@ -3,7 +3,7 @@
 use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use hypersd_core::{Component, Image, LoadOptions, PixelRange, SharedSource, Slots, slots};
 use hypersd_models::{
-    ops::activation_dtype,
+    activation_dtype,
     tiny_vae::{self, TinyVaeConfig},
     vae::{self, VaeConfig},
 };

@@ -1,7 +1,7 @@
 //! ControlNets in the loop.
 
 use burn::tensor::Tensor;
-use hypersd_controlnet::{ControlNet, Hint, Strength, after_zeros, control_size};
+use hypersd_controlnet::{ControlNet, Hint, Strength, after_zeros, control_pixels, control_size};
 use hypersd_core::Image;
 use hypersd_models::unet::Residuals;
 
@@ -61,7 +61,7 @@ impl<'a> Controls<'a> {
         let controlled = |(net, control): (&'a Network<ControlNet>, &Control)| {
             control.strength.validate()?;
             let net = net.get()?;
-            let hint = net.hint(&control.image, [width, height])?;
+            let hint = net.hint(control_pixels(&control.image, [width, height], &net.device())?)?;
             Ok(Controlled { net, hint, strength: control.strength })
         };
         nets.iter().zip(controls).map(controlled).collect::<Result<_, _>>().map(Self)
@@ -97,11 +97,12 @@ impl<'a> Controls<'a> {
 impl Controlled<'_> {
     fn residuals(&self, guided: &Guided<'_>, x: Tensor<4>, t: f32) -> Result<Residuals, Error> {
         let Self { net, hint, strength } = self;
+        let scale = strength.residual_scale();
         let prompt_only = strength.guess_mode || net.config().global_pool_conditions;
         if !prompt_only {
-            return Ok(net.forward(guided.input(x), &[t], guided.condition(), hint, strength)?);
+            return Ok(net.forward(guided.input(x), &[t], guided.condition(), hint, scale)?);
         }
-        let residuals = net.forward(x, &[t], guided.positive(), hint, strength)?;
+        let residuals = net.forward(x, &[t], guided.positive(), hint, scale)?;
         Ok(if guided.doubles() { after_zeros(residuals) } else { residuals })
     }
 }

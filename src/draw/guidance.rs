@@ -27,10 +27,17 @@ pub(super) struct Guided<'a> {
 impl<'a> Guided<'a> {
     /// One pass with the prompt's condition only, or one pass over a doubled batch: the negative prompt's half first, the
     /// prompt's second.
-    pub(super) fn new(denoiser: Lent<'a, Denoiser>, conditions: Conditions, scale: f64) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Model`] for conditions of two networks.
+    pub(super) fn new(
+        denoiser: Lent<'a, Denoiser>,
+        conditions: Conditions,
+        scale: f64,
+    ) -> Result<Self, Error> {
         let Conditions { positive, negative } = conditions;
-        let scaled = negative.map(|negative| (negative.cat(positive.clone()), scale as f32));
-        Self { denoiser, positive, scaled }
+        let both = negative.map(|negative| negative.cat(positive.clone())).transpose()?;
+        Ok(Self { denoiser, positive, scaled: both.map(|both| (both, scale as f32)) })
     }
 
     /// True where the batch is doubled.

@@ -8,7 +8,7 @@ use hypersd_lora::Merged;
 use hypersd_models::{
     Profile, TextProfile,
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, TextStates, Tokenizer},
-    unet::Conditioning,
+    unet::{Conditioning, Context},
 };
 
 use super::guidance::Conditions;
@@ -114,7 +114,13 @@ impl PromptEncoder {
             let pooled =
                 pooled.next().flatten().map(|pooled: Tensor<2>| pooled.repeat_dim(0, batch.pictures));
             let context = Tensor::cat(context, 2).repeat_dim(0, batch.pictures);
-            Conditioning { context, pooled, time_ids: time_ids.map(|ids| vec![ids; batch.pictures]) }
+            let conditioning = Conditioning::new(Context::text(context));
+            match (pooled, &time_ids) {
+                (Some(pooled), Some(ids)) => {
+                    conditioning.with_added(pooled, vec![ids.to_vec(); batch.pictures])
+                }
+                _ => conditioning,
+            }
         }))
     }
 }

@@ -9,11 +9,12 @@ use crate::{
     reference::{Meaning, meaning},
 };
 
-/// The place on this machine of what the user calls `given`. Bytes that are in memory are there.
+/// The place on this machine of what the user calls `given`. Only a path can mean something else than itself.
 pub(crate) fn locate(given: impl Into<Location>) -> Result<Location, Error> {
-    match given.into() {
-        Location::Path(path) => on_disk(&path).map(Location::Path),
-        embedded @ Location::Embedded(_) => Ok(embedded),
+    let given = given.into();
+    match given.as_path() {
+        Some(path) => on_disk(path).map(Location::from),
+        None => Ok(given),
     }
 }
 

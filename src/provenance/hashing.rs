@@ -1,14 +1,13 @@
-//! Which files the weights came from, and what they are called the world over: by their SHA-256.
+//! Finding the files that the weights came from, and hashing them: the world over they go by their SHA-256.
 
 use std::{
     io::{self, Read},
-    path::Path,
     thread::{self, JoinHandle},
 };
 
 use hypersd_core::{Component, Error as Core, Location, ModelFolder, Variant};
-use serde::{Deserialize, Serialize};
 
+use super::{WeightFile, WeightPart};
 use crate::{Error, digest::sha256};
 
 /// Digits of a file's SHA-256 that AUTOMATIC1111's web UI and Civitai (AutoV2) know it by.
@@ -16,51 +15,6 @@ const FILE_DIGITS: usize = 10;
 /// Digits of the SHA-256 of a safetensors file's tensors, that a LoRA is known by (AutoV3): its header, where
 /// training tools keep notes, does not count.
 const TENSOR_DIGITS: usize = 12;
-
-/// What a weight file is a part of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum WeightPart {
-    /// A whole model in one file.
-    Model,
-    /// A text encoder.
-    TextEncoder,
-    /// The UNet.
-    #[serde(rename = "unet")]
-    UNet,
-    /// The VAE.
-    Vae,
-    /// A LoRA.
-    Lora,
-    /// A ControlNet.
-    #[serde(rename = "controlnet")]
-    ControlNet,
-}
-
-/// A file that weights came from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WeightFile {
-    /// What it was loaded as.
-    pub part: WeightPart,
-    /// What the user knows it by: its name without the extension, or the model's.
-    pub name: String,
-    /// The first 10 digits of the file's SHA-256.
-    pub sha256: String,
-    /// For a LoRA, the first 12 digits of the SHA-256 of what follows its header.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tensors_sha256: Option<String>,
-    /// For a LoRA, the weight it was merged with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<f32>,
-}
-
-impl WeightFile {
-    /// What the web UI calls a LoRA's hash.
-    pub(super) fn lora_hash(&self) -> &str {
-        self.tensors_sha256.as_ref().unwrap_or(&self.sha256)
-    }
-}
 
 /// The files that a pipeline was opened from.
 #[derive(Debug, Clone)]
@@ -85,7 +39,7 @@ impl WeightFiles {
     pub(crate) fn hash(&self, variant: &Variant) -> Result<Hashing, Error> {
         let mut hashing = Hashing { files: Vec::new() };
         if self.model.is_file() {
-            hashing.start(WeightPart::Model, &self.name, &self.model, None)?;
+            hashing.start(WeightPart::Model, &self.name, &self.model, None);
         } else {
             self.hash_folder(variant, &mut hashing)?;
         }
@@ -94,11 +48,11 @@ impl WeightFiles {
         let controlnets = self.controlnets.iter().map(|location| (WeightPart::ControlNet, location));
         for (part, location) in replaced.chain(controlnets) {
             for file in files(location, variant)? {
-                hashing.start(part, &name(location), &file, None)?;
+                hashing.start(part.clone(), &name(location), &file, None);
             }
         }
         for (file, weight) in &self.loras {
-            hashing.start(WeightPart::Lora, &name(file), file, Some(*weight))?;
+            hashing.start(WeightPart::Lora, &name(file), file, Some(*weight));
         }
         Ok(hashing)
     }
@@ -113,7 +67,7 @@ impl WeightFiles {
         ] {
             let component = if replaced { None } else { folder.component(component)? };
             for file in component.map(|part| part.weight_files(variant)).transpose()?.unwrap_or_default() {
-                hashing.start(part, &self.name, &file, None)?;
+                hashing.start(part.clone(), &self.name, &file, None);
             }
         }
         Ok(())
@@ -128,36 +82,45 @@ fn files(location: &Location, variant: &Variant) -> Result<Vec<Location>, Error>
     }
 }
 
-/// What the user knows a location by; for what is embedded, where it is among the files of its name.
+/// What the user knows a location by; for what is in a tree, where it is among the files of the tree's name.
 fn name(location: &Location) -> String {
-    match location {
-        Location::Path(path) => name_of_path(path),
-        Location::Embedded(embedded) if embedded.path().is_empty() => embedded.name().into(),
-        Location::Embedded(embedded) => {
-            format!("{}/{}", embedded.name(), embedded.path().trim_end_matches(".safetensors"))
+    match location.in_tree() {
+        None => name_on_disk(location),
+        Some((tree, "")) => tree.name().into(),
+        Some((tree, path)) => {
+            let names = [tree.name(), path.trim_end_matches(".safetensors")];
+            names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/")
         }
     }
 }
 
 /// The repository's name for a folder in the hub's cache, else a path's last part, without an extension where it is a
 /// file's.
-fn name_of_path(path: &Path) -> String {
-    let last = if path.is_dir() { path.file_name() } else { path.file_stem() };
+fn name_on_disk(location: &Location) -> String {
+    let (path, is_folder) = (location.as_path(), location.is_dir());
+    let last = path.and_then(|path| if is_folder { path.file_name() } else { path.file_stem() });
     let cached = || {
-        let snapshots = path.is_dir().then(|| path.parent())??;
+        let snapshots = path.filter(|_| is_folder)?.parent()?;
         let folder =
             snapshots.parent().filter(|_| snapshots.ends_with("snapshots"))?.file_name()?.to_str()?;
         Some(folder.strip_prefix("models--")?.replace("--", "/"))
     };
-    cached()
-        .or_else(|| Some(last?.to_string_lossy().into_owned()))
-        .unwrap_or_else(|| path.display().to_string())
+    cached().or_else(|| Some(last?.to_string_lossy().into_owned())).unwrap_or_else(|| location.to_string())
 }
 
-/// Files being hashed, each on a thread of its own: gigabytes take seconds, and loading and drawing need not wait.
+/// Files being hashed, each on a thread of its own: gigabytes take seconds, and loading and drawing need not wait. Where
+/// there are no threads, as in a browser, they are hashed when the hashes are asked for.
 #[derive(Debug)]
 pub struct Hashing {
-    files: Vec<(WeightFile, JoinHandle<Result<Hashes, Core>>)>,
+    files: Vec<Started>,
+}
+
+/// A file without its hashes, and who is after them.
+#[derive(Debug)]
+struct Started {
+    file: WeightFile,
+    location: Location,
+    thread: Option<JoinHandle<Result<Hashes, Core>>>,
 }
 
 /// Of a file: all of it, and for a LoRA what follows its header.
@@ -170,48 +133,43 @@ impl Hashing {
     /// [`Error::Weights`] for a file that can no longer be read.
     ///
     /// # Panics
-    /// If a hashing thread panicked, which would be a fault of hypersd.
+    /// If a hashing thread panicked, which would be a fault of hypersd or of a [`ByteSource`](crate::ByteSource).
     pub fn finish(self) -> Result<Vec<WeightFile>, Error> {
-        let hashed = |(file, thread): (WeightFile, JoinHandle<_>)| {
-            let hashes: Result<Hashes, Core> = thread.join().expect("hashing does not panic");
-            let (sha256, tensors_sha256) = hashes?;
+        let hashed = |Started { file, location, thread }| {
+            let (sha256, tensors_sha256) = match thread {
+                Some(thread) => thread.join().expect("hashing does not panic")?,
+                None => hashes(&location, file.part == WeightPart::Lora)?,
+            };
             Ok(WeightFile { sha256, tensors_sha256, ..file })
         };
         self.files.into_iter().map(hashed).collect()
     }
 
-    fn start(
-        &mut self,
-        part: WeightPart,
-        name: &str,
-        location: &Location,
-        weight: Option<f32>,
-    ) -> Result<(), Error> {
-        let file =
-            WeightFile { part, name: name.into(), sha256: String::new(), tensors_sha256: None, weight };
-        let owned = location.clone();
-        let thread = thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, part));
-        self.files.push((file, thread.map_err(|error| location.io(error))?));
-        Ok(())
+    fn start(&mut self, part: WeightPart, name: &str, location: &Location, weight: Option<f32>) {
+        let is_lora = part == WeightPart::Lora;
+        let file = WeightFile { weight, ..WeightFile::new(part, name, "") };
+        let (location, owned) = (location.clone(), location.clone());
+        let thread = thread::Builder::new().name("hash".into()).spawn(move || hashes(&owned, is_lora)).ok();
+        self.files.push(Started { file, location, thread });
     }
 }
 
 /// The hub's cache calls a large file by its SHA-256, which its clients make sure of.
 fn cached_sha256(location: &Location) -> Option<String> {
-    let blob = location.as_path()?.canonicalize().ok()?;
+    let blob = location.real_path()?;
     let name = blob.file_name()?.to_str()?;
     let is_blob = blob.parent()?.ends_with("blobs") && name.len() == 64;
     (is_blob && name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'))).then(|| name.to_string())
 }
 
-fn hashes(location: &Location, part: WeightPart) -> Result<Hashes, Core> {
+fn hashes(location: &Location, is_lora: bool) -> Result<Hashes, Core> {
     let io = |error| location.io(error);
-    let tensors = match part {
-        WeightPart::Lora => {
+    let tensors = match is_lora {
+        true => {
             let tensors = tensors(location.reader()?).map_err(io)?;
             Some(shortened(sha256(tensors).map_err(io)?, TENSOR_DIGITS))
         }
-        _ => None,
+        false => None,
     };
     let whole = match cached_sha256(location) {
         Some(known) => known,

@@ -1,10 +1,7 @@
 use hypersd_core::Image;
+use proptest::{option, prelude::*};
 
 use super::*;
-
-fn file(part: WeightPart, name: &str, sha256: &str) -> WeightFile {
-    WeightFile { part, name: name.into(), sha256: sha256.into(), tensors_sha256: None, weight: None }
-}
 
 fn provenance() -> Provenance {
     Provenance {
@@ -24,18 +21,18 @@ fn provenance() -> Provenance {
         guidance: 0.0,
         recipe: Some("hyper-sd15-unified".into()),
         weights: vec![
-            file(WeightPart::UNet, "sd15", "0123456789"),
-            file(WeightPart::Vae, "vae: \"best\"", "abcdef0123"),
-            file(WeightPart::TextEncoder, "sd15", "9876543210"),
+            WeightFile::new(WeightPart::UNet, "sd15", "0123456789"),
+            WeightFile::new(WeightPart::Vae, "vae: \"best\"", "abcdef0123"),
+            WeightFile::new(WeightPart::TextEncoder, "sd15", "9876543210"),
             WeightFile {
                 tensors_sha256: Some("00112233aabb".into()),
                 weight: Some(0.5),
-                ..file(WeightPart::Lora, "one", "ffffffffff")
+                ..WeightFile::new(WeightPart::Lora, "one", "ffffffffff")
             },
             WeightFile {
                 tensors_sha256: Some("44556677ccdd".into()),
                 weight: Some(1.0),
-                ..file(WeightPart::Lora, "two", "eeeeeeeeee")
+                ..WeightFile::new(WeightPart::Lora, "two", "eeeeeeeeee")
             },
         ],
     }
@@ -82,8 +79,10 @@ fn what_is_not_there_is_not_written() {
 
 #[test]
 fn a_replaced_unet_stands_for_its_model() {
-    let weights =
-        vec![file(WeightPart::Model, "sdxl", "0000000000"), file(WeightPart::UNet, "one-step", "1111111111")];
+    let weights = vec![
+        WeightFile::new(WeightPart::Model, "sdxl", "0000000000"),
+        WeightFile::new(WeightPart::UNet, "one-step", "1111111111"),
+    ];
     let parameters = Provenance { weights, ..provenance() }.parameters();
     assert!(parameters.contains("Model hash: 1111111111, Model: one-step, "), "{parameters}");
 }
@@ -107,4 +106,57 @@ fn a_picture_gives_back_what_it_was_made_of() {
     let text = [TextChunk { keyword: "hypersd".into(), text: "{\"prompt\": 3}".into() }];
     image.save_with(&path, &text).expect("written");
     assert!(matches!(Provenance::read(&path), Err(Error::Config { .. })));
+}
+
+/// Numbers as people write them. Of a number with 17 digits the JSON reader may miss the last bit.
+fn number() -> impl Strategy<Value = f64> {
+    (-1_000_000_i32..1_000_000).prop_map(|thousandths| f64::from(thousandths) / 1000.0)
+}
+
+fn part() -> impl Strategy<Value = WeightPart> {
+    prop_oneof![Just("unet".to_string()), Just("text_encoder".to_string()), any::<String>()]
+        .prop_map(WeightPart::from)
+}
+
+prop_compose! {
+    fn any_file()(
+        part in part(),
+        [name, sha256] in any::<[String; 2]>(),
+        tensors_sha256 in any::<Option<String>>(),
+        weight in option::of(-10.0_f32..10.0),
+    ) -> WeightFile {
+        WeightFile { tensors_sha256, weight, ..WeightFile::new(part, name, sha256) }
+    }
+}
+
+prop_compose! {
+    fn any_provenance()(
+        [version, prompt, rng, scheduler] in any::<[String; 4]>(),
+        [negative, recipe] in any::<[Option<String>; 2]>(),
+        [width, height, batch, index] in any::<[usize; 4]>(),
+        (seed, karras) in any::<(u64, bool)>(),
+        timesteps in prop::collection::vec(0.0_f32..1000.0, 0..5),
+        (eta, guidance) in (number(), number()),
+        weights in prop::collection::vec(any_file(), 0..4),
+    ) -> Provenance {
+        Provenance {
+            version, prompt, negative, seed, rng, width, height, batch, index, scheduler, karras, timesteps, eta,
+            guidance, recipe, weights,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_json_has_it_all(provenance in any_provenance()) {
+        let chunks = provenance.text_chunks();
+        prop_assert!(chunks.iter().all(|chunk| !chunk.text.contains('\0')));
+        let json = chunks.iter().find(|chunk| chunk.keyword == HYPERSD).expect("the JSON");
+        prop_assert_eq!(serde_json::from_str::<Provenance>(&json.text).expect("its own JSON"), provenance);
+    }
+
+    #[test]
+    fn a_part_is_its_name(part in part()) {
+        prop_assert_eq!(WeightPart::from(String::from(part.clone())), part);
+    }
 }

@@ -1,4 +1,4 @@
-//! What is wrong with the use of a recipe, and what to do instead. `docs/recipes.md` shows every message.
+//! Wrong uses of a recipe, and what to do instead. `docs/recipes.md` shows every message.
 
 use std::{fmt::Display, path::PathBuf};
 
@@ -12,7 +12,7 @@ use super::{Allowed, Published, Recipe};
 #[non_exhaustive]
 pub enum RecipeError {
     /// A name that is not in the table.
-    #[error("unknown recipe {given:?}{}; expected one of {}", nearest(given), names(&Recipe::ALL.map(|r| r.name)))]
+    #[error("unknown recipe {given:?}{}; expected one of {}", nearest(given), all())]
     Unknown {
         /// The name.
         given: String,
@@ -161,6 +161,11 @@ fn names(names: &[&str]) -> String {
         [init @ .., last] if !init.is_empty() => format!("{} or {last}", init.join(", ")),
         names => names.concat(),
     }
+}
+
+/// "a, b or c" of the whole table.
+fn all() -> String {
+    names(&Recipe::ALL.iter().map(|recipe| recipe.name).collect::<Vec<_>>())
 }
 
 fn numbers(numbers: &[usize]) -> String {

@@ -1,4 +1,4 @@
-//! Which recipe a weight file is for, from its name.
+//! The recipe that a weight file is for, from its name.
 
 use std::path::{Component, Path};
 
@@ -57,8 +57,8 @@ impl Recipe {
 fn of_name(name: &str) -> Option<Recipe> {
     let name = letters(name);
     let known = Recipe::ALL
-        .into_iter()
-        .flat_map(|recipe| recipe.files.iter().map(move |file| (letters(file.name), recipe)));
+        .iter()
+        .flat_map(|recipe| recipe.files.iter().map(move |file| (letters(file.name), *recipe)));
     known
         .filter(|(known, _)| name.starts_with(known))
         .max_by_key(|(known, _)| known.len())

@@ -242,7 +242,7 @@ impl Recipe {
     };
 
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: &'static [Self] = &[
         Self::HYPER_SD15_2STEPS,
         Self::HYPER_SD15_4STEPS,
         Self::HYPER_SD15_8STEPS,

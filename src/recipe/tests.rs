@@ -69,7 +69,7 @@ fn refused(recipe: Recipe, request: &Request) -> RecipeError {
 
 #[test]
 fn the_table_is_what_the_publishers_say() {
-    assert_eq!(Recipe::ALL.map(|recipe| recipe.name), PUBLISHED.map(|row| row.0));
+    assert!(Recipe::ALL.iter().map(|recipe| recipe.name).eq(PUBLISHED.map(|row| row.0)));
     for (name, family, scheduler, spacing, steps, eta, guidance) in PUBLISHED {
         let recipe: Recipe = name.parse().expect("its own name");
         let request = recipe.request("a cat");
@@ -86,7 +86,7 @@ fn the_table_is_what_the_publishers_say() {
 
 #[test]
 fn every_use_that_a_recipe_allows_passes_and_has_a_schedule() {
-    for recipe in Recipe::ALL {
+    for &recipe in Recipe::ALL {
         for count in recipe.steps.least..=recipe.steps.most {
             let mut request = recipe.request("a cat");
             if recipe.timesteps.is_none() {
@@ -110,7 +110,7 @@ fn every_use_that_a_recipe_allows_passes_and_has_a_schedule() {
 
 #[test]
 fn what_no_recipe_has_a_say_in_may_be_anything() {
-    for recipe in Recipe::ALL {
+    for &recipe in Recipe::ALL {
         let request = Request {
             negative: Some("blurry".into()),
             seed: 7,
@@ -125,7 +125,7 @@ fn what_no_recipe_has_a_say_in_may_be_anything() {
 
 #[test]
 fn no_other_step_count_passes() {
-    for recipe in Recipe::ALL {
+    for &recipe in Recipe::ALL {
         for count in (0..=60).filter(|&count| !recipe.steps.contains(count)) {
             let error = refused(recipe, &Request { steps: Steps::Count(count), ..recipe.request("a cat") });
             match error {
@@ -149,8 +149,8 @@ fn no_other_step_count_passes() {
 
 #[test]
 fn no_other_scheduler_or_spacing_passes() {
-    for recipe in Recipe::ALL {
-        for scheduler in Algorithm::ALL.map(Some).into_iter().chain([None]) {
+    for &recipe in Recipe::ALL {
+        for scheduler in Algorithm::ALL.iter().copied().map(Some).chain([None]) {
             let request = Request { scheduler, ..recipe.request("a cat") };
             if scheduler == Some(recipe.scheduler) {
                 recipe.check(&request).unwrap_or_else(|e| panic!("{e}"));
@@ -234,7 +234,7 @@ fn all_contradictions_are_found() {
 
 #[test]
 fn a_model_of_another_family_is_refused_with_its_twin() {
-    for recipe in Recipe::ALL {
+    for &recipe in Recipe::ALL {
         recipe.check_family(recipe.family).unwrap_or_else(|e| panic!("{e}"));
         let other = if recipe.family == Family::Sdxl { Family::Sd1 } else { Family::Sdxl };
         let Err(Error::Recipe(RecipeError::Family { twin, .. })) = recipe.check_family(other) else {
@@ -254,7 +254,7 @@ fn a_model_of_another_family_is_refused_with_its_twin() {
 
 #[test]
 fn published_files_are_recognised_in_any_folder_and_spelling() {
-    for recipe in Recipe::ALL {
+    for &recipe in Recipe::ALL {
         for file in recipe.files {
             let name = file.name;
             for path in [

@@ -9,8 +9,8 @@
 
 use std::time::Instant;
 
-use hypersd_controlnet::{Canny, Error};
-use hypersd_core::Image;
+use hypersd_controlnet::Canny;
+use hypersd_core::{Image, ImageError};
 
 const SIDE: usize = 1024;
 const RUNS: usize = 25;
@@ -18,7 +18,7 @@ const RUNS: usize = 25;
 /// Of each pixel.
 type Rgb = [u8; 3];
 
-fn main() -> Result<(), Error> {
+fn main() -> Result<(), ImageError> {
     let (noise, discs) = (noise(), discs());
     let textured = textured(&discs, &noise);
     println!("hypersd, 1 thread, {SIDE}x{SIDE}, ms");
@@ -36,7 +36,7 @@ fn main() -> Result<(), Error> {
 }
 
 /// Prints the times of a call, and the share of edges in what it gives.
-fn time(name: &str, mut edges: impl FnMut() -> Result<Vec<u8>, Error>) -> Result<(), Error> {
+fn time(name: &str, mut edges: impl FnMut() -> Result<Vec<u8>, ImageError>) -> Result<(), ImageError> {
     let mut times = Vec::new();
     let mut found = Vec::new();
     for _ in 0..RUNS {

@@ -13,10 +13,10 @@ mod grow;
 mod magnitude;
 mod ridges;
 
-use hypersd_core::Image;
+use hypersd_core::{Image, ImageError};
 
 use self::{gradient::Gradients, magnitude::Magnitude};
-use crate::error::Error;
+use crate::argument;
 
 /// Pixels that the vector loops take at once. More spill registers.
 const LANES: usize = 16;
@@ -32,7 +32,7 @@ const LANES: usize = 16;
 /// let edges = Canny::default().edges(&Image::from_rgb8(8, 8, rgb8)?)?;
 /// let row: Vec<u8> = edges.rgb8().chunks(3).take(8).map(|pixel| pixel[0]).collect();
 /// assert_eq!(row, [0, 0, 0, 255, 0, 0, 0, 0]);
-/// # Ok::<(), hypersd_controlnet::Error>(())
+/// # Ok::<(), hypersd_core::ImageError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Canny {
@@ -56,12 +56,12 @@ impl Canny {
     /// Each pixel goes by the channel with the largest magnitude; there is no conversion to gray.
     ///
     /// # Errors
-    /// [`hypersd_core::Error::Argument`] for a threshold that is not a number.
-    pub fn edges(&self, image: &Image) -> Result<Image, Error> {
+    /// [`ImageError`] for a threshold that is not a number.
+    pub fn edges(&self, image: &Image) -> Result<Image, ImageError> {
         let (width, height) = (image.width(), image.height());
         let edges = self.map::<3>(image.rgb8(), width, height)?;
         let rgb8: Vec<[u8; 3]> = edges.into_iter().map(|edge| [edge; 3]).collect();
-        Ok(Image::from_rgb8(width, height, rgb8.into_flattened())?)
+        Image::from_rgb8(width, height, rgb8.into_flattened())
     }
 
     /// The edges of a gray picture: 255 where there is one, else 0.
@@ -70,22 +70,22 @@ impl Canny {
     /// - gray `[height · width]`, row by row → the same
     ///
     /// # Errors
-    /// [`hypersd_core::Error::Argument`] for a threshold that is not a number, another number of bytes than
+    /// [`ImageError`] for a threshold that is not a number, another number of bytes than
     /// `width · height`, and sides that no [`Image`] has.
-    pub fn edges_of_gray(&self, gray: &[u8], width: usize, height: usize) -> Result<Vec<u8>, Error> {
+    pub fn edges_of_gray(&self, gray: &[u8], width: usize, height: usize) -> Result<Vec<u8>, ImageError> {
         let sides = 1..=Image::MAX_SIDE;
         if !sides.contains(&width) || !sides.contains(&height) || gray.len() != width * height {
             let expected = format!("width · height bytes, sides from 1 to {}", Image::MAX_SIDE);
-            return Err(Error::argument("gray", expected, format!("{} for {width}x{height}", gray.len())));
+            return Err(argument("gray", expected, format!("{} for {width}x{height}", gray.len())).into());
         }
         self.map::<1>(gray, width, height)
     }
 
     /// The edge map of an image of C interleaved channels.
-    fn map<const C: usize>(&self, pixels: &[u8], width: usize, height: usize) -> Result<Vec<u8>, Error> {
+    fn map<const C: usize>(&self, pixels: &[u8], width: usize, height: usize) -> Result<Vec<u8>, ImageError> {
         if self.low.is_nan() || self.high.is_nan() {
             let found = format!("{} and {}", self.low, self.high);
-            return Err(Error::argument("Canny thresholds", "numbers", found));
+            return Err(argument("Canny thresholds", "numbers", found).into());
         }
         let ordered = [self.low.min(self.high), self.low.max(self.high)];
         let size = [width, height];

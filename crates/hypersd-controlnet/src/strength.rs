@@ -1,11 +1,12 @@
-//! How much and when a ControlNet has a say.
+//! The strength of a ControlNet, and the steps that it guides in.
 
 use burn::tensor::Tensor;
-use hypersd_models::unet::Residuals;
+use hypersd_core::Error;
+use hypersd_models::{controlnet::ResidualScale, unet::Residuals};
 
-use crate::error::Error;
+use crate::argument;
 
-/// How strongly a ControlNet guides, and at which share of the steps.
+/// The strength of a ControlNet, and the share of the steps that it guides in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Strength {
     /// Multiplies all residuals. 1 is as trained; Hyper-SD's card takes 0.5 for SDXL.
@@ -30,15 +31,13 @@ impl Strength {
     /// Checks the numbers.
     ///
     /// # Errors
-    /// [`hypersd_core::Error::Argument`] for a scale that is not finite and for shares that are not
+    /// [`Error::Argument`] for a scale that is not finite and for shares that are not
     /// 0 ≤ start < end ≤ 1.
     pub fn validate(&self) -> Result<(), Error> {
-        if !self.scale.is_finite() {
-            return Err(Error::argument("control scale", "a finite number", self.scale));
-        }
+        self.residual_scale().validate()?;
         if !(0.0 <= self.start && self.start < self.end && self.end <= 1.0) {
             let found = format!("{} to {}", self.start, self.end);
-            return Err(Error::argument("control start and end", "0 ≤ start < end ≤ 1", found));
+            return Err(argument("control start and end", "0 ≤ start < end ≤ 1", found));
         }
         Ok(())
     }
@@ -51,11 +50,10 @@ impl Strength {
         self.scale != 0.0 && share(step) >= self.start && share(step + 1) <= self.end
     }
 
-    /// One factor for each of `down` skips, then one for the middle.
-    pub(crate) fn factors(&self, down: usize) -> Vec<f32> {
-        let exponent = |i: usize| i as f64 / down as f64 - 1.0; // from -1 to 0
-        let guess = |i: usize| if self.guess_mode { 10_f64.powf(exponent(i)) as f32 } else { 1.0 };
-        (0..=down).map(|i| self.scale * guess(i)).collect()
+    /// The part that the network takes, in the steps that are guided.
+    #[must_use]
+    pub fn residual_scale(&self) -> ResidualScale {
+        ResidualScale { conditioning_scale: self.scale, guess_mode: self.guess_mode }
     }
 }
 
@@ -89,14 +87,6 @@ mod tests {
         assert_eq!(guided(0.0, 0.5, 0), [0; 0]);
         let off = Strength { scale: 0.0, ..Strength::default() };
         assert!(!off.guides(0, 1), "nothing to add");
-    }
-
-    #[test]
-    fn guess_mode_weakens_large_images_most() {
-        let strength = Strength { scale: 2.0, guess_mode: true, ..Strength::default() };
-        // 2 · 10^(-1, -1/2, 0)
-        assert_eq!(strength.factors(2), [0.2, 0.632_455_5, 2.0]);
-        assert_eq!(Strength { guess_mode: false, ..strength }.factors(2), [2.0; 3]);
     }
 
     #[test]

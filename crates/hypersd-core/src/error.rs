@@ -1,6 +1,4 @@
-//! One error type for the crate, split by whose fault it is.
-
-use std::path::PathBuf;
+//! One error type for the crate, split by whose fault it is; pictures wear a coat of their own over it.
 
 use crate::host::Dtype;
 
@@ -11,11 +9,11 @@ use crate::host::Dtype;
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{origin}: {source}")]
     Io {
-        /// The file; of what is embedded in the program, as it is called in messages.
-        path: PathBuf,
-        /// What the system said.
+        /// The file (and the tensor in it, where there is one).
+        origin: String,
+        /// What the system said, or the [source of its bytes](crate::ByteSource).
         source: std::io::Error,
     },
     /// A file is not what its place says it is: truncated, lying about itself, of another format.
@@ -48,7 +46,7 @@ pub enum Error {
         /// The names nearest to it.
         near: Vec<String>,
     },
-    /// The tensors of a source do not fit a module: everything that does not, in one error.
+    /// The tensors of a source do not fit a network: everything that does not, in one error.
     #[error(transparent)]
     Mismatch(#[from] Box<Mismatch>),
     /// An argument that cannot be right.
@@ -63,7 +61,13 @@ pub enum Error {
     },
 }
 
-/// Why a source cannot fill a module. All findings are listed, none is fixed up.
+/// An [`Error`] about a picture rather than weights: one that cannot be read or written, is damaged, or has another size
+/// than it may have.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ImageError(#[from] pub Error);
+
+/// Why a source cannot fill a network. All findings are listed, none is fixed up.
 #[derive(Debug, Default, thiserror::Error)]
 #[error("{}", self.report())]
 #[non_exhaustive]

@@ -1,10 +1,8 @@
 //! Safetensors files, read where they lie.
 
-use std::{borrow::Cow, collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, io, ops::Range};
 
-use bytemuck::Pod;
 use half::{bf16, f16};
-use safetensors::SafeTensors;
 
 use crate::{
     error::Error,
@@ -15,16 +13,17 @@ use crate::{
 };
 
 mod bytes;
+mod header;
 mod lookalike;
 
 use bytes::Bytes;
 
 /// A safetensors file: the header parsed once, the tensors read where they lie.
 ///
-/// Opening costs the header only: a file on disk is mapped. [`tensor`](TensorSource::tensor) borrows from the file; it
-/// copies only where the data is not aligned, by the writer of the file or in the program that it is embedded in. A
-/// file on disk must not be changed while it is open: the system would end the program (`SIGBUS`) at the next access
-/// to a page that is gone.
+/// Opening costs the header only. [`tensor`](TensorSource::tensor) borrows from a file that is mapped or in memory; it
+/// copies only where the data is not aligned, by the writer of the file or in the memory that it is in. From any other
+/// [source of bytes](crate::ByteSource) it reads the tensor's own, and nothing of them stays. A file on disk must not be
+/// changed while it is open: the system would end the program (`SIGBUS`) at the next access to a page that is gone.
 #[derive(Debug)]
 pub struct SafetensorsFile {
     location: Location,
@@ -37,7 +36,7 @@ pub struct SafetensorsFile {
 struct Entry {
     info: TensorInfo,
     /// Where the elements are in the file.
-    bytes: Range<usize>,
+    bytes: Range<u64>,
 }
 
 impl SafetensorsFile {
@@ -49,11 +48,10 @@ impl SafetensorsFile {
     pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
         let location = location.into();
         let bytes = Bytes::open(&location)?;
-        let (length, header) = SafeTensors::read_metadata(&bytes)
-            .map_err(|error| lookalike::explain(&location, &bytes, &error))?;
-        let start = size_of::<u64>() + length;
+        let (start, header) = header::read(&location, &bytes)?;
         let tensors = header.tensors().into_iter().map(|(name, info)| {
             let (from, to) = info.data_offsets;
+            let (from, to) = (from as u64, to as u64);
             let dtype = dtype(info.dtype);
             let info = TensorInfo { dtype, shape: info.shape.clone() };
             (name, Entry { info, bytes: start + from..start + to })
@@ -70,6 +68,11 @@ impl SafetensorsFile {
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
+    }
+
+    /// What a tensor is called in messages.
+    fn origin_of(&self, name: &str) -> String {
+        format!("{}, tensor {name:?}", self.location)
     }
 }
 
@@ -92,34 +95,27 @@ impl TensorSource for SafetensorsFile {
             name: name.to_string(),
             near: nearest(name, self.tensors.keys().map(String::as_str)),
         })?;
-        let bytes = &self.bytes[entry.bytes.clone()];
+        let (bytes, range) = (&self.bytes, entry.bytes.clone());
         let data = match entry.info.dtype {
-            Dtype::F32 => HostData::F32(elements(bytes, f32::from_le_bytes)),
-            Dtype::F16 => HostData::F16(elements(bytes, f16::from_le_bytes)),
-            Dtype::BF16 => HostData::BF16(elements(bytes, bf16::from_le_bytes)),
+            Dtype::F32 => bytes.read(range, f32::from_le_bytes).map(HostData::F32),
+            Dtype::F16 => bytes.read(range, f16::from_le_bytes).map(HostData::F16),
+            Dtype::BF16 => bytes.read(range, bf16::from_le_bytes).map(HostData::BF16),
             Dtype::Other(other) => {
                 return Err(Error::Unsupported {
-                    origin: format!("{}, tensor {name:?}", self.origin()),
+                    origin: self.origin_of(name),
                     found: format!("element type {other}"),
                     instead: "convert the file's weights to F32, F16 or BF16".to_string(),
                 });
             }
         };
-        Ok(HostTensor { shape: entry.info.shape.clone(), data })
+        let io = |source: io::Error| Error::Io { origin: self.origin_of(name), source };
+        Ok(HostTensor { shape: entry.info.shape.clone(), data: data.map_err(io)? })
     }
 
     fn release(&self, name: &str) {
         if let Some(entry) = self.tensors.get(name) {
-            self.bytes.release(&entry.bytes);
+            self.bytes.release(entry.bytes.clone());
         }
-    }
-}
-
-/// The elements in `bytes`, borrowed where their alignment and the byte order of the machine allow it.
-fn elements<const N: usize, T: Pod>(bytes: &[u8], from_le_bytes: fn([u8; N]) -> T) -> Cow<'_, [T]> {
-    match bytemuck::try_cast_slice(bytes) {
-        Ok(elements) if cfg!(target_endian = "little") => Cow::Borrowed(elements),
-        _ => Cow::Owned(bytes.as_chunks().0.iter().map(|&chunk| from_le_bytes(chunk)).collect()),
     }
 }
 

@@ -6,7 +6,7 @@ mod tensor;
 mod text;
 
 pub use self::{tensor::PixelRange, text::TextChunk};
-use crate::error::Error;
+use crate::error::{Error, ImageError};
 
 /// Red, green, blue.
 const CHANNELS: usize = 3;
@@ -16,7 +16,7 @@ const CHANNELS: usize = 3;
 /// ```
 /// use hypersd_core::{Image, PixelRange};
 ///
-/// # fn main() -> Result<(), hypersd_core::Error> {
+/// # fn main() -> Result<(), hypersd_core::ImageError> {
 /// let gray = Image::from_rgb8(8, 16, vec![128; 8 * 16 * 3])?;
 /// let x = gray.resize(64, 64)?.to_tensor(PixelRange::Signed);
 /// assert_eq!(x.shape, [1, 3, 64, 64]);
@@ -40,15 +40,15 @@ impl Image {
     /// # Errors
     /// [`Error::Argument`] for a side that is 0 or over [`MAX_SIDE`](Self::MAX_SIDE), or another number of bytes
     /// than `3 · width · height`.
-    pub fn from_rgb8(width: usize, height: usize, rgb8: Vec<u8>) -> Result<Self, Error> {
+    pub fn from_rgb8(width: usize, height: usize, rgb8: Vec<u8>) -> Result<Self, ImageError> {
         check_size(width, height)?;
         let expected = CHANNELS * width * height;
         if rgb8.len() != expected {
-            return Err(Error::Argument {
+            return Err(ImageError(Error::Argument {
                 argument: "rgb8",
                 expected: format!("3·{width}·{height} = {expected} bytes"),
                 found: rgb8.len().to_string(),
-            });
+            }));
         }
         Ok(Self { width, height, rgb8 })
     }
@@ -76,7 +76,7 @@ impl Image {
     ///
     /// # Errors
     /// [`Error::Argument`] for a side that is 0 or over [`MAX_SIDE`](Self::MAX_SIDE).
-    pub fn resize(&self, width: usize, height: usize) -> Result<Self, Error> {
+    pub fn resize(&self, width: usize, height: usize) -> Result<Self, ImageError> {
         check_size(width, height)?;
         let rgb8 = lanczos::resize(&self.rgb8, (self.width, self.height), (width, height));
         Ok(Self { width, height, rgb8 })

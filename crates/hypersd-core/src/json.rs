@@ -1,15 +1,12 @@
 //! JSON files, with errors that name the file and the field.
 
-use std::io::Read;
-
 use serde::de::DeserializeOwned;
 
 use crate::{error::Error, location::Location};
 
 /// Reads and parses a file.
 pub(crate) fn read<T: DeserializeOwned>(location: &Location) -> Result<T, Error> {
-    let mut bytes = Vec::new();
-    location.reader()?.read_to_end(&mut bytes).map_err(|error| location.io(error))?;
+    let bytes = location.read_small()?;
     let mut json = serde_json::Deserializer::from_slice(&bytes);
     let parsed = serde_path_to_error::deserialize(&mut json);
     parsed

@@ -2,10 +2,11 @@
 //!
 //! What every other crate of the workspace needs and nothing that knows a model or an algorithm:
 //!
-//! - **Weights** are a stack of sources. A [`TensorSource`] has names and gives tensors: a mapped
+//! - **Weights** are a stack of sources. A [`TensorSource`] has names and gives tensors: a
 //!   [`SafetensorsFile`] is one, its shards ([`ShardedFile`]) are one, and so is a source over another, under other
 //!   names ([`Renamed`]) or with something merged in. [`ModelFolder`] finds the files of a saved pipeline.
-//! - **Files** are on disk or embedded in the program: a [`Location`] is either, and every path is one.
+//! - **Files** are on disk or wherever else their bytes come from: every path is a [`Location`], and so is a place in a
+//!   [`FileTree`], whose files are in the program, in memory, or read by ranges from a [`ByteSource`].
 //! - **[`load`]** puts any source into any network that shows its parameters ([`Slots`]), strictly: all that does not fit
 //!   is one [`Mismatch`].
 //! - **[`Noise`]** gives the numbers that torch's generators give for a seed.
@@ -46,6 +47,7 @@
 //! # Ok::<(), hypersd_core::Error>(())
 //! ```
 
+mod bytes;
 mod error;
 mod family;
 mod file;
@@ -65,7 +67,8 @@ mod source;
 mod view;
 mod write;
 
-pub use error::{Error, Mismatch};
+pub use bytes::ByteSource;
+pub use error::{Error, ImageError, Mismatch};
 pub use family::Family;
 pub use file::SafetensorsFile;
 pub use folder::{Component, ModelFolder, Variant};
@@ -73,7 +76,7 @@ pub use host::{Dtype, HostData, HostTensor, TensorInfo};
 pub use image::{Image, PixelRange, TextChunk};
 pub use joined::Joined;
 pub use load::{InOrder, Interleaved, Layout, LoadOptions, Slot, SlotList, Slots, check, load, reload};
-pub use location::{Embedded, Location};
+pub use location::{FileTree, Location, Reader};
 pub use memory::MemorySource;
 pub use names::matches as name_matches;
 pub use noise::{Noise, Rng};

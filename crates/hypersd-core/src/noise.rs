@@ -9,6 +9,7 @@ use crate::host::HostTensor;
 
 /// Whose noise a seed stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Rng {
     /// `torch.Generator("cpu")` of a PyTorch with AVX2, bit for bit: what reproducible examples use.
     ///
@@ -22,6 +23,16 @@ pub enum Rng {
     /// element, one thread. That is true of every draw for one 512x512 image (16,384 elements); for 65,536
     /// elements (1024x1024) it takes 32 multiprocessors of 2,048 threads, and smaller cards differ.
     TorchCuda,
+}
+
+/// Its name, as pictures keep it: `torch-cpu`, `torch-cuda`.
+impl std::fmt::Display for Rng {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::TorchCpu => "torch-cpu",
+            Self::TorchCuda => "torch-cuda",
+        })
+    }
 }
 
 /// A seeded stream of standard normal numbers.

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    hash::{BuildHasher, RandomState},
     io::Write,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -9,7 +10,7 @@ use std::{
 
 use safetensors::{Dtype as Stored, SafeTensorError, tensor::TensorView};
 
-use crate::{HostData, HostTensor, error::Error};
+use crate::{HostData, HostTensor, error::Error, location::Location};
 
 /// Writes named tensors as a safetensors file, which appears whole or not at all.
 ///
@@ -23,7 +24,7 @@ pub fn save_safetensors<'a>(
     let views: Result<Vec<_>, _> = tensors.into_iter().map(|(name, x)| Ok((name, view(x)?))).collect();
     let bytes = views
         .and_then(|views: Vec<(&str, TensorView<'_>)>| safetensors::serialize(views, None))
-        .map_err(|source| Error::Io { path: path.to_path_buf(), source: std::io::Error::other(source) })?;
+        .map_err(|source| Location::from(path).io(std::io::Error::other(source)))?;
     write_whole(path, &bytes)
 }
 
@@ -46,16 +47,17 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         // Best effort: the error that matters is the one that is reported.
         let _ = fs::remove_file(&temporary);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
-        Error::Io { path: folder.unwrap_or(path).to_path_buf(), source }
+        Location::from(folder.unwrap_or(path)).io(source)
     })
 }
 
-/// Hidden, in the same folder (a rename cannot cross file systems), and this call's own.
+/// Hidden, in the same folder (a rename cannot cross file systems), and this call's own: the process's number would do,
+/// but asking for it is a panic where there are no processes.
 fn temporary_name(path: &Path) -> PathBuf {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!(".{name}.{}-{call}.part", std::process::id()))
+    path.with_file_name(format!(".{name}.{:x}-{call}.part", RandomState::new().hash_one(call)))
 }
 
 #[cfg(test)]

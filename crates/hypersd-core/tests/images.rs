@@ -2,11 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use hypersd_core::{Error, HostTensor, Image, PixelRange, TextChunk};
+use hypersd_core::{ByteSource, Error, HostTensor, Image, ImageError, Location, PixelRange, TextChunk};
 use hypersd_testing::{Array, fixture};
 use proptest::prelude::*;
 
@@ -86,6 +86,47 @@ fn files_of_every_mode_are_read_as_diffusers_does() {
     assert_eq!(files, fs::read_dir(fixtures().join("images")).expect("the folder").count());
 }
 
+/// Bytes that nobody sees but by reading; reading the one at `broken` fails.
+struct Ranges {
+    bytes: Vec<u8>,
+    broken: usize,
+}
+
+impl ByteSource for Ranges {
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        let start = offset as usize;
+        if (start..start + into.len()).contains(&self.broken) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionReset, "the line is dead"));
+        }
+        self.bytes.read_at(offset, into)
+    }
+}
+
+#[test]
+fn pictures_of_bytes_are_those_of_their_files() {
+    for entry in fs::read_dir(fixtures().join("images")).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let (name, bytes) = (path.display().to_string(), fs::read(&path).expect("a file"));
+        let want = Image::open(&path).expect(&name);
+        let given = Image::open(Location::of_bytes(&name, bytes.clone()));
+        assert_eq!(given.expect("in memory"), want, "{name}");
+        let far = |broken| Location::of_bytes(&name, Ranges { bytes: bytes.clone(), broken });
+        assert_eq!(Image::open(far(usize::MAX)).expect("by ranges"), want, "{name}");
+        let text = |location: Location| TextChunk::read(location).map_err(|error| error.to_string());
+        assert_eq!(text(far(usize::MAX)), text(Location::from(&path)), "{name}");
+
+        for broken in [0, bytes.len() / 2] {
+            let error = Image::open(far(broken)).expect_err(&name);
+            assert!(matches!(error, ImageError(Error::Io { .. })), "{error:?}");
+            assert_eq!(error.to_string(), format!("{name}: the line is dead"));
+        }
+    }
+}
+
 fn any_image() -> impl Strategy<Value = Image> {
     (1_usize..24, 1_usize..24).prop_flat_map(|(width, height)| {
         // Half of the time only black and white, where the filter overshoots most.
@@ -160,8 +201,11 @@ proptest! {
 fn impossible_sizes_are_errors() {
     let image = Image::from_rgb8(1, 1, vec![0; 3]).expect("an image");
     for (width, height) in [(0, 8), (8, 0), (Image::MAX_SIDE + 1, 8), (8, usize::MAX)] {
-        assert!(matches!(image.resize(width, height), Err(Error::Argument { .. })), "{width}x{height}");
-        assert!(matches!(Image::from_rgb8(width, height, vec![]), Err(Error::Argument { .. })));
+        assert!(
+            matches!(image.resize(width, height), Err(ImageError(Error::Argument { .. }))),
+            "{width}x{height}"
+        );
+        assert!(matches!(Image::from_rgb8(width, height, vec![]), Err(ImageError(Error::Argument { .. }))));
     }
     let error = Image::from_rgb8(2, 3, vec![0; 17]).expect_err("a byte short");
     assert_eq!(error.to_string(), "rgb8: expected 3·2·3 = 18 bytes, found 17");
@@ -204,7 +248,9 @@ fn files_that_are_no_image_are_errors_that_name_them() {
         fs::write(&path, bytes).expect("written");
         let error = Image::open(&path).expect_err(name);
         assert!(error.to_string().contains(name), "{error}");
-        error
+        let given = Image::open(Location::of_bytes(name, bytes.to_vec())).expect_err(name);
+        assert!(error.to_string().ends_with(&given.to_string()), "{given} of bytes, {error} on disk");
+        error.0
     };
     assert!(matches!(error("text.png", b"a photo of a cat, studio light"), Error::Format { .. }));
     assert!(matches!(error("empty.png", b""), Error::Format { .. }));
@@ -220,8 +266,8 @@ fn files_that_are_no_image_are_errors_that_name_them() {
     wide[29..33].copy_from_slice(&crc.to_be_bytes());
     assert!(error("wide.png", &wide).to_string().contains("found 100000x1"));
 
-    assert!(matches!(Image::open(folder.path().join("none.png")), Err(Error::Io { .. })));
-    assert!(matches!(Image::open(folder.path()), Err(Error::Io { .. })));
+    assert!(matches!(Image::open(folder.path().join("none.png")), Err(ImageError(Error::Io { .. }))));
+    assert!(matches!(Image::open(folder.path()), Err(ImageError(Error::Io { .. }))));
 }
 
 /// The checksum of PNG chunks (PNG specification, annex D).
@@ -238,13 +284,14 @@ fn saving_leaves_a_whole_file_or_nothing() {
     let image = Image::from_rgb8(2, 1, vec![1, 2, 3, 4, 5, 6]).expect("an image");
 
     let missing = folder.path().join("missing");
-    let Err(Error::Io { path, .. }) = image.save(missing.join("cat.png")) else { panic!("saved nowhere") };
-    assert_eq!(path, missing);
-    assert!(matches!(image.save(folder.path().join("cat.jpg")), Err(Error::Unsupported { .. })));
+    let saved = image.save(missing.join("cat.png"));
+    let Err(ImageError(Error::Io { origin, .. })) = saved else { panic!("saved nowhere") };
+    assert_eq!(origin, missing.display().to_string());
+    assert!(matches!(image.save(folder.path().join("cat.jpg")), Err(ImageError(Error::Unsupported { .. }))));
     assert_eq!(files(), 0);
 
     fs::create_dir(folder.path().join("taken.png")).expect("a folder");
-    assert!(matches!(image.save(folder.path().join("taken.png")), Err(Error::Io { .. })));
+    assert!(matches!(image.save(folder.path().join("taken.png")), Err(ImageError(Error::Io { .. }))));
     assert_eq!(files(), 1);
 
     for name in ["cat.png", "CAT2.PNG", "no_extension", "cat.png"] {
@@ -300,7 +347,7 @@ fn text_that_png_cannot_hold_is_refused_and_nothing_is_written() {
     for (keyword, text) in [("", ""), (" padded", ""), ("ключ", ""), (&*"k".repeat(80), ""), ("key", "a\0b")]
     {
         let error = image.save_with(&path, &[chunk(keyword, text)]).expect_err(keyword);
-        assert!(matches!(error, Error::Argument { .. }), "{keyword:?}: {error}");
+        assert!(matches!(error, ImageError(Error::Argument { .. })), "{keyword:?}: {error}");
     }
     assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
 }
@@ -316,7 +363,7 @@ fn text_of_damaged_files_is_an_error_not_a_panic() {
     for end in 0..pixels {
         fs::write(&path, &whole[..end]).expect("written");
         let error = TextChunk::read(&path).expect_err("cut");
-        assert!(matches!(error, Error::Format { .. }), "cut at {end}: {error}");
+        assert!(matches!(error, ImageError(Error::Format { .. })), "cut at {end}: {error}");
     }
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
@@ -325,5 +372,5 @@ fn text_of_damaged_files_is_an_error_not_a_panic() {
         let _ = TextChunk::read(&path); // an error or other text, but no panic
     }
     let missing = TextChunk::read(folder.path().join("no.png")).expect_err("no file");
-    assert!(matches!(missing, Error::Io { .. }), "{missing}");
+    assert!(matches!(missing, ImageError(Error::Io { .. })), "{missing}");
 }

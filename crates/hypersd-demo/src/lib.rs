@@ -1,6 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-use hypersd_core::{Embedded, Location};
+use hypersd_core::{FileTree, Location};
 
 /// A prompt that the model was made for.
 pub const PROMPT: &str = "a red mushroom in the meadow by day";
@@ -8,7 +8,7 @@ pub const PROMPT: &str = "a red mushroom in the meadow by day";
 /// The model: a folder in diffusers' layout.
 #[must_use]
 pub fn model() -> Location {
-    Embedded::new("demo", FILES).into()
+    FILES.iter().fold(FileTree::new("demo"), |tree, (path, bytes)| tree.with(*path, *bytes)).into()
 }
 
 /// The LoRA that draws in one to eight steps, by the recipe `hyper-sd15-unified`.
@@ -27,16 +27,16 @@ pub fn controlnet() -> Location {
 #[repr(align(64))]
 struct Aligned<B: ?Sized>(B);
 
-/// The bytes of a file of the crate, aligned.
+/// The bytes of a file of the crate, aligned. Of a `const`, every use may be a copy.
 macro_rules! file {
     ($path:literal) => {{
-        const FILE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!("../", $path)));
+        static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!("../", $path)));
         &FILE.0
     }};
 }
 
 /// All files, by their place in the model's folder, which LoRA and ControlNet are in too.
-const FILES: &[(&str, &[u8])] = &[
+static FILES: &[(&str, &[u8])] = &[
     ("model_index.json", file!("model/model_index.json")),
     ("scheduler/scheduler_config.json", file!("model/scheduler/scheduler_config.json")),
     ("text_encoder/config.json", file!("model/text_encoder/config.json")),
@@ -87,6 +87,19 @@ mod tests {
         let want: BTreeSet<_> = folders.chain([top.join("hyper-lora.safetensors")]).map(sizes).collect();
         let found = FILES.iter().map(|(path, bytes)| (path.to_string(), bytes.len()));
         assert_eq!(found.collect::<BTreeSet<_>>(), want);
+    }
+
+    /// This very program uses the table in several places: a `const` is copied to each.
+    #[cfg(not(target_family = "wasm"))]
+    #[test]
+    fn the_weights_are_in_a_program_once() {
+        const PIECE: usize = 64;
+        let unet = "unet/diffusion_pytorch_model.safetensors";
+        let (_, weights) = FILES.iter().find(|(path, _)| *path == unet).expect("the UNet");
+        let piece = &weights[weights.len() / 2..][..PIECE];
+        let program = std::env::current_exe().and_then(std::fs::read).expect("this program");
+        let times = program.windows(PIECE).filter(|window| *window == piece).count();
+        assert_eq!(times, 1, "the middle of the UNet's weights");
     }
 
     #[test]

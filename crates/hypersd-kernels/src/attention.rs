@@ -8,19 +8,20 @@
 //! queries]`. So k and v need no panels, no head is too narrow for whole vectors, the powers are a second operand as they
 //! lie, and a vector holds one key's scores for 16 queries, so that nothing is ever added up across its lanes.
 
-#![expect(unsafe_code, reason = "tasks write disjoint rows of one output; vectors through pointers")]
+#![expect(unsafe_code, reason = "the output is written in blocks of 8 by 8, through pointers")]
 
 use std::{
     f32::consts::LOG2_E,
     ops::{Deref, Range},
-    slice,
 };
 
 use crate::{
-    gemm::{Ahead, Base, DEPTH, PANEL, Product},
+    gemm::{Ahead, Base, DEPTH, Product},
     math,
-    output::{Out, fill, parallel, share},
+    operands::{Panels, Rows, RowsMut, Unwritten},
+    output::{Axis, Split, fill, share, update},
     pack,
+    panel::PANEL,
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch},
 };
@@ -30,7 +31,7 @@ const QUERIES: usize = 64;
 /// Keys between two updates of the sums: their powers (24 KiB) stay in the first-level cache.
 const KEYS: usize = 96;
 
-/// How the heads of queries, keys, values and output lie in memory.
+/// The order in which the heads of queries, keys, values and output lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadLayout {
     /// `[batch, heads, tokens, width]`.
@@ -54,14 +55,14 @@ pub struct AttentionShape {
     pub width: usize,
     /// The layout of all four tensors.
     pub layout: HeadLayout,
-    /// What scores are multiplied by, usually `1 / sqrt(width)`.
+    /// The factor of the scores, usually `1 / sqrt(width)`.
     pub scale: f32,
-    /// Whether query i sees only the keys 0..=i.
+    /// True if query i sees only the keys 0..=i.
     pub causal: bool,
 }
 
 impl AttentionShape {
-    /// Where a head of a sequence of `tokens` starts, and the distance of its tokens.
+    /// The start of a head of a sequence of `tokens`, and the distance of its tokens.
     fn head(&self, batch: usize, head: usize, tokens: usize) -> (usize, usize) {
         let Self { heads, width, .. } = *self;
         match self.layout {
@@ -86,21 +87,18 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], shape: AttentionShape, out: &m
     assert_eq!(v.len(), rows * keys * width, "v does not fit {shape:?}");
 
     let (k, v) = (Heads::new(k, shape), Heads::new(v, shape));
-    let panels = queries.div_ceil(PANEL);
-    let blocks = queries.div_ceil(QUERIES);
-    let write = |out: Out<'_>| {
-        parallel(rows * blocks, |task| {
-            let panels = share(panels, blocks, task % blocks);
-            let block = Block {
-                batch: task / blocks / heads,
-                head: task / blocks % heads,
-                queries: panels.start * PANEL..(panels.end * PANEL).min(queries),
-            };
-            block.compute(q, &k, &v, shape, out);
-        });
+    let by_queries = Axis::new(queries, PANEL, queries.div_ceil(QUERIES));
+    let split = match shape.layout {
+        HeadLayout::HeadMajor => Split::new(rows, by_queries, Axis::whole(width)),
+        HeadLayout::TokenMajor => Split::new(batch, by_queries, Axis::new(heads * width, width, heads)),
     };
-    // SAFETY: the tasks cover all queries of all heads.
-    unsafe { fill(out, q.len(), write) };
+    fill(out, split, |block, to| {
+        let (batch, head) = match shape.layout {
+            HeadLayout::HeadMajor => (block.layer / heads, block.layer % heads),
+            HeadLayout::TokenMajor => (block.layer, block.columns.start / width),
+        };
+        Block { batch, head, queries: block.rows }.compute(q, &k, &v, shape, to)
+    });
 }
 
 /// Keys or values, head by head: `[batch, heads, keys, width]`. Where a head's tokens lie apart, their lines and pages are
@@ -117,14 +115,11 @@ impl<'a> Heads<'a> {
             return Self::InPlace(x);
         }
         let mut copy = Scratch::take(x.len());
-        let out = Out::new(&mut copy);
-        parallel(batch * heads, |head| {
-            let (start, stride) = shape.head(head / heads, head % heads, keys);
-            // SAFETY: each head is one task's, and the memory is initialised.
-            let to =
-                unsafe { slice::from_raw_parts_mut(out.at(head * keys * width, keys * width), keys * width) };
-            for (key, to) in to.chunks_exact_mut(width.max(1)).enumerate() {
-                to.copy_from_slice(&x[start + key * stride..][..width]);
+        let split = Split::new(batch * heads, Axis::whole(keys), Axis::whole(width));
+        update(&mut copy, split, |block, mut to| {
+            let (start, stride) = shape.head(block.layer / heads, block.layer % heads, keys);
+            for key in 0..keys {
+                to.row(key).copy_from_slice(&x[start + key * stride..][..width]);
             }
         });
         Self::Copied(copy)
@@ -150,8 +145,15 @@ struct Block {
 }
 
 impl Block {
-    fn compute(&self, q: &[f32], k: &[f32], v: &[f32], shape: AttentionShape, out: Out<'_>) {
-        let AttentionShape { heads, queries: tokens, keys, width, causal, .. } = shape;
+    fn compute<'to>(
+        &self,
+        q: &[f32],
+        k: &[f32],
+        v: &[f32],
+        shape: AttentionShape,
+        to: Unwritten<'to>,
+    ) -> RowsMut<'to> {
+        let AttentionShape { heads, keys, width, causal, .. } = shape;
         let queries = &self.queries;
         let q = self.scaled(q, shape);
         let mut scores = Scratch::take(KEYS * QUERIES);
@@ -160,58 +162,38 @@ impl Block {
         let mut state = State::EMPTY;
 
         let start = (self.batch * heads + self.head) * keys * width;
-        let columns = queries.len().next_multiple_of(PANEL);
+        let panels = queries.len().div_ceil(PANEL);
+        let columns = panels * PANEL;
         let visible = if causal { keys.min(queries.end) } else { keys };
         let blocks = visible.div_ceil(KEYS);
-        let (first, stride) = shape.head(self.batch, self.head, tokens);
-        let to = out.at(first + queries.start * stride, (queries.len() - 1) * stride + width);
-        let out_rows = Ahead::of(to, stride, queries.len(), width);
+        let out_rows = Ahead::of(to.as_ptr().cast(), to.stride(), to.rows(), to.columns());
         for block in 0..blocks {
             let keys = share(visible, blocks, block);
-            let first = start + keys.start * width;
+            let (first, count) = (start + keys.start * width, keys.len());
             let product = Product {
-                m: keys.len(),
-                n: columns,
-                k: width,
-                a: k[first..].as_ptr(),
-                a_stride: width,
-                a_step: 1,
-                b: q.as_ptr(),
-                panel_stride: width * PANEL,
-                b_step: PANEL,
-                c: scores.as_mut_ptr(),
-                c_stride: QUERIES,
+                a: Rows::new(&k[first..], [count, width], [width, 1]),
+                b: Panels::new(&q, [panels, width], [width * PANEL, PANEL]),
+                c: RowsMut::new(&mut scores, [count, columns], QUERIES),
                 base: Base::Zero,
                 run: DEPTH,
                 next: Ahead::NOTHING,
             };
-            // SAFETY: k has these tokens, `q` panels for these columns; the scores are this task's own.
-            unsafe { product.run() };
+            product.run();
             if causal {
-                self.hide(keys.clone(), &mut scores);
+                self.hide(keys, &mut scores);
             }
-            let (scores, count) = (&mut scores, keys.len());
-            dispatch(Update { scores, count, columns, state: &mut state, sums: &mut sums });
+            dispatch(Update { scores: &mut scores, count, columns, state: &mut state, sums: &mut sums });
             let product = Product {
-                m: width,
-                n: columns,
-                k: keys.len(),
-                a: v[first..].as_ptr(),
-                a_stride: 1,
-                a_step: width,
-                b: scores.as_ptr(),
-                panel_stride: PANEL,
-                b_step: QUERIES,
-                c: sums.as_mut_ptr(),
-                c_stride: QUERIES,
+                a: Rows::new(&v[first..], [width, count], [1, width]),
+                b: Panels::new(&scores, [panels, count], [PANEL, QUERIES]),
+                c: RowsMut::new(&mut sums, [width, columns], QUERIES),
                 base: Base::Itself,
                 run: DEPTH,
                 next: if block + 1 == blocks { out_rows } else { Ahead::NOTHING },
             };
-            // SAFETY: v has these tokens, the scores these rows; the sums are this task's own.
-            unsafe { product.run() };
+            product.run();
         }
-        dispatch(Finish { sums: &mut sums, weights: &state.sum, count: queries.len(), to, stride });
+        dispatch(Finish { sums: &mut sums, weights: &state.sum, to })
     }
 
     /// The queries times scale and log2(e), in panels `[width][16 queries]`.
@@ -238,7 +220,7 @@ impl Block {
     }
 }
 
-/// What each query knows of the keys it has seen.
+/// The sums of the keys that each query has seen.
 struct State {
     /// The largest score.
     largest: [f32; QUERIES],
@@ -268,112 +250,95 @@ impl Kernel for Update<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { scores, count, columns, state, sums } = self;
-        assert!(scores.len() >= count * QUERIES && columns <= QUERIES, "kernel bug: too few scores");
-        let rows = sums.len() / QUERIES;
+        assert!(columns <= QUERIES && columns.is_multiple_of(PANEL), "kernel bug: {columns} queries");
+        let scores = &mut scores[..count * QUERIES];
         for lane in (0..columns).step_by(S::LANES) {
-            // SAFETY: `columns` is a multiple of the lanes and at most QUERIES, of which there are so many rows.
-            unsafe {
-                let scores = scores.as_mut_ptr().add(lane);
-                let to = state.largest.as_mut_ptr().add(lane);
-                let old = simd.load(to);
-                let largest = largest(simd, scores, count, old);
-                simd.store(to, largest);
-                let to = state.sum.as_mut_ptr().add(lane);
-                let factor = math::exp2(simd, simd.sub(old, largest));
-                let sum = powers(simd, scores, count, largest);
-                simd.store(to, simd.mul_add(simd.load(to), factor, sum));
-                if simd.largest(simd.sub(largest, old)) > 0.0 {
-                    for row in 0..rows {
-                        let at = sums.as_mut_ptr().add(row * QUERIES + lane);
-                        simd.store(at, simd.mul(simd.load(at), factor));
-                    }
+            let old = simd.read(&state.largest[lane..]);
+            let largest = largest(simd, scores, lane, old);
+            simd.write(&mut state.largest[lane..], largest);
+            let factor = math::exp2(simd, simd.sub(old, largest));
+            let sum = powers(simd, scores, lane, largest);
+            let to = &mut state.sum[lane..];
+            simd.write(to, simd.mul_add(simd.read(to), factor, sum));
+            if simd.largest(simd.sub(largest, old)) > 0.0 {
+                for row in sums.chunks_exact_mut(QUERIES) {
+                    let to = &mut row[lane..];
+                    simd.write(to, simd.mul(simd.read(to), factor));
                 }
             }
         }
     }
 }
 
-/// The largest of `from` and each query's scores.
-///
-/// # Safety
-/// Vectors at `scores` and every [`QUERIES`] values are valid for reads, `count` of them.
+/// The largest of `from` and the scores, of the queries from `lane` on.
 #[inline(always)]
-unsafe fn largest<S: Simd>(simd: S, scores: *const f32, count: usize, from: S::V) -> S::V {
+fn largest<S: Simd>(simd: S, scores: &[f32], lane: usize, from: S::V) -> S::V {
     const WAYS: usize = 4; // independent of each other, to hide the latency of a comparison
     let mut ways = [from; WAYS];
-    for key in 0..count {
+    for (key, row) in scores.chunks_exact(QUERIES).enumerate() {
         let way = &mut ways[key % WAYS];
-        // SAFETY: the caller's promise.
-        *way = simd.max(*way, unsafe { simd.load(scores.add(key * QUERIES)) });
+        *way = simd.max(*way, simd.read(&row[lane..]));
     }
     simd.max(simd.max(ways[0], ways[1]), simd.max(ways[2], ways[3]))
 }
 
-/// Replaces each score by 2^(score - largest) and returns the sums of each query.
-///
-/// # Safety
-/// As [`largest`], and for writes.
+/// Replaces the scores of the queries from `lane` on by 2^(score - largest) and returns the sums of these.
 #[inline(always)]
-unsafe fn powers<S: Simd>(simd: S, scores: *mut f32, count: usize, largest: S::V) -> S::V {
+fn powers<S: Simd>(simd: S, scores: &mut [f32], lane: usize, largest: S::V) -> S::V {
     let mut sum = simd.splat(0.0);
-    for key in 0..count {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let at = scores.add(key * QUERIES);
-            let power = math::exp2(simd, simd.sub(simd.load(at), largest));
-            simd.store(at, power);
-            sum = simd.add(sum, power);
-        }
+    for row in scores.chunks_exact_mut(QUERIES) {
+        let to = &mut row[lane..];
+        let power = math::exp2(simd, simd.sub(simd.read(to), largest));
+        simd.write(to, power);
+        sum = simd.add(sum, power);
     }
     sum
 }
 
 /// Divides the sums of each query by the sum of its weights, and writes them to its row of the output.
-struct Finish<'a> {
+struct Finish<'a, 'to> {
     /// `[width][QUERIES]`.
     sums: &'a mut [f32],
     weights: &'a [f32; QUERIES],
-    /// Queries.
-    count: usize,
-    /// The row of the first query.
-    to: *mut f32,
-    /// From one row to the next.
-    stride: usize,
+    /// `[queries, width]`.
+    to: Unwritten<'to>,
 }
 
-impl Kernel for Finish<'_> {
-    type Output = ();
+impl<'to> Kernel for Finish<'_, 'to> {
+    type Output = RowsMut<'to>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { sums, weights, count, to, stride } = self;
+    fn run<S: Simd>(self, simd: S) -> RowsMut<'to> {
+        let Self { sums, weights, mut to } = self;
         let mut inverse = [0.0; QUERIES];
         inverse.iter_mut().zip(weights).for_each(|(inverse, weight)| *inverse = 1.0 / weight);
         for row in sums.chunks_exact_mut(QUERIES) {
             for lane in (0..QUERIES).step_by(S::LANES) {
-                // SAFETY: both have QUERIES values.
-                unsafe {
-                    let at = row.as_mut_ptr().add(lane);
-                    simd.store(at, simd.mul(simd.load(at), simd.load(inverse.as_ptr().add(lane))));
-                }
+                let at = &mut row[lane..];
+                simd.write(at, simd.mul(simd.read(at), simd.read(&inverse[lane..])));
             }
         }
-        let width = sums.len() / QUERIES;
+        let (count, width, stride) = (to.rows(), to.columns(), to.stride());
+        assert!(count <= QUERIES && sums.len() >= width * QUERIES, "kernel bug: too few sums");
         let (whole, even) = (count / 8 * 8, width / 8 * 8);
         for query in (0..whole).step_by(8) {
             for i in (0..even).step_by(8) {
-                // SAFETY: 8 of `count` rows of the output, which are this task's, and 8 of `width` values in each.
+                // SAFETY: 8 of `count` queries, in 8 of `width` rows of the sums and columns of the output.
                 unsafe {
-                    let from = sums.as_ptr().add(i * QUERIES + query);
-                    simd.transpose8(from, QUERIES, to.add(query * stride + i), stride);
+                    let to = to.as_mut_ptr().cast::<f32>().add(query * stride + i);
+                    simd.transpose8(sums.as_ptr().add(i * QUERIES + query), QUERIES, to, stride);
                 }
             }
         }
         for query in 0..count {
-            for i in if query < whole { even } else { 0 }..width {
-                // SAFETY: as above.
-                unsafe { *to.add(query * stride + i) = sums[i * QUERIES + query] };
+            let done = if query < whole { even } else { 0 };
+            if done < width {
+                for (i, to) in to.row(query).iter_mut().enumerate().skip(done) {
+                    to.write(sums[i * QUERIES + query]);
+                }
             }
         }
+        // SAFETY: of the first `whole` rows, the first `even` values were transposed; all others followed.
+        unsafe { to.assume_written() }
     }
 }

@@ -1,13 +1,11 @@
 //! Convolution of feature maps: which algorithm for which shape, and what is added on the way out.
 
-#![expect(unsafe_code, reason = "the algorithms fill an output that is not initialised")]
-
-use std::ops::Range;
+#![expect(unsafe_code, reason = "Winograd's algorithm fills an output that is not initialised")]
 
 use crate::{
     Activation, LayerWeights, Planes,
-    elementwise::{Map, load, map},
-    output::{Out, fill},
+    elementwise::{InOut, Map, load, map},
+    output::fill_shared,
     resample,
     scratch::Scratch,
     simd::Simd,
@@ -81,14 +79,14 @@ impl ConvShape {
     }
 }
 
-/// What happens to the sums of a convolution before they are written: `activation(sum + bias + shift + residual)`.
+/// The last step of a convolution, on its sums before they are written: `activation(sum + bias + shift + residual)`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Epilogue<'a> {
     /// `[outputs]`.
     pub bias: Option<&'a [f32]>,
     /// `[batch, outputs]`, such as a projected time embedding.
     pub shift: Option<&'a [f32]>,
-    /// Of the shape of the output, such as the input of a residual block.
+    /// `[batch, outputs, output height, output width]`, such as the input of a residual block.
     pub residual: Option<&'a [f32]>,
     /// Applied last.
     pub activation: Activation,
@@ -113,21 +111,16 @@ pub fn conv2d<'w>(
     assert!(shape.stride > 0, "the stride is positive");
     let size = shape.output_size(x.height(), x.width());
     let conv = Conv::new(x, weights.into(), shape, size, epilogue);
-    let winograd = shape.kernel == [3, 3] && shape.stride == 1 && conv.has_many_channels();
-    // SAFETY: both write every value of the output.
-    unsafe {
-        fill(
-            out,
-            conv.len(),
-            |out| {
-                if winograd { winograd::conv(&conv, out) } else { direct::conv(&conv, out) }
-            },
-        );
-    };
+    if shape.kernel == [3, 3] && shape.stride == 1 && conv.has_many_channels() {
+        // SAFETY: it writes every value of the output.
+        unsafe { fill_shared(out, conv.len(), |out| winograd::conv(&conv, out)) };
+    } else {
+        direct::conv(&conv, out);
+    }
 }
 
-/// [`resize_nearest`](crate::resize_nearest()) to twice the height and width, then [`conv2d`] with
-/// [`ConvShape::same3x3`], in one.
+/// Doubles height and width as [`resize_nearest`](crate::resize_nearest()) does and convolves the result as [`conv2d`] does
+/// with [`ConvShape::same3x3`], in one.
 ///
 /// Where `x` is large it is never doubled: of the nine pixels under a kernel only four differ, so that sums of weights meet
 /// each of these once. That is Winograd's F(4x4, 2x2), 25 products for every 16 pixels of the output, where F(4x4, 3x3) has
@@ -149,11 +142,11 @@ pub fn conv2d_doubled<'w>(
     let conv = Conv::new(x, weights.into(), shape, size, epilogue);
     if conv.has_many_channels() && winograd::pays_doubled(&conv) {
         // SAFETY: it writes every value of the output.
-        return unsafe { fill(out, conv.len(), |out| winograd::doubled(&conv, out)) };
+        return unsafe { fill_shared(out, conv.len(), |out| winograd::doubled(&conv, out)) };
     }
     let mut pixels = Scratch::take(x.batch() * x.channels() * conv.area());
     if !pixels.is_empty() {
-        resample::nearest(x, size, Out::new(&mut pixels));
+        resample::resize_nearest_to(x, size, &mut pixels);
     }
     let x = Planes::new(&pixels, [x.batch(), x.channels(), size[0], size[1]]);
     conv2d(x, conv.weights, shape, epilogue, out);
@@ -164,9 +157,9 @@ struct Conv<'a> {
     x: Planes<'a>,
     weights: LayerWeights<'a>,
     shape: ConvShape,
-    /// Of the output.
+    /// Rows of the output.
     height: usize,
-    /// Of the output.
+    /// Pixels per row of the output.
     width: usize,
     epilogue: Epilogue<'a>,
 }
@@ -196,7 +189,7 @@ impl<'a> Conv<'a> {
         self.x.batch() * self.shape.outputs * self.area()
     }
 
-    /// Whether there are channels enough for vectors of them. For a few colours it takes a large image to make up for the
+    /// True if there are channels enough for vectors of them. For a few colours it takes a large image to make up for the
     /// sixteen outputs that Winograd computes at least.
     fn has_many_channels(&self) -> bool {
         self.x.channels() >= 16 && (self.shape.outputs >= 16 || self.area() >= LARGE_IMAGE)
@@ -212,40 +205,26 @@ impl<'a> Conv<'a> {
         self.x.channels() * self.shape.kernel[0] * self.shape.kernel[1]
     }
 
-    /// Where an output plane starts.
+    /// The first value of an output plane.
     fn plane(&self, image: usize, channel: usize) -> usize {
         (image * self.shape.outputs + channel) * self.area()
     }
 
-    /// What the epilogue adds to every pixel of an output plane.
+    /// The number that the epilogue adds to every pixel of an output plane.
     fn summand(&self, image: usize, channel: usize) -> f32 {
         let Epilogue { bias, shift, .. } = self.epilogue;
         bias.map_or(0.0, |bias| bias[channel])
             + shift.map_or(0.0, |shift| shift[image * self.shape.outputs + channel])
     }
 
-    /// Writes some pixels of the plane that starts at `plane`: their sums plus `summand` and the residual, after the
-    /// activation.
-    ///
-    /// # Safety
-    /// `sums` is valid for reads of as many values, which may be the pixels themselves, and nobody else uses the pixels
-    /// meanwhile.
-    unsafe fn finish(
-        &self,
-        sums: *const f32,
-        out: Out<'_>,
-        plane: usize,
-        pixels: Range<usize>,
-        summand: f32,
-    ) {
+    /// Computes the pixels of the output from value `at` on: `sums` plus `summand` and the residual, after the activation.
+    #[inline(always)] // as `map` is
+    fn finish<'to>(&self, sums: InOut<'_, 'to>, at: usize, summand: f32) -> &'to mut [f32] {
         let Epilogue { residual, activation, .. } = self.epilogue;
-        let (at, len) = (plane + pixels.start, pixels.len());
-        let f = Finish { summand, residual: residual.map(|r| &r[at..at + len]), activation };
-        // SAFETY: the caller's promise.
-        unsafe { map(sums, out.at(at, len), len, f) };
+        map(sums, Finish { summand, residual: residual.map(|residual| &residual[at..]), activation })
     }
 
-    /// Whether the epilogue has more to do than to add a number per plane.
+    /// True if the epilogue has more to do than to add a number per plane.
     fn has_finish(&self) -> bool {
         self.epilogue.residual.is_some() || self.epilogue.activation != Activation::Identity
     }

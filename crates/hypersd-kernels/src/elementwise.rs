@@ -1,10 +1,16 @@
 //! Activations.
 
-#![expect(unsafe_code, reason = "whole vectors are read and written by pointer; tasks write disjoint rows")]
+#![expect(
+    unsafe_code,
+    reason = "whole vectors are read and written by pointer, maybe to where they came from"
+)]
+
+use std::{marker::PhantomData, mem::MaybeUninit, slice};
 
 use crate::{
     math,
-    output::{Out, fill, parallel},
+    output::{Axis, Split, fill, update},
+    panel::PANEL,
     simd::{Kernel, Simd, dispatch},
 };
 
@@ -42,12 +48,10 @@ impl Activation {
 
 /// Replaces every value by its activation.
 pub fn activate_in_place(values: &mut [f32], activation: Activation) {
-    let out = Out::new(values);
-    parallel(out.len().div_ceil(TASK), |task| {
-        let start = task * TASK;
-        let len = TASK.min(out.len() - start);
-        // SAFETY: each task reads and writes its own part.
-        unsafe { map(out.at(start, len), out.at(start, len), len, Activate(activation)) };
+    let tasks = values.len().div_ceil(TASK);
+    let split = Split::new(1, Axis::whole(1), Axis::new(values.len(), PANEL, tasks));
+    update(values, split, |_, mut values| {
+        map(InOut::in_place(values.row(0)), Activate(activation));
     });
 }
 
@@ -60,18 +64,13 @@ pub fn activate_in_place(values: &mut [f32], activation: Activation) {
 pub fn geglu(x: &[f32], n: usize, out: &mut Vec<f32>) {
     let rows = if n == 0 { 0 } else { x.len() / (2 * n) };
     assert_eq!(x.len(), rows * 2 * n, "x is [rows, 2n] with n = {n}");
-    let rows_per_task = (TASK / n.max(1)).max(1);
-    let write = |out: Out<'_>| {
-        parallel(rows.div_ceil(rows_per_task), |task| {
-            for row in task * rows_per_task..((task + 1) * rows_per_task).min(rows) {
-                let (value, gate) = x[row * 2 * n..(row + 1) * 2 * n].split_at(n);
-                // SAFETY: the row of the output is this task's alone.
-                unsafe { map(gate.as_ptr(), out.at(row * n, n), n, Gate(value)) };
-            }
-        });
-    };
-    // SAFETY: the tasks cover all rows.
-    unsafe { fill(out, rows * n, write) };
+    fill(out, Split::by_rows(rows, n, TASK), |block, to| {
+        to.write(|row, to| {
+            let row = block.rows.start + row;
+            let (values, gates) = x[row * 2 * n..(row + 1) * 2 * n].split_at(n);
+            map(InOut::new(gates, to), Gate(values))
+        })
+    });
 }
 
 /// A function of the vectors of a row, given where in the row they start.
@@ -133,28 +132,62 @@ pub(crate) unsafe fn store<S: Simd>(simd: S, to: *mut f32, value: S::V, count: u
     }
 }
 
-/// `to[i] = f(from[i])` for `len` values on this thread.
-///
-/// # Safety
-/// `from` is valid for reads and `to` for writes of `len` values; they are the same or do not overlap.
-pub(crate) unsafe fn map<F: Map>(from: *const f32, to: *mut f32, len: usize, f: F) {
-    dispatch(Mapping { from, to, len, f });
-}
-
-/// A mapping whose pointers the caller has vouched for.
-struct Mapping<F> {
+/// Values to read and the place of as many to write: another, or the same.
+pub(crate) struct InOut<'from, 'to> {
     from: *const f32,
     to: *mut f32,
     len: usize,
+    lifetimes: PhantomData<(&'from [f32], &'to mut [f32])>,
+}
+
+impl<'from, 'to> InOut<'from, 'to> {
+    #[inline(always)]
+    pub(crate) fn new(from: &'from [f32], to: &'to mut [MaybeUninit<f32>]) -> Self {
+        assert_eq!(from.len(), to.len(), "kernel bug: as many values are written as are read");
+        Self { from: from.as_ptr(), to: to.as_mut_ptr().cast(), len: to.len(), lifetimes: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) fn in_place(values: &'to mut [f32]) -> Self {
+        let to = values.as_mut_ptr();
+        Self { from: to, to, len: values.len(), lifetimes: PhantomData }
+    }
+
+    /// The values to read, the place to write and their number: valid for so many reads and writes, and the same or apart.
+    #[inline(always)]
+    pub(crate) fn pointers(&self) -> (*const f32, *mut f32, usize) {
+        (self.from, self.to, self.len)
+    }
+
+    /// The values that were written.
+    ///
+    /// # Safety
+    /// All values have been.
+    #[inline(always)]
+    pub(crate) unsafe fn written(self) -> &'to mut [f32] {
+        // SAFETY: `to` is borrowed exclusively for 'to, and the caller promises that it is initialised.
+        unsafe { slice::from_raw_parts_mut(self.to, self.len) }
+    }
+}
+
+/// Computes each value from its own, `f(from[i])`, on this thread. Inlined, or its arguments would go through memory.
+#[inline(always)]
+pub(crate) fn map<'to, F: Map>(values: InOut<'_, 'to>, f: F) -> &'to mut [f32] {
+    dispatch(Mapping { values, f })
+}
+
+struct Mapping<'from, 'to, F> {
+    values: InOut<'from, 'to>,
     f: F,
 }
 
-impl<F: Map> Kernel for Mapping<F> {
-    type Output = ();
+impl<'to, F: Map> Kernel for Mapping<'_, 'to, F> {
+    type Output = &'to mut [f32];
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { from, to, len, f } = self;
+    fn run<S: Simd>(self, simd: S) -> Self::Output {
+        let Self { values, f } = self;
+        let (from, to, len) = values.pointers();
         let mut i = 0;
         // SAFETY: i + LANES <= len in the loop; the tail reads and writes the values that are left.
         unsafe {
@@ -163,9 +196,10 @@ impl<F: Map> Kernel for Mapping<F> {
                 i += S::LANES;
             }
             if i < len {
-                let x = load(simd, std::slice::from_raw_parts(from.add(i), len - i));
+                let x = load(simd, slice::from_raw_parts(from.add(i), len - i));
                 store(simd, to.add(i), f.map(simd, x, i, len - i), len - i);
             }
+            values.written()
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The linear layer.
 
-#![expect(unsafe_code, reason = "tasks write disjoint blocks of one output")]
-
 use std::ops::Range;
 
 use crate::{
     LayerWeights, Weights,
-    gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks},
-    output::{Out, fill, parallel, share},
+    gemm::{Ahead, Base, DEPTH, Product, depth_chunks},
+    operands::{Panels, Rows, RowsMut},
+    output::{Axis, Split, fill, share},
     pack::copy_row,
+    panel::PANEL,
     scratch::{Scratch, odd_lines},
 };
 
@@ -50,41 +50,33 @@ pub fn linear<'w>(
     let layer = Layer::new(x, weights.into(), bias, shape);
     assert!(residual.is_none_or(|r| r.len() == rows * outputs), "residual is [rows, outputs] of {shape:?}");
 
-    let write = |out: Out<'_>| {
-        for_each_block(rows, layer.panels(), TASK_PANELS, |rows, panels| {
-            let columns = layer.columns(&panels);
-            let mut y = Products::new(layer, rows.clone(), [panels]);
-            for (row, y) in rows.zip(y.rows()) {
-                let first = row * outputs + columns.start;
-                if let Some(residual) = residual {
-                    y.iter_mut().zip(&residual[first..]).for_each(|(y, residual)| *y += residual);
-                }
-                // SAFETY: this block of the output is this task's.
-                unsafe { out.at(first, y.len()).copy_from_nonoverlapping(y.as_ptr(), y.len()) };
+    fill(out, by_blocks(rows, outputs, TASK_PANELS), |block, to| {
+        let mut y = Products::new(layer, block.rows.clone(), [panels_of(&block.columns)]);
+        to.write(|row, to| {
+            let y = y.row(row);
+            if let Some(residual) = residual {
+                let first = (block.rows.start + row) * outputs + block.columns.start;
+                y.iter_mut().zip(&residual[first..]).for_each(|(y, residual)| *y += residual);
             }
-        });
-    };
-    // SAFETY: the blocks cover all rows and all columns, and each writes all of its own.
-    unsafe { fill(out, rows * outputs, write) };
-}
-
-/// Runs `task` for blocks of rows and of at most `most_panels` panels that cover all `rows` and all `panels`.
-fn for_each_block(
-    rows: usize,
-    panels: usize,
-    most_panels: usize,
-    task: impl Fn(Range<usize>, Range<usize>) + Send + Sync,
-) {
-    let row_tasks = rows.div_ceil(TASK_ROWS);
-    let column_tasks = column_tasks(row_tasks, panels, most_panels);
-    parallel(row_tasks * column_tasks, |index| {
-        let rows = share(rows, row_tasks, index % row_tasks);
-        task(rows, share(panels, column_tasks, index / row_tasks));
+            to.write_copy_of_slice(y)
+        })
     });
 }
 
-/// Into how many parts the columns are split: each has at most so many panels, every thread has some, and all have the
-/// same number, or the last would keep the others waiting.
+/// Blocks of an output `[rows, columns]`, each of whole panels and at most `most_panels` of them.
+fn by_blocks(rows: usize, columns: usize, most_panels: usize) -> Split {
+    let row_tasks = rows.div_ceil(TASK_ROWS);
+    let column_tasks = column_tasks(row_tasks, columns.div_ceil(PANEL), most_panels);
+    Split::new(1, Axis::new(rows, 1, row_tasks), Axis::new(columns, PANEL, column_tasks))
+}
+
+/// The panels that columns lie in, of which the first begins one.
+fn panels_of(columns: &Range<usize>) -> Range<usize> {
+    columns.start / PANEL..columns.end.div_ceil(PANEL)
+}
+
+/// The number of parts that the columns are split into: each has at most so many panels, every thread has some, and all
+/// have the same number, or the last would keep the others waiting.
 fn column_tasks(row_tasks: usize, panels: usize, most_panels: usize) -> usize {
     let threads = rayon::current_num_threads();
     let least = panels.div_ceil(most_panels).max((2 * threads).div_ceil(row_tasks.max(1)));
@@ -130,7 +122,7 @@ impl<'a> Layer<'a> {
         panels.start * PANEL..(panels.end * PANEL).min(self.shape.outputs)
     }
 
-    /// Room for the weights of a chunk and of so many panels, if they cannot be read where they are.
+    /// The values to make room for if the weights of a chunk and of so many panels cannot be read where they are.
     fn room(&self, panels: usize) -> usize {
         match self.weights {
             LayerWeights::Panels(Weights::F32(_)) => 0,
@@ -156,67 +148,40 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Writes to `c`, of which so many values are from row to row, the products of the first chunk with the bias, or adds
-    /// those of another.
+    /// Writes to `c` the products of the first chunk with the bias, or adds those of another.
     fn multiply(
         &self,
-        rows: Range<usize>,
+        first_row: usize,
         panels: &Range<usize>,
         chunk: usize,
-        (c, c_stride): (&mut [f32], usize),
+        c: RowsMut<'_>,
         room: &mut [f32],
         next: Ahead,
     ) {
         let LinearShape { inputs, .. } = self.shape;
-        let (depth, columns) = (self.depth(chunk), self.columns(panels));
-        let (packed, panel_stride) = self.packed(panels, depth.clone(), room);
+        let depth = self.depth(chunk);
         let base = match (chunk, self.bias) {
-            (0, Some(bias)) => Base::Row(bias[columns.clone()].as_ptr()),
+            (0, Some(bias)) => Base::Row(&bias[self.columns(panels)]),
             _ => Base::sum_of_pieces(chunk),
         };
-        let x = &self.x[rows.start * inputs..rows.end * inputs];
-        assert!(
-            c.len() >= (rows.len() - 1) * c_stride + columns.len(),
-            "kernel bug: no room for the products"
-        );
-        let product = Product {
-            m: rows.len(),
-            n: columns.len(),
-            k: depth.len(),
-            a: x[depth.start..].as_ptr(),
-            a_stride: inputs,
-            a_step: 1,
-            b: packed.as_ptr(),
-            panel_stride,
-            b_step: PANEL,
-            c: c.as_mut_ptr(),
-            c_stride,
-            base,
-            run: DEPTH,
-            next,
-        };
-        // SAFETY: x has these rows and depths, the panels these columns and depths, the bias these columns, and `c` these
-        // rows and columns.
-        unsafe { product.run() };
+        let x = &self.x[first_row * inputs + depth.start..];
+        let a = Rows::new(x, [c.rows(), depth.len()], [inputs, 1]);
+        let b = self.packed(panels, depth, room);
+        Product { a, b, c, base, run: DEPTH, next }.run();
     }
 
-    /// The rows `depth` of some panels of weights, from their first value on, and how far apart the panels are: where they
-    /// lie if they can be read there, else in `room`.
-    fn packed<'b>(
-        &self,
-        panels: &Range<usize>,
-        depth: Range<usize>,
-        room: &'b mut [f32],
-    ) -> (&'b [f32], usize)
+    /// The rows `depth` of some panels of weights: where they lie if they can be read there, else in `room`.
+    fn packed<'b>(&self, panels: &Range<usize>, depth: Range<usize>, room: &'b mut [f32]) -> Panels<'b>
     where
         'a: 'b,
     {
         let LinearShape { inputs, outputs, .. } = self.shape;
+        let extents = [panels.len(), depth.len()];
         let start = |panel: usize| (panel * inputs + depth.start) * PANEL;
         let len = depth.len() * PANEL;
         match self.weights {
             LayerWeights::Panels(Weights::F32(values)) => {
-                return (&values[start(panels.start)..start(panels.end - 1) + len], inputs * PANEL);
+                return Panels::new(&values[start(panels.start)..], extents, [inputs * PANEL, PANEL]);
             }
             LayerWeights::Panels(half) => {
                 for (panel, room) in panels.clone().zip(room.chunks_exact_mut(len.max(1))) {
@@ -225,11 +190,11 @@ impl<'a> Layer<'a> {
             }
             LayerWeights::Plain(values) => pack(values, outputs, depth, self.columns(panels), room),
         }
-        (room, len)
+        Panels::new(room, extents, [len, PANEL])
     }
 }
 
-/// What a task computes, before it writes it.
+/// The sums of a task, before it writes them.
 ///
 /// Rows of the output are far apart, often by a power of two, so that a block of them has a page for each row and little of
 /// the caches for all; the sums, which every chunk of the inputs adds to, are kept close together.
@@ -258,15 +223,15 @@ impl Products {
                     // Of the task that this thread takes next unless another has.
                     (None, _) => layer.ahead(0, &following),
                 };
-                let c = &mut values[i * columns..];
-                layer.multiply(rows.clone(), panels, chunk, (c, stride), &mut room, next);
+                let c = RowsMut::new(&mut values[i * columns..], [rows.len(), columns], stride);
+                layer.multiply(rows.start, panels, chunk, c, &mut room, next);
             }
         }
         Self { values, stride, columns: N * columns }
     }
 
-    fn rows(&mut self) -> impl Iterator<Item = &mut [f32]> {
-        self.values.chunks_exact_mut(self.stride).map(|row| &mut row[..self.columns])
+    fn row(&mut self, row: usize) -> &mut [f32] {
+        &mut self.values[row * self.stride..][..self.columns]
     }
 }
 

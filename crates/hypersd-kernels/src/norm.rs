@@ -1,11 +1,9 @@
 //! Group norm and layer norm.
 
-#![expect(unsafe_code, reason = "tasks write disjoint parts of one output")]
-
 use crate::{
     Planes,
-    elementwise::{Activation, Map, load, map},
-    output::{Out, fill, parallel},
+    elementwise::{Activation, InOut, Map, load, map},
+    output::{Axis, Split, fill, update},
     simd::{Kernel, Simd, dispatch},
 };
 
@@ -15,7 +13,7 @@ const CHUNK: usize = 4096;
 /// Values of the rows that one task of a layer norm takes.
 const TASK: usize = 1 << 14;
 
-/// What both norms apply to the normalised values: `x̂ * gamma + beta`, with `x̂ = (x - mean) / sqrt(variance + eps)`.
+/// The last step of both norms: `x̂ * gamma + beta` of the normalised `x̂ = (x - mean) / sqrt(variance + eps)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Affine<'a> {
     /// One factor per channel.
@@ -41,17 +39,20 @@ pub fn group_norm(
     out: &mut Vec<f32>,
 ) {
     check_groups(x.channels(), groups, affine);
-    let write = |out: Out<'_>| {
-        let plane = |image: usize, channel: usize| x.plane(image, channel).as_ptr();
-        let shape = GroupShape { batch: x.batch(), channels: x.channels(), area: x.area(), groups };
-        // SAFETY: the planes are slices of `area` values, apart from `out`, of which every value is written.
-        unsafe { normalise_groups(plane, shape, affine, activation, out) };
-    };
-    // SAFETY: every group writes all of its channels.
-    unsafe { fill(out, x.len(), write) };
+    let split = by_groups([x.batch(), x.channels(), x.area()], groups);
+    fill(out, split, |block, to| {
+        let plane = |channel: usize| x.plane(block.layer, channel);
+        let mut moments = Moments::default();
+        block.rows.clone().for_each(|channel| moments.add(plane(channel)));
+        let normal = moments.mean_and_inverse_deviation(affine.eps);
+        to.write(|channel, to| {
+            let channel = block.rows.start + channel;
+            map(InOut::new(plane(channel), to), Scale::new(normal, affine, channel, activation))
+        })
+    });
 }
 
-/// [`group_norm`] of `x [batch, channels, area]` in its own memory.
+/// Does what [`group_norm`] does to `x [batch, channels, area]` in its own memory.
 ///
 /// # Panics
 /// As [`group_norm`], or if the shape does not fit `x`.
@@ -64,10 +65,14 @@ pub fn group_norm_in_place(
 ) {
     assert_eq!(x.len(), batch * channels * area, "x is not [{batch}, {channels}, {area}]");
     check_groups(channels, groups, affine);
-    let out = Out::new(x);
-    let plane = |image: usize, channel: usize| out.at((image * channels + channel) * area, area).cast_const();
-    // SAFETY: the planes are those of `out` itself, and a group is read before it is written.
-    unsafe { normalise_groups(plane, GroupShape { batch, channels, area, groups }, affine, activation, out) };
+    update(x, by_groups([batch, channels, area], groups), |block, mut planes| {
+        let mut moments = Moments::default();
+        (0..planes.rows()).for_each(|channel| moments.add(planes.row(channel)));
+        let normal = moments.mean_and_inverse_deviation(affine.eps);
+        for (row, channel) in block.rows.enumerate() {
+            map(InOut::in_place(planes.row(row)), Scale::new(normal, affine, channel, activation));
+        }
+    });
 }
 
 fn check_groups(channels: usize, groups: usize, affine: Affine<'_>) {
@@ -76,45 +81,9 @@ fn check_groups(channels: usize, groups: usize, affine: Affine<'_>) {
     assert_eq!((gamma.len(), beta.len()), (channels, channels), "gamma and beta are one value per channel");
 }
 
-/// The extents of a group norm.
-#[derive(Clone, Copy)]
-struct GroupShape {
-    batch: usize,
-    channels: usize,
-    area: usize,
-    groups: usize,
-}
-
-/// Group norm from the planes that `plane(image, channel)` points to.
-///
-/// # Safety
-/// Each plane is valid for reads of `area` values, and either is the plane of `out` at the same place or does not
-/// overlap `out`, which has room for all planes.
-unsafe fn normalise_groups(
-    plane: impl Fn(usize, usize) -> *const f32 + Send + Sync,
-    shape: GroupShape,
-    affine: Affine<'_>,
-    activation: Activation,
-    out: Out<'_>,
-) {
-    let GroupShape { batch, channels, area, groups } = shape;
-    let size = channels / groups;
-    parallel(batch * groups, |task| {
-        let (image, first) = (task / groups, task % groups * size);
-        let mut moments = Moments::default();
-        for channel in first..first + size {
-            // SAFETY: the caller's promise; nobody writes to this group before its own task does below.
-            moments.add(unsafe { std::slice::from_raw_parts(plane(image, channel), area) });
-        }
-        let (mean, inverse) = moments.mean_and_inverse_deviation(affine.eps);
-        for channel in first..first + size {
-            let scale = (f64::from(affine.gamma[channel]) * inverse) as f32;
-            let f = Scale { mean: mean as f32, scale, shift: affine.beta[channel], activation };
-            let to = out.at((image * channels + channel) * area, area);
-            // SAFETY: the caller's promise, and this channel is this task's alone.
-            unsafe { map(plane(image, channel), to, area, f) };
-        }
-    });
+/// One block per image and group: the planes of its channels.
+fn by_groups([batch, channels, area]: [usize; 3], groups: usize) -> Split {
+    Split::new(batch, Axis::new(channels, channels / groups, groups), Axis::whole(area))
 }
 
 /// `activation((x - mean) * scale + shift)`; with the mean inside the shift, a large one would cost digits.
@@ -124,6 +93,14 @@ struct Scale {
     scale: f32,
     shift: f32,
     activation: Activation,
+}
+
+impl Scale {
+    /// The map of a channel whose group has this mean and inverse deviation.
+    fn new((mean, inverse): (f64, f64), affine: Affine<'_>, channel: usize, activation: Activation) -> Self {
+        let scale = (f64::from(affine.gamma[channel]) * inverse) as f32;
+        Self { mean: mean as f32, scale, shift: affine.beta[channel], activation }
+    }
 }
 
 impl Map for Scale {
@@ -146,22 +123,16 @@ pub fn layer_norm(x: &[f32], affine: Affine<'_>, out: &mut Vec<f32>) {
     let rows = x.len().checked_div(n).unwrap_or(0);
     assert_eq!(beta.len(), n, "gamma and beta have one length");
     assert_eq!(x.len(), rows * n, "x is not whole rows of {n}");
-    let rows_per_task = (TASK / n.max(1)).max(1);
-    let write = |out: Out<'_>| {
-        parallel(rows.div_ceil(rows_per_task), |task| {
-            for row in task * rows_per_task..((task + 1) * rows_per_task).min(rows) {
-                let x = &x[row * n..(row + 1) * n];
-                let mut moments = Moments::default();
-                moments.add(x);
-                let (mean, inverse) = moments.mean_and_inverse_deviation(eps);
-                let f = Columns { mean: mean as f32, inverse: inverse as f32, gamma, beta };
-                // SAFETY: the row of the output is this task's alone.
-                unsafe { map(x.as_ptr(), out.at(row * n, n), n, f) };
-            }
-        });
-    };
-    // SAFETY: the tasks cover all rows.
-    unsafe { fill(out, rows * n, write) };
+    fill(out, Split::by_rows(rows, n, TASK), |block, to| {
+        to.write(|row, to| {
+            let row = block.rows.start + row;
+            let x = &x[row * n..(row + 1) * n];
+            let mut moments = Moments::default();
+            moments.add(x);
+            let (mean, inverse) = moments.mean_and_inverse_deviation(eps);
+            map(InOut::new(x, to), Columns { mean: mean as f32, inverse: inverse as f32, gamma, beta })
+        })
+    });
 }
 
 /// `(x - mean) * inverse * gamma + beta`, gamma and beta by column.
@@ -234,8 +205,7 @@ impl<const SQUARED: bool> Kernel for Deviation<'_, SQUARED> {
         let mut blocks = self.values.chunks_exact(WAYS * S::LANES);
         for block in &mut blocks {
             for (way, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: a block has WAYS vectors.
-                let x = simd.sub(unsafe { simd.load(block.as_ptr().add(way * S::LANES)) }, from);
+                let x = simd.sub(simd.read(&block[way * S::LANES..]), from);
                 *sum = if SQUARED { simd.mul_add(x, x, *sum) } else { simd.add(*sum, x) };
             }
         }

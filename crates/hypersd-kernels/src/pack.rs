@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "transposes blocks of 8 by 8 through pointers")]
 
 use crate::{
-    gemm::PANEL,
+    panel::PANEL,
     simd::{Kernel, Simd, dispatch},
 };
 

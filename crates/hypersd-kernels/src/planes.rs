@@ -82,11 +82,6 @@ impl<'a> Planes<'a> {
         self.height * self.width
     }
 
-    /// Values of all planes.
-    pub(crate) fn len(&self) -> usize {
-        self.batch * self.channels() * self.area()
-    }
-
     /// The pixels of `count` channels of one image, plane after plane, if all exist and lie in the same part.
     #[inline]
     pub(crate) fn neighbours(&self, image: usize, channel: usize, count: usize) -> Option<&'a [f32]> {

@@ -1,10 +1,8 @@
 //! Enlargement of feature maps.
 
-#![expect(unsafe_code, reason = "tasks write disjoint planes of one output")]
-
 use crate::{
     Planes,
-    output::{Out, fill, parallel},
+    output::{Axis, Split, fill, update},
 };
 
 /// Enlarges or shrinks every plane to `[height, width]`, each pixel being the one of `x` at `⌊i · from / to⌋` in both
@@ -15,30 +13,62 @@ use crate::{
 /// # Panics
 /// If `x` has no pixels and the output has.
 pub fn resize_nearest(x: Planes<'_>, [height, width]: [usize; 2], out: &mut Vec<f32>) {
-    let area = height * width;
-    assert!(area == 0 || x.area() > 0, "there are no pixels to enlarge");
-    // SAFETY: all rows of all planes are written.
-    unsafe { fill(out, x.batch() * x.channels() * area, |out| nearest(x, [height, width], out)) };
+    assert!(height * width == 0 || x.area() > 0, "there are no pixels to enlarge");
+    let columns = columns(x, width);
+    fill(out, by_planes(x, [height, width]), |block, to| {
+        let mut lines = Lines::new(x, block.layer, height, &columns);
+        to.write(|row, to| to.write_copy_of_slice(lines.line(row)))
+    });
 }
 
-/// Writes all of `out`.
-pub(crate) fn nearest(x: Planes<'_>, [height, width]: [usize; 2], out: Out<'_>) {
-    let columns: Vec<usize> = (0..width).map(|i| i * x.width() / width).collect();
-    parallel(x.batch() * x.channels(), |plane| {
-        let pixels = x.plane(plane / x.channels(), plane % x.channels());
-        let source = |row: usize| row * x.height() / height;
+/// Does what [`resize_nearest`] does, to memory that holds something already, as much of it.
+pub(crate) fn resize_nearest_to(x: Planes<'_>, [height, width]: [usize; 2], out: &mut [f32]) {
+    let columns = columns(x, width);
+    update(out, by_planes(x, [height, width]), |block, mut to| {
+        let mut lines = Lines::new(x, block.layer, height, &columns);
         for row in 0..height {
-            let to = out.at((plane * height + row) * width, width);
-            if row > 0 && source(row) == source(row - 1) {
-                // SAFETY: the row before, which is written, and this one, both of this task.
-                unsafe { to.copy_from_nonoverlapping(to.sub(width), width) };
-                continue;
-            }
-            let from = &pixels[source(row) * x.width()..][..x.width()];
-            for (i, &column) in columns.iter().enumerate() {
-                // SAFETY: `to` has `width` values, which are this task's.
-                unsafe { *to.add(i) = from[column] };
-            }
+            to.row(row).copy_from_slice(lines.line(row));
         }
     });
+}
+
+fn by_planes(x: Planes<'_>, [height, width]: [usize; 2]) -> Split {
+    Split::new(x.batch() * x.channels(), Axis::whole(height), Axis::whole(width))
+}
+
+/// The column that each of `width` columns of the output comes from.
+fn columns(x: Planes<'_>, width: usize) -> Vec<usize> {
+    (0..width).map(|i| i * x.width() / width).collect()
+}
+
+/// The lines of an output plane, from the first to the last.
+struct Lines<'a> {
+    pixels: &'a [f32],
+    /// Pixels per line, and lines, of the input.
+    size: [usize; 2],
+    /// Lines of the output.
+    height: usize,
+    columns: &'a [usize],
+    line: Vec<f32>,
+    /// The line of the input that `line` comes from.
+    source: Option<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(x: Planes<'a>, plane: usize, height: usize, columns: &'a [usize]) -> Self {
+        let pixels = x.plane(plane / x.channels(), plane % x.channels());
+        let line = vec![0.0; columns.len()];
+        Self { pixels, size: [x.width(), x.height()], height, columns, line, source: None }
+    }
+
+    /// The line numbered `row`. Where several have one source, it is widened once.
+    fn line(&mut self, row: usize) -> &[f32] {
+        let [width, height] = self.size;
+        let source = row * height / self.height;
+        if self.source.replace(source) != Some(source) {
+            let from = &self.pixels[source * width..][..width];
+            self.line.iter_mut().zip(self.columns).for_each(|(to, &column)| *to = from[column]);
+        }
+        &self.line
+    }
 }

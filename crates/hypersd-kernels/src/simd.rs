@@ -21,7 +21,22 @@ use std::{
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
-use crate::gemm::PANEL;
+use crate::panel::PANEL;
+
+/// Functions of [`Simd`] from vectors to a vector, each by its name, its arguments and the intrinsics that compute it.
+///
+/// For tokens that prove the instructions of these intrinsics.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! lane_wise {
+    ($($(#[$doc:meta])* $name:ident($($argument:ident),+): $value:expr;)+) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        fn $name(self, $($argument: Self::V),+) -> Self::V {
+            // SAFETY: the token `self` proves the instructions.
+            unsafe { $value }
+        }
+    )+};
+}
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -32,13 +47,13 @@ mod neon;
 
 pub(crate) use portable::Portable;
 
-/// What kernels need of an instruction set: vectors of `LANES` f32 and a few operations on them.
+/// The operations that kernels need of an instruction set: vectors of `LANES` f32 and a few operations on them.
 ///
 /// A value of an implementing type is the proof that this processor has the instructions.
 pub(crate) trait Simd: Copy {
     /// `LANES` values of f32.
     type V: Copy;
-    /// 8 or 16: it divides [`PANEL`](crate::gemm::PANEL).
+    /// 8 or 16: it divides [`PANEL`].
     const LANES: usize;
     /// Panels under the matrix product's register tile, see [`gemm`](crate::gemm).
     const TILE_PANELS: usize;
@@ -52,7 +67,21 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `to` is valid for writes of `LANES` values.
     unsafe fn store(self, to: *mut f32, value: Self::V);
-    /// Half precision, widened.
+    /// The first `LANES` of `values`.
+    #[inline(always)]
+    fn read(self, values: &[f32]) -> Self::V {
+        assert!(values.len() >= Self::LANES, "kernel bug: fewer values than lanes");
+        // SAFETY: there are as many.
+        unsafe { self.load(values.as_ptr()) }
+    }
+    /// Replaces the first `LANES` of `values`.
+    #[inline(always)]
+    fn write(self, values: &mut [f32], value: Self::V) {
+        assert!(values.len() >= Self::LANES, "kernel bug: fewer values than lanes");
+        // SAFETY: there are as many.
+        unsafe { self.store(values.as_mut_ptr(), value) }
+    }
+    /// `LANES` values of half precision, widened.
     ///
     /// # Safety
     /// `from` is valid for reads of `LANES` values.
@@ -72,7 +101,7 @@ pub(crate) trait Simd: Copy {
     /// Asks for the cache line of an address, which need not be valid; does nothing where there is no such instruction.
     #[inline(always)]
     fn prefetch(self, _: *const f32) {}
-    /// [`prefetch`](Self::prefetch) to the second-level cache only.
+    /// Does what [`prefetch`](Self::prefetch) does, to the second-level cache only.
     #[inline(always)]
     fn prefetch_far(self, _: *const f32) {}
 
@@ -146,7 +175,7 @@ pub(crate) unsafe fn load_all<S: Simd, const N: usize>(
 
 /// A computation that any instruction set can run.
 pub(crate) trait Kernel {
-    /// What it returns.
+    /// Its result.
     type Output;
     /// Runs it. Implementations are `#[inline(always)]`.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
@@ -197,7 +226,7 @@ enum Isa {
 }
 
 impl Isa {
-    /// What this processor has, the best first. Miri knows few intrinsics and gets none.
+    /// The sets that this processor has, the best first. Miri knows few intrinsics and gets none.
     fn available() -> &'static [Self] {
         static AVAILABLE: OnceLock<Vec<Isa>> = OnceLock::new();
         AVAILABLE.get_or_init(|| {

@@ -3,7 +3,10 @@
 //! With so few terms in each sum the work is bound by memory. So the product is made in pieces that never leave the
 //! second-level cache, and the matrix is read once, written once, and both in long runs.
 
-#![expect(unsafe_code, reason = "tasks write disjoint blocks of one output, a row at a time by pointer")]
+#![expect(
+    unsafe_code,
+    reason = "whole vectors are read and written by pointer, maybe to where they came from"
+)]
 
 use std::{
     ops::Range,
@@ -13,10 +16,12 @@ use std::{
 
 use crate::{
     LinearShape, Weights,
-    elementwise::{load, store},
-    gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks},
-    output::{Out, fill, parallel, share},
+    elementwise::{InOut, load, store},
+    gemm::{Ahead, Base, DEPTH, Product, depth_chunks},
+    operands::{Panels, Rows, RowsMut},
+    output::{Axis, Block, Split, fill, share, update},
     pack::copy_row,
+    panel::PANEL,
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch},
 };
@@ -51,118 +56,130 @@ pub fn low_rank_update(
     assert_eq!(right.len(), inputs * outputs, "right is [inputs, outputs] of {shape:?}");
     assert_eq!(base.map_or(out.len(), |base| base.len()), len, "the sum is [rows, outputs] of {shape:?}");
 
-    let (panels, row_tasks) = (outputs.div_ceil(PANEL), rows.div_ceil(TASK_ROWS));
-    let column_tasks = panels.div_ceil(TASK_PANELS);
-    let finite = AtomicBool::new(true);
-    let write = |out: Out<'_>| {
-        parallel(row_tasks * column_tasks, |task| {
-            let rows = share(rows, row_tasks, task % row_tasks);
-            let panels = share(panels, column_tasks, task / row_tasks);
-            let block = Block { base, scale, left, right, shape, rows, panels };
-            finite.fetch_and(block.compute(out), Relaxed);
-        });
-    };
+    let column_tasks = outputs.div_ceil(PANEL).div_ceil(TASK_PANELS);
+    let by_rows = Axis::new(rows, 1, rows.div_ceil(TASK_ROWS));
+    let split = Split::new(1, by_rows, Axis::new(outputs, PANEL, column_tasks));
+    let (all_finite, factors) = (AtomicBool::new(true), Factors { left, right, shape });
     match base {
-        // SAFETY: the blocks cover all rows and all columns, and each writes all of its own.
-        Some(_) => unsafe { fill(out, len, write) },
-        None => write(Out::new(out)),
+        Some(base) => fill(out, split, |block, to| {
+            let mut buffer = [0.0; TASK_PANELS * PANEL];
+            let (mut products, mut finite) = (Products::new(factors, &block), true);
+            let to = to.write(|row, to| {
+                let at = (block.rows.start + row) * outputs + block.columns.start;
+                let base = base.read(at, &mut buffer[..to.len()]);
+                let (sum, row_finite) = add(InOut::new(base, to), scale, products.row(row));
+                finite &= row_finite;
+                sum
+            });
+            all_finite.fetch_and(finite, Relaxed);
+            to
+        }),
+        None => update(out, split, |block, mut to| {
+            let (mut products, mut finite) = (Products::new(factors, &block), true);
+            for row in 0..to.rows() {
+                finite &= add(InOut::in_place(to.row(row)), scale, products.row(row)).1;
+            }
+            all_finite.fetch_and(finite, Relaxed);
+        }),
     }
-    finite.into_inner()
+    all_finite.into_inner()
 }
 
-/// The part of the sum that one task computes.
-struct Block<'a> {
-    base: Option<Weights<'a>>,
-    scale: f32,
+/// The factors of the product.
+#[derive(Clone, Copy)]
+struct Factors<'a> {
     left: &'a [f32],
     right: &'a [f32],
     shape: LinearShape,
-    rows: Range<usize>,
-    panels: Range<usize>,
 }
 
-impl Block<'_> {
-    /// Writes the block and says whether it is finite.
-    fn compute(&self, out: Out<'_>) -> bool {
-        let LinearShape { inputs, outputs, .. } = self.shape;
-        let columns = self.panels.start * PANEL..(self.panels.end * PANEL).min(outputs);
-        let mut packed = Scratch::take(self.panels.len() * inputs * PANEL);
+/// The rows of the product that belong to a block, made piece by piece.
+struct Products<'a> {
+    factors: Factors<'a>,
+    rows: Range<usize>,
+    columns: usize,
+    /// The panels of `right` under the block.
+    packed: Scratch,
+    /// The rows that are made, counted from the first of the block, in whole panels.
+    made: Range<usize>,
+    values: Scratch,
+}
+
+impl<'a> Products<'a> {
+    fn new(factors: Factors<'a>, block: &Block) -> Self {
+        let LinearShape { inputs, outputs, .. } = factors.shape;
+        let columns = block.columns.len();
+        let width = columns.next_multiple_of(PANEL);
+        let mut packed = Scratch::take(width * inputs);
         for p in 0..inputs {
-            copy_row(&self.right[p * outputs..][columns.clone()], &mut packed, p, inputs * PANEL);
+            let row = &factors.right[p * outputs..][block.columns.clone()];
+            copy_row(row, &mut packed, p, inputs * PANEL);
         }
-        let width = self.panels.len() * PANEL;
-        let mut product = Scratch::take(PIECE_ROWS * width);
-        let pieces = self.rows.len().div_ceil(PIECE_ROWS);
-        (0..pieces).fold(true, |finite, piece| {
-            let rows = share(self.rows.len(), pieces, piece);
-            let first = self.rows.start + rows.start;
-            self.multiply(first, rows.len(), &packed, &mut product);
-            let sums = product.chunks(width).take(rows.len()).enumerate();
-            sums.fold(finite, |finite, (row, product)| {
-                let at = (first + row) * outputs + columns.start;
-                self.add(&product[..columns.len()], at, out) & finite
-            })
-        })
+        let values = Scratch::take(PIECE_ROWS * width);
+        Self { factors, rows: block.rows.clone(), columns, packed, made: 0..0, values }
     }
 
-    /// `count` rows of the product from row `first` on, in whole panels.
-    fn multiply(&self, first: usize, count: usize, packed: &[f32], product: &mut [f32]) {
-        let inputs = self.shape.inputs;
-        let width = self.panels.len() * PANEL;
+    /// A row, counted from the first of the block. Asked for in turn, each is made once.
+    fn row(&mut self, row: usize) -> &[f32] {
+        if !self.made.contains(&row) {
+            let pieces = self.rows.len().div_ceil(PIECE_ROWS);
+            let mut piece = (0..pieces).map(|piece| share(self.rows.len(), pieces, piece));
+            self.made = piece.find(|piece| piece.contains(&row)).expect("kernel bug: no such row");
+            self.multiply();
+        }
+        let width = self.columns.next_multiple_of(PANEL);
+        &self.values[(row - self.made.start) * width..][..self.columns]
+    }
+
+    /// Makes the rows `made`.
+    fn multiply(&mut self) {
+        let Factors { left, shape: LinearShape { inputs, .. }, .. } = self.factors;
+        let (first, rows) = (self.rows.start + self.made.start, self.made.len());
+        let width = self.columns.next_multiple_of(PANEL);
         let chunks = depth_chunks(inputs);
         for chunk in 0..chunks {
             let depth = share(inputs, chunks, chunk);
+            let a = &left[first * inputs + depth.start..];
+            let b = &self.packed[depth.start * PANEL..];
             let product = Product {
-                m: count,
-                n: width,
-                k: depth.len(),
-                a: self.left[first * inputs + depth.start..].as_ptr(),
-                a_stride: inputs,
-                a_step: 1,
-                b: packed[depth.start * PANEL..].as_ptr(),
-                panel_stride: inputs * PANEL,
-                b_step: PANEL,
-                c: product[..count * width].as_mut_ptr(),
-                c_stride: width,
+                a: Rows::new(a, [rows, depth.len()], [inputs, 1]),
+                b: Panels::new(b, [width / PANEL, depth.len()], [inputs * PANEL, PANEL]),
+                c: RowsMut::new(&mut self.values, [rows, width], width),
                 base: Base::sum_of_pieces(chunk),
                 run: DEPTH,
                 next: Ahead::NOTHING,
             };
-            // SAFETY: `left` has these rows and depths, `packed` these panels, `product` this block.
-            unsafe { product.run() };
+            product.run();
         }
     }
-
-    /// A piece of a row of the product, added to what belongs at `at` in the output.
-    fn add(&self, product: &[f32], at: usize, out: Out<'_>) -> bool {
-        let to = out.at(at, product.len());
-        let mut buffer = [0.0; TASK_PANELS * PANEL];
-        let base = self.base.as_ref().map(|base| base.read(at, &mut buffer[..product.len()]).as_ptr());
-        // Valid for `product.len()` values, all three: without a base, the output has its own from before.
-        dispatch(AddRow { base: base.unwrap_or(to), scale: self.scale, product, to })
-    }
 }
 
-/// `to = base + scale · product`, and whether all of it is finite, of pointers that [`Block::add`] vouches for.
-struct AddRow<'a> {
-    base: *const f32,
+/// Adds `scale · product` to the values of a row; returns the sums, and whether all are finite.
+#[inline(always)]
+fn add<'to>(values: InOut<'_, 'to>, scale: f32, product: &[f32]) -> (&'to mut [f32], bool) {
+    dispatch(AddRow { values, scale, product })
+}
+
+struct AddRow<'from, 'to> {
+    values: InOut<'from, 'to>,
     scale: f32,
-    product: &'a [f32],
-    to: *mut f32,
+    product: &'from [f32],
 }
 
-impl Kernel for AddRow<'_> {
-    type Output = bool;
+impl<'to> Kernel for AddRow<'_, 'to> {
+    type Output = (&'to mut [f32], bool);
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> bool {
-        let Self { base, scale, product, to } = self;
-        let (len, product) = (product.len(), product.as_ptr());
+    fn run<S: Simd>(self, simd: S) -> Self::Output {
+        let Self { values, scale, product } = self;
+        let (base, to, len) = values.pointers();
+        assert_eq!(product.len(), len, "kernel bug: the product has another width");
+        let product = product.as_ptr();
         let [zero, scale] = [simd.splat(0.0), simd.splat(scale)];
         let mut nothing = zero; // or NaN, which infinity times zero is too
         let mut i = 0;
         // SAFETY: i + LANES <= len in the loop; the tail reads and writes the values that are left.
-        unsafe {
+        let sums = unsafe {
             while i + S::LANES <= len {
                 let sum = simd.mul_add(scale, simd.load(product.add(i)), simd.load(base.add(i)));
                 simd.store(to.add(i), sum);
@@ -177,7 +194,8 @@ impl Kernel for AddRow<'_> {
                 store(simd, to.add(i), sum, rest);
                 nothing = simd.mul_add(sum, zero, nothing);
             }
-        }
-        simd.sum(nothing) == 0.0
+            values.written()
+        };
+        (sums, simd.sum(nothing) == 0.0)
     }
 }

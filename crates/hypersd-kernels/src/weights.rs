@@ -1,11 +1,11 @@
 //! Weights in the type and the order they are stored in.
 
-#![expect(unsafe_code, reason = "widens through pointers")]
+#![expect(unsafe_code, reason = "half precision is loaded through pointers")]
 
 use half::{bf16, f16};
 
 use crate::{
-    gemm::PANEL,
+    panel::PANEL,
     simd::{Kernel, Simd, dispatch},
 };
 
@@ -31,13 +31,13 @@ impl Weights<'_> {
         }
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Where weight `index` would be, in a slice long enough, and the bytes it takes.
+    /// The address that weight `index` would have in a slice long enough, and the bytes it takes.
     pub(crate) fn address(&self, index: usize) -> (*const u8, usize) {
         match self {
             Self::F32(values) => (values.as_ptr().wrapping_add(index).cast(), size_of::<f32>()),
@@ -61,34 +61,32 @@ impl Weights<'_> {
 
 /// A type that weights are stored in.
 pub(crate) trait Stored: Copy + Into<f32> {
-    /// `LANES` of them as f32.
-    ///
-    /// # Safety
-    /// `from` is valid for reads of as many.
-    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::V;
+    /// The first `LANES` of `values` as f32.
+    fn load<S: Simd>(simd: S, values: &[Self]) -> S::V;
 }
 
 impl Stored for f32 {
     #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::V {
-        // SAFETY: passed on.
-        unsafe { simd.load(from) }
+    fn load<S: Simd>(simd: S, values: &[Self]) -> S::V {
+        simd.read(values)
     }
 }
 
 impl Stored for f16 {
     #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::V {
-        // SAFETY: passed on.
-        unsafe { simd.load_f16(from) }
+    fn load<S: Simd>(simd: S, values: &[Self]) -> S::V {
+        assert!(values.len() >= S::LANES, "kernel bug: fewer values than lanes");
+        // SAFETY: there are as many.
+        unsafe { simd.load_f16(values.as_ptr()) }
     }
 }
 
 impl Stored for bf16 {
     #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::V {
-        // SAFETY: passed on.
-        unsafe { simd.load_bf16(from) }
+    fn load<S: Simd>(simd: S, values: &[Self]) -> S::V {
+        assert!(values.len() >= S::LANES, "kernel bug: fewer values than lanes");
+        // SAFETY: there are as many.
+        unsafe { simd.load_bf16(values.as_ptr()) }
     }
 }
 
@@ -107,8 +105,7 @@ impl<T: Stored> Kernel for Widen<'_, T> {
         let (values, rest) = self.values.split_at(whole);
         let (buffer, buffer_rest) = self.buffer.split_at_mut(whole);
         for (values, to) in values.chunks_exact(S::LANES).zip(buffer.chunks_exact_mut(S::LANES)) {
-            // SAFETY: both have `LANES` values.
-            unsafe { simd.store(to.as_mut_ptr(), T::load(simd, values.as_ptr())) };
+            simd.write(to, T::load(simd, values));
         }
         for (&value, to) in rest.iter().zip(buffer_rest) {
             *to = value.into();
@@ -142,7 +139,7 @@ impl<'a> From<&'a [bf16]> for Weights<'a> {
 pub enum LayerWeights<'a> {
     /// `[inputs, outputs]` of [`linear`](crate::linear()), `[outputs, inputs, height, width]` of [`conv2d`](crate::conv2d()).
     Plain(Weights<'a>),
-    /// For every 16 outputs ([`PANEL`](crate::PANEL)), of which the number is a multiple, one row per input of a linear
+    /// A panel for every 16 outputs ([`PANEL`]), of which the number is a multiple, with one row per input of a linear
     /// layer, or per input, row and column of a kernel: `[outputs / 16, inputs, 16]` and
     /// `[outputs / 16, inputs, height, width, 16]`.
     Panels(Weights<'a>),

@@ -18,5 +18,5 @@ mod resample;
 mod update;
 
 fn choose_instruction_set() {
-    hypersd_kernels::use_instruction_set(hypersd_kernels::InstructionSet::Portable);
+    assert!(hypersd_kernels::use_instruction_set(hypersd_kernels::InstructionSet::Portable));
 }

@@ -118,7 +118,7 @@ fn layered(options: &Options) -> Result<(Arc<Merged>, String), Box<dyn Error>> {
     let base: MemorySource = base.into_iter().collect();
     let file: MemorySource = file.into_iter().collect();
     let lora = Lora { file: Arc::new(LoraFile::from_source(Arc::new(file))?), weight: 1.0 };
-    let unet = Base { prefix: "lora_unet_", source: Arc::new(base) };
+    let unet = Base { prefix: "lora_unet_", family: None, source: Arc::new(base) };
     let mut merged = merge(&[unet], &[lora], Strictness::Strict)?;
     Ok((merged.sources.remove(0), merged.reports[0].to_string()))
 }

@@ -1,4 +1,6 @@
-//! What can be wrong with a LoRA file, or between it and a base.
+//! Faults of a LoRA file, and between it and a base.
+
+use hypersd_core::Family;
 
 use crate::{family::MadeFor, report::LoraReport};
 
@@ -16,9 +18,9 @@ pub enum Error {
         file: String,
         /// The module in it.
         module: String,
-        /// What a right module has.
+        /// The like of it in a right module.
         expected: String,
-        /// What this one has.
+        /// The same in this one.
         found: String,
     },
     /// Some modules of the file were not applied. [`Strictness::Lenient`](crate::Strictness) allows this.
@@ -36,7 +38,7 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(
     "{file}: module {module} changes a weight of shape {lora:?}, {target} of the base is {expected:?} ({count} of {} \
-     modules differ so); {}", of, MadeFor::versus(*made_for, *base)
+     modules differ so); {}", of, made_for.versus(*base)
 )]
 #[non_exhaustive]
 pub struct WrongShape {
@@ -56,6 +58,6 @@ pub struct WrongShape {
     pub of: usize,
     /// The family the file looks made for.
     pub made_for: MadeFor,
-    /// The family of the base.
-    pub base: MadeFor,
+    /// The family of the base, where it is [known](crate::Base::family).
+    pub base: Option<Family>,
 }

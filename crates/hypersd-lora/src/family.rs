@@ -1,8 +1,8 @@
-//! A guess at the family of models that a set of names and shapes belongs to, for messages and never for arithmetic.
+//! A guess at the family of models that a LoRA file was made for, for messages and never for arithmetic.
 
 use hypersd_core::{Family, TensorSource};
 
-/// Which model a file looks made for.
+/// The model that a file looks made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MadeFor {
@@ -25,7 +25,7 @@ impl std::fmt::Display for MadeFor {
 }
 
 impl MadeFor {
-    /// Guesses from the tensors of a model or of a LoRA file, in any of their spellings.
+    /// Guesses from the tensors of a LoRA file, in any of its spellings.
     pub(crate) fn of(source: &dyn TensorSource) -> Self {
         let mut names = source.names();
         names.sort_unstable();
@@ -38,11 +38,9 @@ impl MadeFor {
         if any(&["joint_blocks_"]) || any(&["transformer_blocks_", "add_k_proj"]) {
             return Self::Family(Family::Sd3);
         }
-        // What cross-attention reads is the text encoder's width: the one number all families differ in.
+        // Cross-attention reads the text encoder's width: the one number all families differ in.
         let reads_text = |name: &str| {
-            let factor = ["down_weight", "to_k_weight", "hada_w1_b", "to_k_diff"]
-                .iter()
-                .any(|end| name.ends_with(end));
+            let factor = ["down_weight", "hada_w1_b", "to_k_diff"].iter().any(|end| name.ends_with(end));
             name.contains("attn2_") && name.contains("to_k") && (factor || name.contains("lora_A"))
         };
         let width = names.iter().zip(&spelled).find_map(|(name, spelled)| {
@@ -62,8 +60,9 @@ impl MadeFor {
         }
     }
 
-    /// "it looks made for …, the base is …".
-    pub(crate) fn versus(made_for: Self, base: Self) -> String {
-        format!("the file looks made for {made_for}, the base is {base}")
+    /// "the file looks made for …, the base is …".
+    pub(crate) fn versus(self, base: Option<Family>) -> String {
+        let base = base.map_or(String::new(), |base| format!(", the base is {base}"));
+        format!("the file looks made for {self}{base}")
     }
 }

@@ -7,7 +7,7 @@ use hypersd_core::{Component, Error as CoreError, Location, SafetensorsFile, Sha
 use crate::{
     adapter::Adapters,
     error::Error,
-    form::{Form, Full, Parts},
+    form::{Delta, Form, Full, Parts},
     grammar::{self, FOREIGN, Key, NO_FORM, Piece},
 };
 
@@ -19,15 +19,15 @@ pub struct LoraFile {
     pub(crate) foreign: Vec<(String, &'static str)>,
 }
 
-/// What a file has to say about one module of a model: about its weight, its bias, or both.
+/// The changes that a file has for one module of a model: for its weight, its bias, or both.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Module {
     /// The name in the file, such as `lora_unet_mid_block_attentions_0_proj_in`.
     pub name: String,
-    /// What it does to the weight.
+    /// The change of the weight.
     pub weight: Option<Form>,
-    /// What it adds to the bias.
+    /// The change of the bias.
     pub bias: Option<Form>,
 }
 
@@ -118,7 +118,7 @@ impl LoraFile {
         Ok(Self { source, modules, foreign })
     }
 
-    /// What to call the file in a message.
+    /// The name of the file in messages.
     #[must_use]
     pub fn origin(&self) -> String {
         self.source.origin()
@@ -134,7 +134,8 @@ impl LoraFile {
 impl Module {
     fn new(parts: &Parts<'_>) -> Result<Self, Error> {
         let weight = Form::new(parts)?;
-        let bias = Full::bias(parts, weight.as_ref().map(Form::scaling))?.map(Form::Full);
+        let bias = Full::bias(parts, weight.as_ref().map(Form::scaling))?;
+        let bias = bias.map(|full| Form::Delta(Delta::Full(full)));
         Ok(Self { name: parts.module.to_owned(), weight, bias })
     }
 }

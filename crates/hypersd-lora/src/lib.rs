@@ -6,8 +6,8 @@
 //! W' = W + Σ_k weight_k · alpha_k / rank_k · up_k · down_k        up [out, rank], down [rank, in]
 //! ```
 //!
-//! A convolution `[out, in, kh, kw]` is the same with `in · kh · kw` for `in`. [`Form`] lists what else people
-//! have: LoCon, LoHa, LoKr, DoRA, whole differences. Files are read in kohya's naming over diffusers' or
+//! A convolution `[out, in, kh, kw]` is the same with `in · kh · kw` for `in`. [`Form`] and [`Delta`] list what else
+//! people have: LoCon, LoHa, LoKr, DoRA, whole differences. Files are read in kohya's naming over diffusers' or
 //! Stability's block names, LyCORIS', PEFT's, and those of older diffusers; [`merge`] resolves every module of
 //! every file against the names of the base, checks the shapes, and gives back one [`Merged`] per network: a
 //! [`TensorSource`](hypersd_core::TensorSource) over the base that computes the sum when a tensor is asked for.
@@ -30,7 +30,7 @@
 //! .collect();
 //!
 //! let lora = Lora { file: Arc::new(LoraFile::from_source(Arc::new(file))?), weight: 1.0 };
-//! let unet = Base { prefix: "lora_unet_", source: Arc::new(base) };
+//! let unet = Base { prefix: "lora_unet_", family: None, source: Arc::new(base) };
 //! let merged = merge(&[unet], &[lora], Strictness::Strict)?;
 //!
 //! assert_eq!(
@@ -49,11 +49,15 @@
 //! | `adapter` | what PEFT writes beside the tensors |
 //! | `file` | a file as a list of modules |
 //! | `form` | what a module does to a weight, one file per form |
+//! | `networks`, `weights` | what a network's prefix stands for, and the user's weight for it |
 //! | `targets`, `ldm` | module name of a LoRA → module of the base |
 //! | `merge` | every module finds its weight, or the report says why not |
-//! | `merged`, `sum` | the source over the base that answers with the sum |
+//! | `merged`, `sum`, `floats` | the source over the base that answers with the sum |
+//! | `report`, `account` | what became of each module, as plain data, and the counting of it |
 //! | `family` | which model a file looks made for, for messages |
+//! | `error` | what can be wrong with a file, or between it and a base |
 
+mod account;
 mod adapter;
 mod error;
 mod family;
@@ -64,6 +68,7 @@ mod grammar;
 mod ldm;
 mod merge;
 mod merged;
+mod networks;
 mod report;
 mod sum;
 mod targets;
@@ -72,7 +77,7 @@ mod weights;
 pub use error::{Error, WrongShape};
 pub use family::MadeFor;
 pub use file::{LoraFile, Module};
-pub use form::{Dora, Form, Full, LoHa, LoKr, LowRank};
+pub use form::{Delta, Dora, Form, Full, LoHa, LoKr, LowRank};
 pub use merge::{Lora, Merge, Strictness, merge};
 pub use merged::Merged;
 pub use report::{Applied, LoraReport, Reason, Unmatched};

@@ -2,14 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use hypersd_core::Error as CoreError;
+use hypersd_core::{Error as CoreError, Family};
 
 use crate::{
     error::{Error, WrongShape},
-    family::MadeFor,
     file::{LoraFile, Module},
     form::Form,
     merged::{Layer, Merged},
+    networks,
     report::{LoraReport, Reason, Unmatched},
     targets::{Base, Target, Targets},
     weights::Weights,
@@ -24,18 +24,19 @@ pub struct Lora<W = f32> {
     pub weight: W,
 }
 
-/// Whether a module that fits nothing is an error.
+/// The answer to a module that fits nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Strictness {
-    /// It is: nearly always it means that the file is for another model.
+    /// An error: nearly always the file is for another model.
     #[default]
     Strict,
-    /// It is listed in the report, as long as some other module of the file fits. A module that finds its weight
+    /// A line in the report, as long as some other module of the file fits. A module that finds its weight
     /// with another shape is an error all the same: such a file is for another model.
     Lenient,
 }
 
-/// What [`merge`] gives back.
+/// The outcome of [`merge`]: sources to load from, and what became of each file.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Merge {
@@ -57,9 +58,7 @@ pub fn merge<W: Copy + Into<Weights>>(
     strictness: Strictness,
 ) -> Result<Merge, Error> {
     let targets = Targets::new(bases)?;
-    let family =
-        bases.iter().map(|base| MadeFor::of(&*base.source)).find(|&family| family != MadeFor::Unknown);
-    let family = family.unwrap_or(MadeFor::Unknown);
+    let family = bases.iter().find_map(|base| base.family);
     let mut merged: Vec<_> = bases.iter().map(|base| Merged::new(base.source.clone())).collect();
     let mut reports = Vec::with_capacity(loras.len());
     for Lora { file, weight } in loras {
@@ -89,7 +88,7 @@ struct Layering<'a> {
     lora: &'a Lora<Weights>,
     bases: &'a [Base],
     targets: &'a Targets,
-    family: MadeFor,
+    family: Option<Family>,
 }
 
 /// A form, the tensor of the base that it changes, and that tensor's shape.
@@ -127,7 +126,7 @@ impl Layering<'_> {
             match self.fitting(module, target) {
                 Ok(changes) => {
                     let Base { prefix, .. } = self.bases[target.base];
-                    let weight = self.lora.weight.of(prefix);
+                    let weight = networks::weight(&self.lora.weight, prefix);
                     let forms = changes.iter().map(|(form, ..)| *form);
                     forms.clone().try_for_each(|form| self.check_scale(&module.name, form, weight))?;
                     report.count(prefix, weight, forms.clone().next());

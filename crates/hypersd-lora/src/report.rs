@@ -1,8 +1,10 @@
-//! What became of each module of a file.
+//! The account of a file as plain data, and how it is put into words. It is filled in `account`.
 
-use std::{cmp::Ordering, collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt};
 
-use crate::{family::MadeFor, file::LoraFile, form::Form};
+use hypersd_core::Family;
+
+use crate::{family::MadeFor, networks};
 
 /// The account of one LoRA file: every module in it is either applied or listed with the reason why not.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +22,8 @@ pub struct LoraReport {
     pub unmatched: Vec<Unmatched>,
     /// The family the file looks made for.
     pub made_for: MadeFor,
-    /// The family of the base.
-    pub base: MadeFor,
+    /// The family of the base, where it is [known](crate::Base::family).
+    pub base: Option<Family>,
 }
 
 /// The modules of one form that were applied to one network.
@@ -30,7 +32,7 @@ pub struct LoraReport {
 pub struct Applied {
     /// The network's [prefix](crate::Base::prefix).
     pub network: &'static str,
-    /// The [name](Form::name) of the form.
+    /// The [name](crate::Form::name) of the form.
     pub form: &'static str,
     /// The weight it was given.
     pub weight: f32,
@@ -73,55 +75,14 @@ pub enum Reason {
 }
 
 impl LoraReport {
-    /// Nothing applied yet.
-    pub(crate) fn new(file: &LoraFile, base: MadeFor) -> Self {
-        Self {
-            file: file.origin(),
-            modules: file.modules().len() + file.foreign.len(),
-            applied: 0,
-            groups: Vec::new(),
-            unmatched: Vec::new(),
-            made_for: MadeFor::of(&*file.source),
-            base,
-        }
-    }
-
-    /// Counts a module by the form of its weight, or of its bias where it changes no weight.
-    pub(crate) fn count(&mut self, network: &'static str, weight: f32, form: Option<&Form>) {
-        let Some(form) = form else { return };
-        self.applied += 1;
-        let same = |group: &Applied| group.network == network && group.form == form.name();
-        let at = self.groups.iter().position(same).unwrap_or_else(|| {
-            let group = Applied {
-                network,
-                form: form.name(),
-                weight,
-                modules: 0,
-                ranks: BTreeMap::new(),
-                alphas: Vec::new(),
-                scales: Vec::new(),
-            };
-            self.groups.push(group);
-            self.groups.len() - 1
-        });
-        let group = &mut self.groups[at];
-        group.modules += 1;
-        tally(&mut group.scales, (f64::from(weight) * form.scale()) as f32, f32::total_cmp);
-        if let Some(rank) = form.rank() {
-            *group.ranks.entry(rank).or_default() += 1;
-            let sort = |alpha: &Option<f32>| alpha.unwrap_or(f32::NEG_INFINITY);
-            tally(&mut group.alphas, form.alpha(), |a, b| sort(a).total_cmp(&sort(b)));
-        }
-    }
-
     /// The lines of [`Display`](fmt::Display) and, grouped by reason, what was not applied.
     #[must_use]
     pub fn details(&self) -> String {
         /// Modules shown per group: a wrong file has hundreds.
         const SHOWN: usize = 4;
         let mut text = self.to_string();
-        if self.applied == 0 || (self.made_for != self.base && self.made_for != MadeFor::Unknown) {
-            text += &format!("; {}", MadeFor::versus(self.made_for, self.base));
+        if self.applied == 0 || self.is_of_another_family() {
+            text += &format!("; {}", self.made_for.versus(self.base));
         }
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for Unmatched { module, reason } in &self.unmatched {
@@ -154,6 +115,14 @@ impl LoraReport {
         }
         text
     }
+
+    /// Whether the file looks made for a family other than the base's. A width tells nothing: the base may be small.
+    fn is_of_another_family(&self) -> bool {
+        match (self.made_for, self.base) {
+            (MadeFor::Family(family), Some(base)) => family != base,
+            _ => false,
+        }
+    }
 }
 
 /// Two lines:
@@ -174,14 +143,7 @@ impl fmt::Display for LoraReport {
 impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { network, form, weight, modules, .. } = self;
-        let network = match *network {
-            "lora_unet_" => "unet",
-            "lora_te_" => "text encoder",
-            "lora_te1_" => "text encoder 1",
-            "lora_te2_" => "text encoder 2",
-            other => other,
-        };
-        write!(f, "{network} x {weight}: {modules} {form}")?;
+        write!(f, "{} x {weight}: {modules} {form}", networks::words(network))?;
         if !self.ranks.is_empty() {
             write!(f, ", rank {}", some(self.ranks.keys().map(usize::to_string)))?;
             let alpha = |alpha: &Option<f32>| alpha.map_or("= rank".into(), |alpha| alpha.to_string());
@@ -197,11 +159,4 @@ fn some(values: impl ExactSizeIterator<Item = String>) -> String {
     const SHOWN: usize = 4;
     let more = if values.len() > SHOWN { "/…" } else { "" };
     values.take(SHOWN).collect::<Vec<_>>().join("/") + more
-}
-
-fn tally<T>(counts: &mut Vec<(T, usize)>, value: T, order: impl Fn(&T, &T) -> Ordering) {
-    match counts.binary_search_by(|(known, _)| order(known, &value)) {
-        Ok(at) => counts[at].1 += 1,
-        Err(at) => counts.insert(at, (value, 1)),
-    }
 }

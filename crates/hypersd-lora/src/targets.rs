@@ -6,16 +6,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use hypersd_core::{Error, SharedSource};
+use hypersd_core::{Error, Family, SharedSource};
 
-use crate::ldm;
+use crate::{ldm, networks};
 
-/// One network of the base model, as far as a LoRA needs to know it: a name and its weights.
+/// One network of the base model, as far as a LoRA needs to know it: a name, a family and its weights.
 #[derive(Clone)]
 pub struct Base {
-    /// What its modules begin with in kohya's files: `lora_unet_` for the UNet, `lora_te_` for the only text
+    /// The beginning of its modules' names in kohya's files: `lora_unet_` for the UNet, `lora_te_` for the only text
     /// encoder, `lora_te1_` and `lora_te2_` for SDXL's two.
     pub prefix: &'static str,
+    /// The family of the model it is part of, for messages and never for arithmetic; `None` where it is not known.
+    pub family: Option<Family>,
     /// Its untouched weights under their canonical (diffusers, transformers) names.
     pub source: SharedSource,
 }
@@ -40,7 +42,7 @@ impl Targets {
     pub(crate) fn new(bases: &[Base]) -> Result<Self, Error> {
         let mut targets =
             Self { table: HashMap::new(), prefixes: bases.iter().map(|base| base.prefix).collect() };
-        for (base, Base { prefix, source }) in bases.iter().enumerate() {
+        for (base, Base { prefix, source, .. }) in bases.iter().enumerate() {
             let names = source.names();
             let parameter =
                 |name| str::strip_suffix(name, ".weight").or_else(|| str::strip_suffix(name, ".bias"));
@@ -73,11 +75,10 @@ impl Targets {
         spellings(module).iter().find_map(|name| self.table.get(name))
     }
 
-    /// What the name begins with, if that is for a network that was not given.
+    /// The beginning of the name, if it is for a network that was not given.
     pub(crate) fn absent_network(&self, module: &str) -> Option<&'static str> {
-        let (prefix, networks) =
-            NETWORKS.iter().find(|(prefix, _)| without_wrapper(module).starts_with(prefix))?;
-        (!networks.iter().any(|network| self.prefixes.contains(network))).then_some(*prefix)
+        let (start, networks) = networks::of_module(without_wrapper(module))?;
+        (!networks.iter().any(|network| self.prefixes.contains(network))).then_some(start)
     }
 
     /// The module names most like a name that is not in the table, best first.
@@ -95,28 +96,11 @@ impl Targets {
     }
 }
 
-/// What modules begin with in a file, and the networks that they are then for.
-const NETWORKS: [(&str, &[&str]); 11] = [
-    ("lora_unet_", &["lora_unet_"]),
-    ("lora_te_", &["lora_te_"]),
-    ("lora_te1_", &["lora_te1_"]),
-    ("lora_te2_", &["lora_te2_"]),
-    ("lora_te3_", &[]),
-    ("lycoris_", &["lora_unet_"]),
-    ("unet.", &["lora_unet_"]),
-    ("diffusion_model.", &["lora_unet_"]),
-    ("text_encoder.", &["lora_te_", "lora_te1_"]),
-    ("text_encoder_2.", &["lora_te2_"]),
-    ("text_encoder_3.", &[]),
-];
-
-/// The names under which the table may have a module. One without a network's prefix is the UNet's.
+/// The names under which the table may have a module. One that says nothing of a network is the UNet's.
 fn spellings(module: &str) -> Vec<String> {
     let module = without_wrapper(module);
-    let known =
-        NETWORKS.iter().find_map(|(prefix, networks)| Some((module.strip_prefix(prefix)?, *networks)));
-    let (path, networks) = known.unwrap_or((module, &["lora_unet_"]));
-    let path = flat(without_wrapper(path));
+    let (start, networks) = networks::of_module(module).unwrap_or(("", vec![networks::UNET]));
+    let path = flat(without_wrapper(&module[start.len()..]));
     networks.iter().map(|network| format!("{network}{path}")).collect()
 }
 

@@ -1,4 +1,4 @@
-//! How much of a file.
+//! How much of a file goes into each network.
 
 /// The weight of a file in each network, as diffusers' `set_adapters` takes it. A lone `f32` is the same for all.
 ///
@@ -20,15 +20,6 @@ impl From<f32> for Weights {
 }
 
 impl Weights {
-    /// The weight for the network with this prefix; one that is no text encoder's is the UNet's.
-    pub(crate) fn of(&self, prefix: &str) -> f32 {
-        match prefix {
-            "lora_te_" | "lora_te1_" => self.text_encoder,
-            "lora_te2_" => self.text_encoder_2,
-            _ => self.unet,
-        }
-    }
-
     pub(crate) fn are_finite(&self) -> bool {
         [self.unet, self.text_encoder, self.text_encoder_2].iter().all(|weight| weight.is_finite())
     }

@@ -14,6 +14,7 @@
 //! ```
 
 mod config;
+mod json;
 mod keys;
 mod special_tokens;
 mod text_model;

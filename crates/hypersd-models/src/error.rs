@@ -1,5 +1,7 @@
 //! One error type for the networks: what they cannot be built from, what they cannot be given.
 
+use burn::tensor::{FloatDType, Tensor};
+
 /// What can go wrong while building or running a network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -78,7 +80,20 @@ pub enum Error {
         /// What to do instead.
         instead: String,
     },
-    /// Reading or loading failed.
+    /// A ControlNet was made for another UNet than the one that it shall guide.
+    #[error(
+        "the ControlNet does not fit the UNet: its {what} is {controlnet}, the UNet's {unet}; \
+         take a ControlNet that was trained for this model's family"
+    )]
+    OtherFamily {
+        /// In what the two differ.
+        what: &'static str,
+        /// What the ControlNet has.
+        controlnet: String,
+        /// What the UNet has.
+        unet: String,
+    },
+    /// Reading or loading failed, or an argument cannot be right.
     #[error(transparent)]
     Core(#[from] hypersd_core::Error),
 }
@@ -98,6 +113,22 @@ impl Error {
         let (field, expected, found) = (field.to_string(), expected.to_string(), format!("{found:?}"));
         Err(Self::Config { network, field, expected, found })
     }
+}
+
+/// The rows of both, on the device and in the type of the first.
+///
+/// # Shapes
+/// - first `[B, ..]`, second `[C, ..]` → `[B + C, ..]`
+pub(crate) fn cat<const D: usize>(
+    argument: &'static str,
+    first: Tensor<D>,
+    second: Tensor<D>,
+) -> Result<Tensor<D>, Error> {
+    let mut expected = first.dims().map(Some);
+    expected[0] = None;
+    check_shape(argument, second.dims(), expected)?;
+    let second = second.to_device(&first.device()).cast(FloatDType::from(first.dtype()));
+    Ok(Tensor::cat(vec![first, second], 0))
 }
 
 /// Checks a tensor's shape; `None` in `expected` stands for any extent.

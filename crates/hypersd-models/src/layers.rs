@@ -1,6 +1,7 @@
 //! The layers that the networks share.
 
 pub(crate) mod attention;
+pub(crate) mod context;
 pub(crate) mod resample;
 pub(crate) mod resnet;
 pub(crate) mod timestep;

@@ -8,7 +8,7 @@
 //! On the CPU (Burn's flex backend) in f32 the kernels of `hypersd-kernels` compute; everywhere else Burn's own
 //! operations do. What is added to a result can be given along with it, because the kernels add it on their way out.
 //!
-//! A network brings its inputs to the type that is computed in beside its weights ([`activation_dtype`]) and leaves types
+//! A network brings its inputs to the type that is computed in beside its weights ([`activation_dtype`](crate::activation_dtype)) and leaves types
 //! alone from there on: f32 on the CPU, where weights may be stored in half precision, and the weights' own elsewhere.
 
 mod attention;
@@ -20,12 +20,13 @@ mod join;
 mod norm;
 mod resample;
 
-pub use crate::backend::activation_dtype;
 pub use attention::attention;
 pub use causal::causal_attention;
-pub use device::{in_pool, release_memory};
-pub use join::{Joined, conv2d_joined};
-pub use norm::{group_norm, group_norm_silu, group_norm_silu_joined, layer_norm};
+pub(crate) use device::in_pool;
+pub use device::release_memory;
+pub(crate) use join::{Joined, conv2d_joined};
+pub(crate) use norm::group_norm_silu_joined;
+pub use norm::{group_norm, group_norm_silu, layer_norm};
 pub use resample::upsample_conv2d;
 
 use burn::{

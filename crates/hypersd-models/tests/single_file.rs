@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use hypersd_core::{
-    Family, HostTensor, SafetensorsFile, SharedSource, Slots, TensorSource, save_safetensors,
+    Family, FileTree, HostTensor, Location, SafetensorsFile, SharedSource, Slots, TensorSource,
+    save_safetensors,
 };
 use hypersd_models::{
     Error, IGNORED, Part, Prediction, SingleFile,
@@ -443,7 +444,14 @@ fn the_two_files_of_a_taesd() {
     );
 
     write(&encoder, &original(&source, "encoder", 0));
-    for half in [&encoder, &decoder] {
+    let [in_encoder, in_decoder] = [&encoder, &decoder].map(|path| fs::read(path).unwrap());
+    let alone = Location::of_bytes("taesd_decoder.safetensors", in_decoder.clone());
+    let lonely_bytes = SingleFile::open(alone).unwrap_err().to_string();
+    assert_eq!(lonely_bytes, lonely.replace(&format!("{}/", folder.display()), ""));
+    let pair = FileTree::new("given").with("taesd_encoder.safetensors", in_encoder);
+    let pair = Location::from(pair.with("taesd_decoder.safetensors", in_decoder));
+    let given = ["taesd_encoder.safetensors", "taesd_decoder.safetensors"].map(|name| pair.join(name));
+    for half in given.into_iter().chain([&encoder, &decoder].map(Location::from)) {
         let part = SingleFile::open(half).unwrap().tiny_vae.expect("a TAESD");
         assert_eq!(part.config, config("tiny-taesd/config.json"));
         assert_same_tensors(&part.weights, &source);

@@ -16,10 +16,10 @@ use hypersd_core::{
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS},
     tiny_vae,
-    unet::{Conditioning, UNet},
+    unet::{Conditioning, Context, UNet},
     vae,
 };
-use hypersd_testing::{Array, fixture};
+use hypersd_testing::fixture;
 use serde::de::DeserializeOwned;
 
 const HALVES: [FloatDType; 2] = [FloatDType::F16, FloatDType::BF16];
@@ -72,11 +72,11 @@ fn assert_same<const D: usize>(name: &str, [half, wide]: [Tensor<D>; 2]) {
 fn unets_compute_as_with_f32_weights() {
     for family in ["tiny_sd15", "tiny_sdxl"] {
         let case = fixture(path(&format!("unet/{family}_odd.safetensors")));
-        let conditioning = Conditioning {
-            context: case["context"].tensor(),
-            pooled: case.get("pooled").map(Array::tensor),
-            time_ids: case.get("time_ids").map(|ids| ids.data.as_chunks::<6>().0.to_vec()),
-        };
+        let mut conditioning = Conditioning::new(Context::text(case["context"].tensor()));
+        if let (Some(pooled), Some(ids)) = (case.get("pooled"), case.get("time_ids")) {
+            let time_ids = ids.data.chunks(6).map(<[f32]>::to_vec).collect();
+            conditioning = conditioning.with_added(pooled.tensor(), time_ids);
+        }
         for dtype in HALVES {
             let blank = UNet::new(&config(&format!("unet/{family}.json")), &Device::flex()).unwrap();
             let out = pair(blank, &format!("unet/{family}.safetensors"), &[], dtype)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::{config, fixture, loaded, zeros};
 use hypersd_models::{
     Error,
-    unet::{Conditioning, PerLevel, Residuals, UNet, UNetConfig},
+    unet::{Conditioning, Context, PerLevel, Residuals, UNet, UNetConfig},
 };
 use hypersd_testing::{Array, assert_close, device, tolerance};
 use proptest::prelude::*;
@@ -22,11 +22,12 @@ fn unet(family: &str) -> UNet {
 }
 
 fn conditioning(case: &BTreeMap<String, Array>) -> Conditioning {
-    let rows = |ids: &Array| ids.data.as_chunks::<6>().0.to_vec();
-    Conditioning {
-        context: case["context"].tensor(),
-        pooled: case.get("pooled").map(Array::tensor),
-        time_ids: case.get("time_ids").map(rows),
+    let conditioning = Conditioning::new(Context::text(case["context"].tensor()));
+    match (case.get("pooled"), case.get("time_ids")) {
+        (Some(pooled), Some(ids)) => {
+            conditioning.with_added(pooled.tensor(), ids.data.chunks(6).map(<[f32]>::to_vec).collect())
+        }
+        _ => conditioning,
     }
 }
 
@@ -79,12 +80,13 @@ fn residuals_scale_and_add() {
 fn a_batch_is_its_pictures_one_after_another() {
     let unet = unet("tiny_sdxl");
     let case = fixture("unet/tiny_sdxl_even.safetensors");
-    let picture = |i: usize| Conditioning {
-        context: case["context"].tensor::<3>().narrow(0, i, 1),
-        pooled: Some(case["pooled"].tensor::<2>().narrow(0, i, 1)),
-        time_ids: conditioning(&case).time_ids.map(|ids| vec![ids[i]]),
+    let picture = |i: usize| {
+        let context = Context::text(case["context"].tensor::<3>().narrow(0, i, 1));
+        let (pooled, time_ids) =
+            (case["pooled"].tensor::<2>().narrow(0, i, 1), &case["time_ids"].data[6 * i..]);
+        Conditioning::new(context).with_added(pooled, vec![time_ids[..6].to_vec()])
     };
-    let both = picture(0).cat(picture(1));
+    let both = picture(0).cat(picture(1)).unwrap();
     assert_eq!(both.batch(), 2);
     let out = unet.forward(case["x"].tensor(), &case["t"].data, &both, None).unwrap();
     assert_close("both", out, &case["out"], tolerance(F32));
@@ -93,7 +95,7 @@ fn a_batch_is_its_pictures_one_after_another() {
 #[test]
 fn every_size_comes_out_as_it_went_in() {
     let unet = unet("tiny_sd15");
-    let prompt = Conditioning { context: zeros([1, 77, 24]), pooled: None, time_ids: None };
+    let prompt = Conditioning::new(Context::text(zeros([1, 77, 24])));
     for [h, w] in [[1, 1], [1, 6], [3, 2], [5, 17]] {
         let out = unet.forward(zeros([1, 4, h, w]), &[1.0], &prompt, None).unwrap();
         assert_eq!(out.dims(), [1, 4, h, w]);
@@ -108,7 +110,7 @@ fn refusal(unet: &UNet, x: [usize; 4], t: &[f32], conditioning: &Conditioning) -
 #[test]
 fn inputs_that_do_not_fit_are_refused() {
     let unet = unet("tiny_sd15");
-    let with = |context| Conditioning { context: zeros(context), pooled: None, time_ids: None };
+    let with = |context| Conditioning::new(Context::text(zeros(context)));
     let right = with([2, 7, 24]);
     assert_eq!(
         refusal(&unet, [2, 9, 8, 8], &[1.0], &right),
@@ -153,30 +155,66 @@ fn residuals_of_another_network_are_refused() {
 }
 
 #[test]
-fn sdxl_needs_its_pooled_prompt_and_sizes() {
+fn sdxl_needs_its_pooled_prompt_and_numbers() {
     let unet = unet("tiny_sdxl");
-    let full = Conditioning {
-        context: zeros([1, 7, 40]),
-        pooled: Some(zeros([1, 20])),
-        time_ids: Some(vec![[64.0; 6]]),
-    };
-    let refused = |conditioning: Conditioning| refusal(&unet, [1, 4, 8, 8], &[1.0], &conditioning);
+    let bare = || Conditioning::new(Context::text(zeros([1, 7, 40])));
+    let refused = |conditioning: &Conditioning| refusal(&unet, [1, 4, 8, 8], &[1.0], conditioning);
     assert_eq!(
-        refused(Conditioning { pooled: None, ..full.clone() }),
-        "pooled is missing: the UNet has an add_embedding (SDXL)"
+        refused(&bare()),
+        "the added condition (pooled, time_ids) is missing: the network has an add_embedding (SDXL)"
+    );
+    let with = |pooled, time_ids| refused(&bare().with_added(zeros(pooled), time_ids));
+    let row = |count| vec![64.0; count];
+    for pooled in [[1, 1280], [1, 68], [1, 19]] {
+        let expected = format!("pooled: expected shape [1, 68 less a multiple of 8], found {pooled:?}");
+        assert_eq!(with(pooled, vec![row(6)]), expected);
+    }
+    assert_eq!(with([2, 20], vec![row(6)]), "pooled: expected shape [1, any], found [2, 20]");
+    assert_eq!(with([1, 0], vec![row(6)]), "pooled: expected shape [1, any], found [1, 0]");
+    let expected = "time_ids: expected shape [1, 6] beside a pooled prompt of 20, found";
+    assert_eq!(with([1, 20], vec![]), format!("{expected} [0, 6]"));
+    assert_eq!(with([1, 20], vec![row(6); 3]), format!("{expected} [3, 6]"));
+    assert_eq!(with([1, 20], vec![row(5)]), format!("{expected} [1, 5]"));
+    assert_eq!(with([1, 20], vec![row(6), row(0)]), format!("{expected} [2, 0]"));
+}
+
+/// SDXL's refiner has five numbers and a pooled prompt that is as wide as SDXL's.
+#[test]
+fn the_pooled_prompt_leaves_room_for_as_many_numbers() {
+    let unet = unet("tiny_sdxl");
+    let case = fixture("unet/tiny_sdxl_even.safetensors");
+    // The sinusoid of the first number, 8 wide, handed over as the end of the pooled prompt.
+    let angles = |number: f32| [0, 1, 2, 3].map(|i| f64::from(number) * 10_000_f64.powf(-f64::from(i) / 4.0));
+    let (pooled, numbers) = (case["pooled"].data.chunks(20), case["time_ids"].data.chunks(6));
+    let longer = pooled.zip(numbers.clone()).flat_map(|(pooled, numbers)| {
+        let angles = angles(numbers[0]);
+        let sinusoid = angles.map(f64::cos).into_iter().chain(angles.map(f64::sin)).map(|x| x as f32);
+        pooled.iter().copied().chain(sinusoid).collect::<Vec<_>>()
+    });
+    let pooled = Array { shape: vec![2, 28], data: longer.collect() };
+    let conditioning = Conditioning::new(Context::text(case["context"].tensor()))
+        .with_added(pooled.tensor(), numbers.map(|row| row[1..].to_vec()).collect());
+    let out = unet.forward(case["x"].tensor(), &case["t"].data, &conditioning, None).unwrap();
+    assert_close("out", out, &case["out"], tolerance(F32));
+}
+
+#[test]
+fn conditionings_of_two_networks_are_not_joined() {
+    let sd15 = |context| Conditioning::new(Context::text(zeros(context)));
+    let sdxl = |pooled| sd15([1, 7, 40]).with_added(zeros([1, pooled]), vec![vec![64.0; 6]]);
+    let refused = |one: Conditioning, other| one.cat(other).unwrap_err().to_string();
+    assert_eq!(
+        refused(sd15([1, 7, 24]), sd15([2, 7, 40])),
+        "context: expected shape [any, 7, 24], found [2, 7, 40]"
     );
     assert_eq!(
-        refused(Conditioning { time_ids: None, ..full.clone() }),
-        "time_ids is missing: the UNet has an add_embedding (SDXL)"
+        refused(sd15([1, 7, 24]), sd15([1, 77, 24])),
+        "context: expected shape [any, 7, 24], found [1, 77, 24]"
     );
-    assert_eq!(
-        refused(Conditioning { pooled: Some(zeros([1, 1280])), ..full.clone() }),
-        "pooled: expected shape [1, 20], found [1, 1280]"
-    );
-    assert_eq!(
-        refused(Conditioning { time_ids: Some(vec![[64.0; 6]; 3]), ..full }),
-        "time_ids: expected shape [1, 6], found [3, 6]"
-    );
+    assert_eq!(refused(sdxl(20), sdxl(28)), "pooled: expected shape [any, 20], found [1, 28]");
+    for (one, other) in [(sd15([1, 7, 40]), sdxl(20)), (sdxl(20), sd15([1, 7, 40]))] {
+        assert!(refused(one, other).ends_with("is missing: one of two conditionings has it"));
+    }
 }
 
 #[test]
@@ -235,7 +273,7 @@ fn configurations_of_other_networks_are_refused() {
     assert_eq!(field(|c| c.addition_embed_type = Some("image".into())), "addition_embed_type");
     assert_eq!(field(|c| c.addition_time_embed_dim = None), "addition_time_embed_dim");
     assert_eq!(
-        field(|c| c.projection_class_embeddings_input_dim = Some(1536)),
+        field(|c| c.projection_class_embeddings_input_dim = Some(256)),
         "projection_class_embeddings_input_dim"
     );
 }

@@ -1,24 +1,23 @@
-//! The bytes of a weight file, without a copy.
+//! The bytes of a weight file: borrowed where they are in memory, else read.
 
-use std::{
-    fs::File,
-    io,
-    ops::{Deref, Range},
-    path::Path,
-};
+use std::{borrow::Cow, io, ops::Range, sync::Arc};
 
-use memmap2::Mmap;
+use bytemuck::Pod;
 
 use crate::{
+    bytes::ByteSource,
     error::Error,
     location::{Kind, Location},
 };
 
-/// A whole file: mapped, or a part of the program.
-#[derive(Debug)]
-pub(super) enum Bytes {
-    Mapped(Mmap),
-    Embedded(&'static [u8]),
+/// Bytes that are asked for at once. A source that promises more than it has fails at the first of them, before much
+/// memory is touched.
+const PIECE: usize = if cfg!(test) { 1 << 10 } else { 64 << 20 };
+
+/// A whole file.
+pub(super) struct Bytes {
+    source: Arc<dyn ByteSource>,
+    size: u64,
 }
 
 impl Bytes {
@@ -26,11 +25,8 @@ impl Bytes {
         // Opening a pipe would wait for a writer, and a directory cannot be mapped.
         let found = match location.kind()? {
             Kind::File => {
-                let bytes = match location {
-                    Location::Path(path) => map(path).map(Self::Mapped),
-                    Location::Embedded(embedded) => embedded.bytes().map(Self::Embedded),
-                };
-                return bytes.map_err(|error| location.io(error));
+                let source = location.bytes()?;
+                return Ok(Self { size: source.size(), source });
             }
             Kind::Folder => "a directory",
             Kind::Other => "no regular file",
@@ -42,55 +38,61 @@ impl Bytes {
         })
     }
 
-    /// Gives the memory behind a range of a map back, until it is touched again.
-    pub(super) fn release(&self, range: &Range<usize>) {
-        match self {
-            #[cfg(unix)]
-            Self::Mapped(map) => forget_pages(map, range),
-            _ => {}
+    /// How many there were when the file was opened.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The elements in a range inside the file, borrowed where their alignment and the byte order of the machine allow it.
+    pub(super) fn read<const N: usize, T: Pod>(
+        &self,
+        range: Range<u64>,
+        from_le_bytes: fn([u8; N]) -> T,
+    ) -> io::Result<Cow<'_, [T]>> {
+        let little = cfg!(target_endian = "little");
+        let decoded = |bytes: &[u8]| bytes.as_chunks().0.iter().map(|&chunk| from_le_bytes(chunk)).collect();
+        let Some(all) = self.source.in_memory() else {
+            let elements = self.read_elements::<T>(range)?;
+            return Ok(Cow::Owned(if little { elements } else { decoded(bytemuck::cast_slice(&elements)) }));
+        };
+        let range = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        let bytes = range.and_then(|(start, end)| all.get(start..end)).ok_or_else(|| {
+            let change = format!("{} bytes, which were {} when the file was opened", all.len(), self.size);
+            io::Error::new(io::ErrorKind::UnexpectedEof, change)
+        })?;
+        Ok(match bytemuck::try_cast_slice(bytes) {
+            Ok(elements) if little => Cow::Borrowed(elements),
+            _ => Cow::Owned(decoded(bytes)),
+        })
+    }
+
+    /// The elements in a range, as they are stored.
+    fn read_elements<T: Pod>(&self, range: Range<u64>) -> io::Result<Vec<T>> {
+        let width = size_of::<T>();
+        let count = usize::try_from(range.end - range.start).map_err(|_| io::ErrorKind::OutOfMemory)? / width;
+        let mut elements = Vec::new();
+        elements.try_reserve_exact(count).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        while elements.len() < count {
+            let read = elements.len();
+            elements.resize(count.min(read + PIECE / width), T::zeroed());
+            let offset = range.start + (read * width) as u64;
+            self.source.read_at(offset, bytemuck::cast_slice_mut(&mut elements[read..]))?;
         }
+        Ok(elements)
+    }
+
+    /// Gives the memory behind a range back, until it is touched again.
+    pub(super) fn release(&self, range: Range<u64>) {
+        self.source.release(range);
     }
 }
 
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Embedded(bytes) => bytes,
-        }
+/// Without the bytes.
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes({})", self.size)
     }
 }
 
-/// Maps a regular file for reading.
-fn map(path: &Path) -> io::Result<Mmap> {
-    let file = File::open(path)?;
-    #[expect(
-        unsafe_code,
-        reason = "mapping a file; the only other way is to read gigabytes that may not be needed"
-    )]
-    // SAFETY: the map is read-only and only ever seen as plain bytes and floats, for which every bit pattern is
-    // valid. That nobody truncates the file meanwhile is what the documentation of `SafetensorsFile` asks for.
-    unsafe {
-        Mmap::map(&file)
-    }
-}
-
-/// Drops pages from this process; they are read again from the file when they are touched again.
-#[cfg(unix)]
-fn forget_pages(map: &Mmap, range: &Range<usize>) {
-    use memmap2::UncheckedAdvice::DontNeed;
-    if range.is_empty() {
-        return; // an empty range at the end of the file would lie outside of the map
-    }
-    #[expect(
-        unsafe_code,
-        reason = "MADV_DONTNEED is the way to give file pages back before the map is closed"
-    )]
-    // SAFETY: the map is read-only and private to a file, so that dropped pages come back with the same bytes;
-    // what is borrowed from the map stays valid. The range is inside the map: `open` has checked it.
-    let advised = unsafe { map.unchecked_advise_range(DontNeed, range.start, range.len()) };
-    // It is advice: a system that does not follow it costs memory, nothing else.
-    let _ = advised;
-}
+#[cfg(test)]
+mod tests;

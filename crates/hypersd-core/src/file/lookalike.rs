@@ -26,8 +26,8 @@ const MAGIC: &[(&[u8], &str, &str)] = &[
     (b"<", "an HTML or XML page", DOWNLOAD),
 ];
 
-/// The error for a file whose header cannot be read.
-pub(super) fn explain(location: &Location, bytes: &[u8], error: &SafeTensorError) -> Error {
+/// The error for a file of that `size` whose header cannot be read, by its first `bytes`.
+pub(super) fn explain(location: &Location, bytes: &[u8], size: u64, error: &SafeTensorError) -> Error {
     let origin = location.to_string();
     let unsupported = |found: &str, instead: &str| Error::Unsupported {
         origin: origin.clone(),
@@ -43,12 +43,11 @@ pub(super) fn explain(location: &Location, bytes: &[u8], error: &SafeTensorError
     if let Some("ckpt" | "pt" | "pth" | "bin" | "pkl") = extension.as_deref() {
         return unsupported("a PyTorch checkpoint", PICKLE);
     }
-    Error::Format { origin, expected: "a safetensors file".to_string(), found: describe(bytes, error) }
+    Error::Format { origin, expected: "a safetensors file".to_string(), found: describe(bytes, size, error) }
 }
 
-fn describe(bytes: &[u8], error: &SafeTensorError) -> String {
+fn describe(bytes: &[u8], size: u64, error: &SafeTensorError) -> String {
     use SafeTensorError as E;
-    let size = bytes.len();
     if size == 0 {
         return "an empty file".to_string();
     }

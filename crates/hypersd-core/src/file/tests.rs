@@ -175,6 +175,18 @@ fn lying_headers_are_errors() {
 }
 
 #[test]
+fn sizes_that_add_up_to_more_than_there_is_are_an_error() {
+    let most = (1_u64 << 61) - 1; // bytes, whose bits can still be counted
+    let entries = (0..8).map(|i| {
+        let (from, to) = (i * most, (i + 1) * most);
+        format!(r#""{i}":{{"dtype":"U8","shape":[{most}],"data_offsets":[{from},{to}]}}"#)
+    });
+    let header = format!("{{{}}}", entries.collect::<Vec<_>>().join(","));
+    let message = open(&file(&header, &[])).unwrap_err().to_string();
+    assert!(message.contains("truncated or damaged"), "{message}");
+}
+
+#[test]
 fn other_formats_are_called_by_their_names() {
     let cases: &[(&str, &[u8], &str)] = &[
         ("a.safetensors", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG image"),

@@ -1,6 +1,9 @@
 //! One network of a model: its configuration and its weights.
 
-use std::{io::ErrorKind, sync::Arc};
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -27,6 +30,7 @@ const INDEX_END: &str = ".json";
 /// A folder may hold the same weights in f32 and f16. Exactly one is read, and it need not be of the dtype that
 /// the network computes in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Variant {
     /// The plain file; where a component has none, the one variant that it has.
     #[default]
@@ -100,9 +104,14 @@ impl Component {
     /// # Errors
     /// [`Error::Io`], also for a file that is not UTF-8.
     pub fn text(&self, file_name: &str) -> Result<Option<String>, Error> {
-        match self.location.join(file_name).text() {
+        let file = self.location.join(file_name);
+        match file.kind() {
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
-            text => text.map(Some),
+            Err(error) => Err(error),
+            Ok(_) => {
+                let text = String::from_utf8(file.read_small()?);
+                text.map(Some).map_err(|error| file.io(io::Error::new(ErrorKind::InvalidData, error)))
+            }
         }
     }
 

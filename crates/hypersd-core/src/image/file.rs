@@ -1,16 +1,19 @@
 //! Images in files: PNG and JPEG in, PNG out.
 
 use std::{
-    fs::File,
     io::{self, BufReader},
     path::Path,
 };
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageError as DecodingError, ImageFormat, ImageReader};
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
 use super::{Image, TextChunk};
-use crate::{error::Error, write::write_whole};
+use crate::{
+    error::{Error, ImageError},
+    location::{Location, Reader},
+    write::write_whole,
+};
 
 impl Image {
     /// Reads a PNG or JPEG file, whatever its name.
@@ -21,20 +24,8 @@ impl Image {
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Unsupported`] for another image format,
     /// [`Error::Format`] for what is no image, is damaged, or has a side over [`MAX_SIDE`](Self::MAX_SIDE).
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let io = |source| Error::Io { path: path.to_path_buf(), source };
-        let file = BufReader::new(File::open(path).map_err(io)?);
-        let reader = ImageReader::new(file).with_guessed_format().map_err(io)?;
-        match reader.format() {
-            Some(ImageFormat::Png | ImageFormat::Jpeg) => decode(reader).map_err(|e| unreadable(path, e)),
-            Some(other) => Err(Error::Unsupported {
-                origin: path.display().to_string(),
-                found: format!("the image format {other:?}"),
-                instead: "convert it to PNG or JPEG".into(),
-            }),
-            None => Err(format_error(path, "a PNG or JPEG image", "neither signature at its start".into())),
-        }
+    pub fn open(location: impl Into<Location>) -> Result<Self, ImageError> {
+        Ok(read(&location.into())?)
     }
 
     /// Writes a PNG file.
@@ -45,7 +36,7 @@ impl Image {
     /// # Errors
     /// [`Error::Io`] if the folder does not exist or cannot be written, [`Error::Unsupported`] for a name that
     /// promises another image format.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), ImageError> {
         self.save_with(path, &[])
     }
 
@@ -53,20 +44,20 @@ impl Image {
     ///
     /// # Errors
     /// As [`save`](Self::save), and [`Error::Argument`] for text that PNG cannot hold.
-    pub fn save_with(&self, path: impl AsRef<Path>, text: &[TextChunk]) -> Result<(), Error> {
+    pub fn save_with(&self, path: impl AsRef<Path>, text: &[TextChunk]) -> Result<(), ImageError> {
         let path = path.as_ref();
         text.iter().try_for_each(TextChunk::check)?;
         if let Ok(other) = ImageFormat::from_path(path)
             && other != ImageFormat::Png
         {
-            return Err(Error::Unsupported {
+            return Err(ImageError(Error::Unsupported {
                 origin: path.display().to_string(),
                 found: format!("writing {other:?}"),
                 instead: "give a name that ends in .png".into(),
-            });
+            }));
         }
-        let png = self.png(text).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
-        write_whole(path, &png)
+        let png = self.png(text).map_err(|error| Location::from(path).io(error))?;
+        Ok(write_whole(path, &png)?)
     }
 
     fn png(&self, text: &[TextChunk]) -> io::Result<Vec<u8>> {
@@ -87,19 +78,35 @@ impl Image {
     }
 }
 
+fn read(location: &Location) -> Result<Image, Error> {
+    let file = BufReader::new(location.reader()?);
+    let reader = ImageReader::new(file).with_guessed_format().map_err(|error| location.io(error))?;
+    match reader.format() {
+        Some(ImageFormat::Png | ImageFormat::Jpeg) => {
+            decode(reader).map_err(|error| unreadable(location, error))
+        }
+        Some(other) => Err(Error::Unsupported {
+            origin: location.to_string(),
+            found: format!("the image format {other:?}"),
+            instead: "convert it to PNG or JPEG".into(),
+        }),
+        None => Err(format_error(location, "a PNG or JPEG image", "neither signature at its start".into())),
+    }
+}
+
 /// Why an image could not be decoded.
 enum Unreadable {
     Size(u32, u32),
-    Damaged(ImageError),
+    Damaged(DecodingError),
 }
 
-impl From<ImageError> for Unreadable {
-    fn from(error: ImageError) -> Self {
+impl From<DecodingError> for Unreadable {
+    fn from(error: DecodingError) -> Self {
         Self::Damaged(error)
     }
 }
 
-fn decode(reader: ImageReader<BufReader<File>>) -> Result<Image, Unreadable> {
+fn decode(reader: ImageReader<BufReader<Reader>>) -> Result<Image, Unreadable> {
     let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     super::check_size(width as usize, height as usize).map_err(|_| Unreadable::Size(width, height))?;
@@ -110,20 +117,22 @@ fn decode(reader: ImageReader<BufReader<File>>) -> Result<Image, Unreadable> {
     Ok(Image { width: rgb.width() as usize, height: rgb.height() as usize, rgb8: rgb.into_raw() })
 }
 
-fn unreadable(path: &Path, error: Unreadable) -> Error {
+fn unreadable(location: &Location, error: Unreadable) -> Error {
     match error {
         Unreadable::Size(width, height) => {
             let expected = format!("sides from 1 to {}", Image::MAX_SIDE);
-            format_error(path, &expected, format!("{width}x{height}"))
+            format_error(location, &expected, format!("{width}x{height}"))
         }
         // A file that ends early is damaged; any other failure to read is the system's.
-        Unreadable::Damaged(ImageError::IoError(source)) if source.kind() != io::ErrorKind::UnexpectedEof => {
-            Error::Io { path: path.to_path_buf(), source }
+        Unreadable::Damaged(DecodingError::IoError(source))
+            if source.kind() != io::ErrorKind::UnexpectedEof =>
+        {
+            location.io(source)
         }
-        Unreadable::Damaged(error) => format_error(path, "a whole PNG or JPEG image", error.to_string()),
+        Unreadable::Damaged(error) => format_error(location, "a whole PNG or JPEG image", error.to_string()),
     }
 }
 
-fn format_error(path: &Path, expected: &str, found: String) -> Error {
-    Error::Format { origin: path.display().to_string(), expected: expected.into(), found }
+fn format_error(location: &Location, expected: &str, found: String) -> Error {
+    Error::Format { origin: location.to_string(), expected: expected.into(), found }
 }

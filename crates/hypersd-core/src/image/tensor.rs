@@ -1,7 +1,10 @@
 //! Bytes to floats and back, as diffusers' `VaeImageProcessor` does it.
 
 use super::{CHANNELS, Image};
-use crate::{error::Error, host::HostTensor};
+use crate::{
+    error::{Error, ImageError},
+    host::HostTensor,
+};
 
 /// Which floats the bytes 0 to 255 stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +36,7 @@ impl Image {
     ///
     /// # Errors
     /// [`Error::Argument`] for another shape, for sides that no image can have, and for values that are not finite.
-    pub fn from_tensor(tensor: &HostTensor<'_>) -> Result<Vec<Self>, Error> {
+    pub fn from_tensor(tensor: &HostTensor<'_>) -> Result<Vec<Self>, ImageError> {
         let x = tensor.to_f32();
         let &[_, CHANNELS, height, width] = tensor.shape.as_slice() else {
             return Err(wrong("a shape [B, 3, H, W]", format!("{:?}", tensor.shape)));
@@ -67,6 +70,6 @@ fn byte(x: f32) -> u8 {
     ((x * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8
 }
 
-fn wrong(expected: &str, found: String) -> Error {
-    Error::Argument { argument: "image tensor", expected: expected.into(), found }
+fn wrong(expected: &str, found: String) -> ImageError {
+    ImageError(Error::Argument { argument: "image tensor", expected: expected.into(), found })
 }

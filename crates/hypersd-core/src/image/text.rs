@@ -1,14 +1,13 @@
 //! Text that travels in a PNG file beside the pixels.
 
-use std::{
-    fs::File,
-    io::{BufReader, Write},
-    path::Path,
-};
+use std::io::{BufReader, ErrorKind, Write};
 
 use png::{Decoder, DecodingError, Encoder, EncodingError, Limits};
 
-use crate::error::Error;
+use crate::{
+    error::{Error, ImageError},
+    location::{Location, Reader},
+};
 
 /// Longest keyword that PNG allows.
 const MAX_KEYWORD: usize = 79;
@@ -33,26 +32,25 @@ impl TextChunk {
     /// for chunk in TextChunk::read("cat.png")? {
     ///     println!("{}: {}", chunk.keyword, chunk.text);
     /// }
-    /// # Ok::<(), hypersd_core::Error>(())
+    /// # Ok::<(), hypersd_core::ImageError>(())
     /// ```
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Format`] for what is no PNG file, is damaged, or has more
     /// than 4 MB of text.
-    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>, Error> {
-        let path = path.as_ref();
-        let io = |source| Error::Io { path: path.to_path_buf(), source };
-        let file = BufReader::new(File::open(path).map_err(io)?);
-        read(file).map_err(|error| match error {
-            DecodingError::IoError(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
-                io(source)
+    pub fn read(location: impl Into<Location>) -> Result<Vec<Self>, ImageError> {
+        let location = location.into();
+        let chunks = read(BufReader::new(location.reader()?)).map_err(|error| match error {
+            DecodingError::IoError(source) if source.kind() != ErrorKind::UnexpectedEof => {
+                location.io(source)
             }
             error => Error::Format {
-                origin: path.display().to_string(),
+                origin: location.to_string(),
                 expected: "a whole PNG image".into(),
                 found: error.to_string(),
             },
-        })
+        });
+        Ok(chunks?)
     }
 
     /// Checks what PNG demands of a chunk.
@@ -90,7 +88,7 @@ impl TextChunk {
 
 /// In the order of the three kinds of chunks, not of the file. Compressed text is unfolded to 2 MB at most, by
 /// `decompress_text`.
-fn read(file: BufReader<File>) -> Result<Vec<TextChunk>, DecodingError> {
+fn read(file: BufReader<Reader>) -> Result<Vec<TextChunk>, DecodingError> {
     let reader = Decoder::new_with_limits(file, Limits { bytes: MAX_TEXT }).read_info()?;
     let info = reader.info();
     let mut chunks = Vec::new();

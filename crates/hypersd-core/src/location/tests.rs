@@ -1,11 +1,16 @@
-use std::{borrow::Cow, fs, io::ErrorKind};
+use std::{
+    borrow::Cow,
+    fs,
+    io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 use safetensors::{Dtype, serialize, tensor::TensorView};
 use tempfile::{TempDir, tempdir};
 
-use super::{Embedded, Location};
-use crate::{Component, Error, HostData, ModelFolder, SafetensorsFile, TensorSource, Variant};
+use super::{FileTree, Location, SMALL};
+use crate::{ByteSource, Component, Error, HostData, ModelFolder, SafetensorsFile, TensorSource, Variant};
 
 /// Room for a small file, at an address that suits every type.
 #[repr(align(64))]
@@ -29,8 +34,10 @@ const INDEX: &[u8] =
     br#"{"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"]}"#;
 
+type Files = Vec<(&'static str, Vec<u8>)>;
+
 /// A model: a UNet in two variants, a VAE in shards, and a text encoder that is a pickle.
-fn model() -> Vec<(&'static str, Vec<u8>)> {
+fn model() -> Files {
     vec![
         ("model_index.json", INDEX.to_vec()),
         ("unet/config.json", br#"{"_class_name": "UNet2DConditionModel", "sample_size": 16}"#.to_vec()),
@@ -46,12 +53,24 @@ fn model() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn embedded(files: &[(&'static str, Vec<u8>)]) -> Location {
-    let files: Vec<_> = files.iter().map(|(path, bytes)| (*path, leaked(bytes, 0))).collect();
-    Embedded::new("demo", Vec::leak(files)).into()
+/// Bytes that nobody sees but by reading.
+struct Ranges(Vec<u8>);
+
+impl ByteSource for Ranges {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, into)
+    }
 }
 
-fn on_disk(files: &[(&'static str, Vec<u8>)]) -> (TempDir, Location) {
+fn tree<B: ByteSource + 'static>(files: Files, bytes: impl Fn(Vec<u8>) -> B) -> Location {
+    files.into_iter().fold(FileTree::new("demo"), |tree, (path, file)| tree.with(path, bytes(file))).into()
+}
+
+fn on_disk(files: Files) -> (TempDir, Location) {
     let folder = tempdir().unwrap();
     for (path, bytes) in files {
         let path = folder.path().join(path);
@@ -91,40 +110,47 @@ struct Sizes {
 }
 
 #[test]
-fn an_embedded_model_reads_as_it_does_from_disk() {
-    let (_folder, disk) = on_disk(&model());
+fn a_model_in_a_tree_reads_as_it_does_from_disk() {
+    let (_folder, disk) = on_disk(model());
     let want = said(&disk);
     assert!(want[2].contains("[32.0]") && want[3].contains("[16.0]"), "{want:?}");
     assert!(want.iter().any(|text| text.contains("save_file")), "{want:?}");
-    assert_eq!(said(&embedded(&model())), want);
+    assert_eq!(said(&tree(model(), |file| leaked(&file, 0))), want, "as long as the program");
+    assert_eq!(said(&tree(model(), |file| file)), want, "owned");
+    assert_eq!(said(&tree(model(), Arc::<[u8]>::from)), want, "shared");
+    assert_eq!(said(&tree(model(), Ranges)), want, "by ranges");
 }
 
 #[test]
-fn what_is_not_embedded_is_named() {
-    let root = embedded(&model());
+fn what_is_not_in_a_tree_is_named() {
+    let root = tree(model(), Ranges);
     let absent = root.join("unet/absent.json");
-    let Err(Error::Io { path, source }) = absent.reader().map(drop) else { panic!("no such file") };
-    assert_eq!((path.to_str(), source.kind()), (Some("demo: unet/absent.json"), ErrorKind::NotFound));
+    let Err(Error::Io { origin, source }) = absent.reader().map(drop) else { panic!("no such file") };
+    assert_eq!((&*origin, source.kind()), ("demo: unet/absent.json", ErrorKind::NotFound));
+    let Err(Error::Io { origin, source }) = root.join("unet").reader().map(drop) else { panic!("a folder") };
+    assert_eq!((&*origin, source.kind()), ("demo: unet", ErrorKind::IsADirectory));
 
     let message = ModelFolder::open(root.join("unet")).unwrap_err().to_string();
     assert!(message.starts_with("demo: unet: expected a model folder with model_index.json"), "{message}");
     assert!(message.contains("found config.json, diffusion_pytorch_model.fp16.safetensors"), "{message}");
     let message = ModelFolder::open(root.join("model_index.json")).unwrap_err().to_string();
     assert!(message.contains("demo: model_index.json") && message.contains("found a file"), "{message}");
+    let message = ModelFolder::open(FileTree::new("nothing")).unwrap_err().to_string();
+    assert!(message.starts_with("nothing: expected") && message.ends_with("an empty folder"), "{message}");
     let message = SafetensorsFile::open(root.join("unet")).unwrap_err().to_string();
     assert!(message.starts_with("demo: unet: expected a safetensors file, found a directory"), "{message}");
     assert!(matches!(Component::open(root.join("no")), Err(Error::Io { .. })));
     assert_eq!(Component::open(root.join("unet")).unwrap().text("merges.txt").unwrap(), None);
 
-    let without: Vec<_> = model().into_iter().filter(|(path, _)| !path.starts_with("vae/one")).collect();
-    let vae = Component::open(embedded(&without).join("vae")).unwrap();
+    let without: Files = model().into_iter().filter(|(path, _)| !path.starts_with("vae/one")).collect();
+    let vae = Component::open(tree(without, Ranges).join("vae")).unwrap();
     let message = vae.weights(&Variant::Default).err().unwrap().to_string();
-    assert_eq!(message, "demo: vae/one.safetensors: no such file is embedded");
+    assert_eq!(message, "demo: vae/one.safetensors: no such file or folder");
 }
 
 #[test]
 fn names_lead_up_and_down_as_on_disk() {
-    for root in [embedded(&model()), Location::from("some/folder")] {
+    for root in [tree(model(), Ranges), Location::from("some/folder")] {
         let file = root.join("unet/config.json");
         assert_eq!(file.file_name().as_deref(), Some("config.json"));
         let beside = file.with_file_name("x.json");
@@ -132,16 +158,34 @@ fn names_lead_up_and_down_as_on_disk() {
         assert_eq!(file.parent().unwrap().to_string(), root.join("unet").to_string());
         assert_eq!(root.join("x").parent().unwrap().to_string(), root.to_string());
     }
-    let root = embedded(&model());
+    let root = tree(model(), Ranges);
     assert!(root.parent().is_none() && root.file_name().is_none() && root.is_dir());
     assert_eq!(root.names().unwrap(), ["model_index.json", "text_encoder", "unet", "vae"]);
     // The beginning of a name is no folder, and neither is one above the root.
     for name in ["une", "unet/", "unet/..", "..", "/", "unet/config.json/x"] {
-        let there = root.join(name);
-        assert!(!there.is_dir() && !there.is_file(), "{name}");
+        assert!(!root.join(name).exists(), "{name}");
     }
     assert_eq!(Location::from("config.json").parent().unwrap().to_string(), ".");
     assert!(Location::from("/").parent().is_none());
+
+    let replaced = FileTree::new("").with("a/b", b"old").with("a/b", b"new");
+    assert_eq!(Location::from(replaced.clone()).join("a/b").read_small().unwrap(), b"new");
+    assert_eq!(Location::from(replaced).to_string(), ".");
+}
+
+#[test]
+fn a_file_alone_has_its_own_name() {
+    let file = Location::of_bytes("mine.safetensors", weights(7.0));
+    assert_eq!(
+        (file.to_string(), file.file_name().as_deref()),
+        ("mine.safetensors".into(), Some("mine.safetensors"))
+    );
+    let opened = SafetensorsFile::open(&file).unwrap();
+    assert_eq!(opened.origin(), "mine.safetensors");
+    assert_eq!(*opened.tensor("mark").unwrap().to_f32(), [7.0]);
+    assert!(!file.with_file_name("config.json").exists());
+    assert!(file.as_path().is_none() && file.real_path().is_none());
+    assert_eq!(file.in_tree().unwrap().1, "mine.safetensors");
 }
 
 #[test]
@@ -150,9 +194,7 @@ fn aligned_elements_are_borrowed_and_others_copied() {
     let views = [("x", TensorView::new(Dtype::F16, vec![2], &halves).unwrap())];
     let file = serialize(views, None).unwrap();
     for shift in 0..4 {
-        let files: &'static _ = Box::leak(Box::new([("x.safetensors", leaked(&file, shift))]));
-        let file = SafetensorsFile::open(Location::from(Embedded::new("demo", files)).join("x.safetensors"));
-        let file = file.unwrap();
+        let file = SafetensorsFile::open(Location::of_bytes("x.safetensors", leaked(&file, shift))).unwrap();
         let tensor = file.tensor("x").unwrap();
         let borrowed = matches!(&tensor.data, HostData::F16(Cow::Borrowed(_)));
         assert_eq!(borrowed, shift % 2 == 0, "{shift} bytes after an aligned address");
@@ -162,19 +204,86 @@ fn aligned_elements_are_borrowed_and_others_copied() {
     }
 }
 
+/// A file of blanks that does not end, or fails in the middle.
+struct Blanks {
+    broken: u64,
+    kind: ErrorKind,
+}
+
+impl ByteSource for Blanks {
+    fn size(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        if offset + into.len() as u64 > self.broken {
+            return Err(self.kind.into());
+        }
+        into.fill(b' ');
+        Ok(())
+    }
+}
+
+#[test]
+fn text_without_an_end_is_an_error() {
+    let endless = |_: Vec<u8>| Blanks { broken: u64::MAX, kind: ErrorKind::Other };
+    let root = tree(model(), endless);
+    let message = ModelFolder::open(&root).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        format!("demo: model_index.json: expected at most {SMALL} bytes of text, found more")
+    );
+    assert!(matches!(Component::open(root.join("unet")), Err(Error::Format { .. })));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_not_taken_for_one_that_is_not_there() {
+    let missing = |_: Vec<u8>| Blanks { broken: 100, kind: ErrorKind::NotFound };
+    let component = Component::open(tree(vec![("a/merges.txt", vec![])], missing).join("a")).unwrap();
+    let Err(Error::Io { origin, .. }) = component.text("merges.txt") else { panic!("it cannot be read") };
+    assert_eq!(origin, "demo: a/merges.txt");
+    assert_eq!(component.text("vocab.json").unwrap(), None);
+}
+
+fn any_seek() -> impl Strategy<Value = SeekFrom> {
+    prop_oneof![
+        (0_u64..30).prop_map(SeekFrom::Start),
+        (-30_i64..30).prop_map(SeekFrom::Current),
+        (-30_i64..30).prop_map(SeekFrom::End),
+        prop::sample::select(vec![
+            SeekFrom::Start(u64::MAX),
+            SeekFrom::Current(i64::MAX),
+            SeekFrom::End(i64::MIN)
+        ]),
+    ]
+}
+
 proptest! {
     #[test]
+    fn readers_move_as_those_of_memory_do(
+        bytes in prop::collection::vec(any::<u8>(), 0..20),
+        moves in prop::collection::vec((any_seek(), 0_usize..9), 0..12),
+    ) {
+        let mut reader = Location::of_bytes("x", Ranges(bytes.clone())).reader().unwrap();
+        let mut want = Cursor::new(bytes);
+        for (seek, n) in moves {
+            prop_assert_eq!(reader.seek(seek).ok(), want.seek(seek).ok());
+            let (mut a, mut b) = ([0; 9], [0; 9]);
+            prop_assert_eq!(reader.read(&mut a[..n]).unwrap(), want.read(&mut b[..n]).unwrap());
+            prop_assert_eq!(a, b);
+        }
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100), path in "[a-z/.]{0,12}") {
-        let bytes = leaked(&bytes, 0);
-        let files = Vec::leak(vec![
-            ("model_index.json", bytes),
-            ("unet/config.json", bytes),
-            ("unet/model.safetensors", bytes),
-            ("vae/model.safetensors.index.json", bytes),
-        ]);
-        let root = Location::from(Embedded::new("demo", files));
+        let files = ["model_index.json", "unet/config.json", "unet/model.safetensors"];
+        let mut tree = FileTree::new("demo").with("vae/model.safetensors.index.json", bytes.clone());
+        for (file, bytes) in files.into_iter().chain([&*path]).zip(std::iter::repeat(&bytes)) {
+            tree = tree.with(file, Ranges(bytes.clone()));
+        }
+        let root = Location::from(tree);
         let _ = ModelFolder::open(&root).map(|model| model.component("unet").err());
-        for folder in ["unet", "vae", &path] {
+        for folder in ["unet", "vae", &path, ""] {
             let Ok(component) = Component::open(root.join(folder)) else { continue };
             let _ = component.text(&path);
             prop_assert!(component.weights(&Variant::Default).is_err());

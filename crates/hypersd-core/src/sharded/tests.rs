@@ -98,7 +98,7 @@ fn an_absent_shard_and_a_pickle_are_errors() {
     let folder = folder(RIGHT);
     fs::remove_file(folder.path().join("two.safetensors")).unwrap();
     let error = ShardedFile::open(folder.path().join("index.json")).unwrap_err();
-    assert!(matches!(&error, Error::Io { path, .. } if path.ends_with("two.safetensors")), "{error}");
+    assert!(matches!(&error, Error::Io { origin, .. } if origin.ends_with("two.safetensors")), "{error}");
 
     fs::write(folder.path().join("x.bin"), b"PK\x03\x04").unwrap();
     fs::write(folder.path().join("index.json"), r#"{"weight_map":{"a":"x.bin"}}"#).unwrap();

@@ -1,16 +1,17 @@
 //! Convolution as a matrix product: weights `[outputs, inputs * taps]`, read where they are stored, times the windows,
 //! packed a block of pixels at a time and never as a whole.
 
-#![expect(unsafe_code, reason = "tasks write disjoint blocks of one output")]
-
 use std::ops::Range;
 
 use super::{Conv, ConvShape};
 use crate::{
     LayerWeights, Weights,
-    gemm::{Ahead, Base, DEPTH, PANEL, Product, depth_chunks},
-    output::{Out, parallel, share},
+    elementwise::InOut,
+    gemm::{Ahead, Base, DEPTH, Product, depth_chunks},
+    operands::{Panels, Rows, RowsMut, Unwritten},
+    output::{Axis, Split, fill, share},
     pack::copy_row,
+    panel::PANEL,
     scratch::Scratch,
 };
 
@@ -19,48 +20,43 @@ const TASK_PIXELS: usize = 8 * PANEL;
 /// Output channels of one task: enough to make its packing cheap.
 const TASK_OUTPUTS: usize = 320;
 
-/// Writes all of `out`.
-pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
-    let outputs = conv.shape.outputs;
-    let pixel_tasks = conv.area().div_ceil(TASK_PIXELS);
-    let (output_tasks, panels) = (outputs.div_ceil(TASK_OUTPUTS), outputs.div_ceil(PANEL));
-    parallel(conv.x.batch() * pixel_tasks * output_tasks, |task| {
-        let panels = share(panels, output_tasks, task % output_tasks);
-        let block = Block {
-            image: task / (pixel_tasks * output_tasks),
-            pixels: share(conv.area(), pixel_tasks, task / output_tasks % pixel_tasks),
-            outputs: panels.start * PANEL..(panels.end * PANEL).min(outputs),
-        };
-        block.compute(conv, out);
+/// Computes the whole convolution.
+pub(super) fn conv(conv: &Conv<'_>, out: &mut Vec<f32>) {
+    let (outputs, pixels) = (conv.shape.outputs, conv.area());
+    let by_channels = Axis::new(outputs, PANEL, outputs.div_ceil(TASK_OUTPUTS));
+    let by_pixels = Axis::new(pixels, 1, pixels.div_ceil(TASK_PIXELS));
+    fill(out, Split::new(conv.x.batch(), by_channels, by_pixels), |block, to| {
+        Block { image: block.layer, pixels: block.columns, outputs: block.rows }.compute(conv, to)
     });
 }
 
-/// The weights of `outputs` for `depths`, and how far apart those of two outputs and of two depths are: where they are
-/// stored if they can be read there, else in `widened`. Outputs in panels are those of one panel.
+/// The weights of `outputs` for `depths`: where they are stored if they can be read there, else in `widened`. Outputs in
+/// panels are those of one panel.
 fn weights<'a>(
     conv: &'a Conv<'_>,
     outputs: Range<usize>,
     depths: Range<usize>,
     widened: &'a mut [f32],
-) -> (&'a [f32], usize, usize) {
+) -> Rows<'a> {
     let depth = conv.depth();
     let start = outputs.start * depth;
-    match conv.weights {
-        LayerWeights::Plain(Weights::F32(values)) => (&values[start + depths.start..], depth, 1),
+    let (values, strides): (&[f32], _) = match conv.weights {
+        LayerWeights::Plain(Weights::F32(values)) => (&values[start + depths.start..], [depth, 1]),
         LayerWeights::Plain(half) => {
             for (row, widened) in
                 widened.chunks_exact_mut(depths.len().max(1)).take(outputs.len()).enumerate()
             {
                 half.read(start + row * depth + depths.start, widened);
             }
-            (widened, depths.len(), 1)
+            (widened, [depths.len(), 1])
         }
-        LayerWeights::Panels(Weights::F32(values)) => (&values[start + depths.start * PANEL..], 1, PANEL),
+        LayerWeights::Panels(Weights::F32(values)) => (&values[start + depths.start * PANEL..], [1, PANEL]),
         LayerWeights::Panels(half) => {
             half.read(start + depths.start * PANEL, &mut widened[..depths.len() * PANEL]);
-            (widened, 1, PANEL)
+            (widened, [1, PANEL])
         }
-    }
+    };
+    Rows::new(values, [outputs.len(), depths.len()], strides)
 }
 
 /// The part of the output that one task computes.
@@ -71,7 +67,7 @@ struct Block {
 }
 
 impl Block {
-    fn compute(&self, conv: &Conv<'_>, out: Out<'_>) {
+    fn compute<'to>(&self, conv: &Conv<'_>, to: Unwritten<'to>) -> RowsMut<'to> {
         let Self { image, ref pixels, ref outputs } = *self;
         let depth = conv.depth();
         let chunks = depth_chunks(depth);
@@ -94,42 +90,33 @@ impl Block {
             self.pack(conv, depths.clone(), &mut packed);
             let pixels = self.pixels_after(conv, chunk, chunks);
             let mut next =
-                if chunk + 1 < chunks { pixels } else { self.outputs_ahead(conv, out).then(pixels) };
+                if chunk + 1 < chunks { pixels } else { self.outputs_ahead(conv, &to).then(pixels) };
             for first in (0..outputs.len()).step_by(rows) {
                 let outputs = outputs.start + first..outputs.start + first + rows;
-                let (a, a_stride, a_step) = weights(conv, outputs, depths.clone(), &mut widened);
                 let product = Product {
-                    m: rows,
-                    n: panels * PANEL,
-                    k: depths.len(),
-                    a: a.as_ptr(),
-                    a_stride,
-                    a_step,
-                    b: packed.as_ptr(),
-                    panel_stride: depths.len() * PANEL,
-                    b_step: PANEL,
-                    c: sums[first * stride..].as_mut_ptr(),
-                    c_stride: stride,
+                    a: weights(conv, outputs, depths.clone(), &mut widened),
+                    b: Panels::new(&packed, [panels, depths.len()], [depths.len() * PANEL, PANEL]),
+                    c: RowsMut::new(&mut sums[first * stride..], [rows, panels * PANEL], stride),
                     base: Base::sum_of_pieces(chunk),
                     run: DEPTH,
                     next: std::mem::replace(&mut next, Ahead::NOTHING),
                 };
-                // SAFETY: the weights have these rows and depths, `packed` these panels, `sums` these rows.
-                unsafe { product.run() };
+                product.run();
             }
         }
-        for (channel, sums) in outputs.clone().zip(sums.chunks_exact(stride)) {
-            let (plane, summand) = (conv.plane(image, channel), conv.summand(image, channel));
-            // SAFETY: these pixels are this task's, and there are sums for all of them.
-            unsafe { conv.finish(sums.as_ptr(), out, plane, pixels.clone(), summand) };
-        }
+        to.write(|channel, pixels| {
+            let sums = &sums[channel * stride..][..pixels.len()];
+            let channel = outputs.start + channel;
+            let at = conv.plane(image, channel) + self.pixels.start;
+            conv.finish(InOut::new(sums, pixels), at, conv.summand(image, channel))
+        })
     }
 
-    /// What the block writes, and what is added to it.
-    fn outputs_ahead(&self, conv: &Conv<'_>, out: Out<'_>) -> Ahead {
+    /// The memory that the block writes, and that of what is added to it.
+    fn outputs_ahead(&self, conv: &Conv<'_>, to: &Unwritten<'_>) -> Ahead {
         let start = conv.plane(self.image, self.outputs.start) + self.pixels.start;
         let of = |start| Ahead::of(start, conv.area(), self.outputs.len(), self.pixels.len());
-        let written = of(out.at(start, 1));
+        let written = of(to.as_ptr().cast());
         conv.epilogue.residual.map_or(written, |residual| written.then(of(residual[start..].as_ptr())))
     }
 
@@ -181,7 +168,7 @@ impl Block {
         }
     }
 
-    /// What the tap at `[row, column]` of the kernel sees of `plane` from each pixel of the block.
+    /// Writes to `line` what the tap at `[row, column]` of the kernel sees of `plane` from each pixel of the block.
     fn view(&self, conv: &Conv<'_>, plane: &[f32], [row, column]: [usize; 2], line: &mut [f32; TASK_PIXELS]) {
         let ConvShape { stride, padding, .. } = conv.shape;
         let (height, width) = (conv.x.height(), conv.x.width());

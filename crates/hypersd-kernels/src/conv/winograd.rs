@@ -17,12 +17,14 @@
 
 #![expect(unsafe_code, reason = "tasks write disjoint parts of shared scratch and of one output")]
 
-use std::ops::Range;
+use std::{array, mem::MaybeUninit, ops::Range};
 
 use super::Conv;
 use crate::{
-    gemm::{Ahead, Base, EXACT_RUN, PANEL, Product, depth_chunks},
+    gemm::{Ahead, Base, EXACT_RUN, Product, depth_chunks},
+    operands::{Panels, Rows, RowsMut, reach},
     output::{Out, parallel, share},
+    panel::PANEL,
     scratch::{Scratch, odd_lines},
     simd::tile_panels,
 };
@@ -59,7 +61,7 @@ const MORE_OWN_TILES: usize = 128;
 const WEIGHT_DEPTH: usize = 64;
 
 /// Writes all of `out`.
-pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
+pub(super) fn conv(conv: &Conv<'_>, out: Out<'_, MaybeUninit<f32>>) {
     match Grid::new(conv, 4).tiles() {
         0 => {}
         1..=VERY_FEW_TILES => few_tiles(F2, conv, out),
@@ -68,13 +70,13 @@ pub(super) fn conv(conv: &Conv<'_>, out: Out<'_>) {
     }
 }
 
-/// Whether [`doubled`] takes less time than to double the input and [`conv`].
+/// True if [`doubled`] takes less time than to double the input and [`conv`].
 pub(super) fn pays_doubled(conv: &Conv<'_>) -> bool {
     Grid::new(conv, 8).tiles() >= FEWEST_DOUBLED
 }
 
 /// Writes all of `out`, which is twice as high and wide as the input, each of whose pixels is to come four times.
-pub(super) fn doubled(conv: &Conv<'_>, out: Out<'_>) {
+pub(super) fn doubled(conv: &Conv<'_>, out: Out<'_, MaybeUninit<f32>>) {
     more_tiles(Doubled, conv, out);
 }
 
@@ -90,7 +92,7 @@ struct Grid {
 }
 
 impl Grid {
-    /// Of tiles that give so many pixels along each side.
+    /// The grid of tiles that give so many pixels along each side.
     fn new(conv: &Conv<'_>, side: usize) -> Self {
         let rows_per_image = conv.height.div_ceil(side);
         Self { rows: conv.x.batch() * rows_per_image, columns: conv.width.div_ceil(side), rows_per_image }
@@ -106,20 +108,20 @@ impl Grid {
     }
 }
 
-/// How the places of one of the three operands lie in memory.
+/// The order in which the places of one of the three operands lie in memory.
 #[derive(Clone, Copy)]
 struct Layout {
     places: usize,
     /// Columns of a row. Those beyond lie in a layout of their own behind this one.
     columns: usize,
-    /// From one row (a tile) to the next.
+    /// Values from one row (a tile) to the next.
     row: usize,
-    /// From one place to the next.
+    /// Values from one place to the next.
     place: usize,
 }
 
 impl Layout {
-    /// For `rows` rows of `columns` values.
+    /// A layout for `rows` rows of `columns` values.
     fn new(places: usize, rows: usize, columns: usize) -> Self {
         let row = odd_lines(columns);
         Self { places, columns: columns.next_multiple_of(PANEL), row, place: odd_lines(rows * row) }
@@ -129,17 +131,65 @@ impl Layout {
         self.places * self.place
     }
 
-    /// Where a value is.
+    /// The place of a value in memory.
     fn at(self, place: usize, row: usize, column: usize) -> usize {
         column / self.columns * self.len() + place * self.place + row * self.row + column % self.columns
     }
+
+    /// The matrix `[rows, columns]` of every place from a row and a column on, each row `stride` behind the one before.
+    ///
+    /// # Safety
+    /// Nobody else uses these values of `memory` as long as the matrices live, and they do not overlap.
+    unsafe fn shared<const P: usize>(
+        self,
+        memory: Out<'_>,
+        (row, column): (usize, usize),
+        extents: [usize; 2],
+        stride: usize,
+    ) -> Places<'_, P> {
+        let at = |place| self.at(place, row, column);
+        // SAFETY: the caller's promise.
+        array::from_fn(|r| array::from_fn(|i| unsafe { memory.rows(at(r * P + i), extents, stride) }))
+    }
+
+    /// The same matrices as [`shared`](Self::shared)'s, of memory that is one task's own.
+    fn own<const P: usize>(
+        self,
+        memory: &mut [f32],
+        (row, column): (usize, usize),
+        extents: [usize; 2],
+        stride: usize,
+    ) -> Places<'_, P> {
+        assert!(reach(extents, stride) <= self.place, "kernel bug: places overlap");
+        // SAFETY: the memory is borrowed exclusively, and one place ends before the next.
+        unsafe { self.shared(Out::new(memory), (row, column), extents, stride) }
+    }
+}
+
+/// A matrix to write for each of the P by P places of a tile.
+type Places<'a, const P: usize> = [[RowsMut<'a>; P]; P];
+
+/// The first value of row `first` of each place, and how far apart the rows are: `count` rows of a panel from there on are
+/// valid for writes, as long as `places` is borrowed.
+fn starts<const P: usize>(
+    places: &mut Places<'_, P>,
+    first: usize,
+    count: usize,
+) -> ([[*mut f32; P]; P], usize) {
+    let stride = places[0][0].stride();
+    let start = |place: &mut RowsMut<'_>| {
+        let fits = first + count <= place.rows() && place.columns() == PANEL && place.stride() == stride;
+        assert!(fits, "kernel bug: a place of another shape");
+        place.as_mut_ptr().wrapping_add(first * stride)
+    };
+    (places.each_mut().map(|row| row.each_mut().map(start)), stride)
 }
 
 /// Each task computes one or two panels of output channels for all tiles, from their weights to their pixels.
 fn few_tiles<const D: usize, const P: usize, const N: usize>(
     points: impl Points<D, P, N>,
     conv: &Conv<'_>,
-    out: Out<'_>,
+    out: Out<'_, MaybeUninit<f32>>,
 ) {
     let (places, grid) = (P * P, Grid::new(conv, N));
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
@@ -159,32 +209,24 @@ fn few_tiles<const D: usize, const P: usize, const N: usize>(
         let mut u = Scratch::take(places * u_place);
         for (chunk, start) in (0..inputs).step_by(WEIGHT_DEPTH).enumerate() {
             let depth = start..(start + WEIGHT_DEPTH).min(inputs);
-            let panel_stride = depth.len() * PANEL;
+            let row = depth.len() * PANEL;
+            let u_layout = Layout { places, columns: row, row, place: u_place };
             for (panel, first) in channels.clone().step_by(PANEL).enumerate() {
-                let u = Out::new(&mut u);
-                let to = |place: usize| u.at(place * u_place + panel * panel_stride, panel_stride);
-                // SAFETY: `u` is this task's own.
-                unsafe { weights::transform(points, conv, first, depth.clone(), to) };
+                let to = u_layout.own(&mut u, (panel, 0), [depth.len(), PANEL], PANEL);
+                weights::transform(points, conv, first, depth.clone(), to);
             }
             for place in 0..places {
+                let (v, u) = (&v[v_layout.at(place, 0, depth.start)..], &u[u_layout.at(place, 0, 0)..]);
+                let m = &mut m[m_layout.at(place, 0, 0)..];
                 let product = Product {
-                    m: tiles,
-                    n: panels * PANEL,
-                    k: depth.len(),
-                    a: v[v_layout.at(place, 0, depth.start)..].as_ptr(),
-                    a_stride: v_layout.row,
-                    a_step: 1,
-                    b: u[place * u_place..].as_ptr(),
-                    panel_stride,
-                    b_step: PANEL,
-                    c: m[m_layout.at(place, 0, 0)..].as_mut_ptr(),
-                    c_stride: m_layout.row,
+                    a: Rows::new(v, [tiles, depth.len()], [v_layout.row, 1]),
+                    b: Panels::new(u, [panels, depth.len()], [row, PANEL]),
+                    c: RowsMut::new(m, [tiles, panels * PANEL], m_layout.row),
                     base: Base::sum_of_pieces(chunk),
                     run: EXACT_RUN,
                     next: Ahead::NOTHING,
                 };
-                // SAFETY: V is complete and no longer written, `u` and `m` are this task's own.
-                unsafe { product.run() };
+                product.run();
             }
         }
         for row in 0..grid.rows {
@@ -199,11 +241,11 @@ fn few_tiles<const D: usize, const P: usize, const N: usize>(
     });
 }
 
-/// With weights few enough for a task to go through all of them, or in stages.
+/// Tiles too many for [`few_tiles`]: each task goes through all weights if these are few, or all tasks work in stages.
 fn more_tiles<const D: usize, const P: usize, const N: usize>(
     points: impl Points<D, P, N>,
     conv: &Conv<'_>,
-    out: Out<'_>,
+    out: Out<'_, MaybeUninit<f32>>,
 ) {
     if P * P * conv.x.channels() * conv.shape.outputs.next_multiple_of(PANEL) <= FEW_WEIGHTS {
         few_weights(points, conv, out);
@@ -217,7 +259,7 @@ fn more_tiles<const D: usize, const P: usize, const N: usize>(
 fn many_tiles<const D: usize, const P: usize, const N: usize>(
     points: impl Points<D, P, N>,
     conv: &Conv<'_>,
-    out: Out<'_>,
+    out: Out<'_, MaybeUninit<f32>>,
 ) {
     let (places, grid) = (P * P, Grid::new(conv, N));
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
@@ -264,7 +306,7 @@ fn many_tiles<const D: usize, const P: usize, const N: usize>(
 fn few_weights<const D: usize, const P: usize, const N: usize>(
     points: impl Points<D, P, N>,
     conv: &Conv<'_>,
-    out: Out<'_>,
+    out: Out<'_, MaybeUninit<f32>>,
 ) {
     let (places, grid) = (P * P, Grid::new(conv, N));
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
@@ -283,20 +325,13 @@ fn few_weights<const D: usize, const P: usize, const N: usize>(
         let mut v = Scratch::take(v_layout.len());
         let mut m = Scratch::take(m_layout.len());
         for channel in (0..inputs).step_by(PANEL) {
-            let v = Out::new(&mut v);
-            let len = (columns.len() - 1) * v_layout.row + PANEL;
-            let to = |place: usize| v.at(v_layout.at(place, 0, channel), len);
-            // SAFETY: `v` is this task's own.
-            unsafe {
-                input::transform(points, conv, grid, (row, columns.clone(), channel), to, v_layout.row)
-            };
+            let to = v_layout.own(&mut v, (0, channel), [columns.len(), PANEL], v_layout.row);
+            input::transform(points, conv, grid, (row, columns.clone(), channel), to);
         }
         for place in 0..places {
-            let m = (Out::new(&mut m), m_layout);
-            // SAFETY: V and U are complete, and `m` is this task's own.
-            unsafe {
-                multiply_place(inputs, columns.len(), place, 0..panels, (&v, v_layout), (&u, u_layout), m)
-            };
+            let m = &mut m[m_layout.at(place, 0, 0)..];
+            let m = RowsMut::new(m, [columns.len(), panels * PANEL], m_layout.row);
+            multiply_place(inputs, place, 0, (&v, v_layout), (&u, u_layout), m);
         }
         for panel in 0..panels {
             let at = (row, columns.clone(), panel * PANEL);
@@ -306,7 +341,7 @@ fn few_weights<const D: usize, const P: usize, const N: usize>(
     });
 }
 
-/// V of the tiles of `rows`, channels beyond the last being zero.
+/// Makes V of the tiles of `rows`, channels beyond the last being zero.
 fn transform_input<const D: usize, const P: usize, const N: usize>(
     points: impl Points<D, P, N>,
     conv: &Conv<'_>,
@@ -318,26 +353,14 @@ fn transform_input<const D: usize, const P: usize, const N: usize>(
     let groups = conv.x.channels().div_ceil(PANEL);
     parallel(rows.len() * groups, |task| {
         let (row, group) = (task / groups, task % groups);
-        let tile = row * grid.columns;
-        let to = |place: usize| {
-            let len = (grid.columns - 1) * layout.row + PANEL;
-            v.at(layout.at(place, tile, group * PANEL), len)
-        };
+        let at = (row * grid.columns, group * PANEL);
         // SAFETY: each task writes its own tiles of its own channels.
-        unsafe {
-            input::transform(
-                points,
-                conv,
-                grid,
-                (rows.start + row, 0..grid.columns, group * PANEL),
-                to,
-                layout.row,
-            )
-        };
+        let to = unsafe { layout.shared(v, at, [grid.columns, PANEL], layout.row) };
+        input::transform(points, conv, grid, (rows.start + row, 0..grid.columns, group * PANEL), to);
     });
 }
 
-/// U of the output channels of `panels`, one row of the layout per panel.
+/// Makes U of the output channels of `panels`, one row of the layout per panel.
 fn transform_weights<const D: usize, const P: usize, const N: usize>(
     points: impl Points<D, P, N>,
     conv: &Conv<'_>,
@@ -349,9 +372,9 @@ fn transform_weights<const D: usize, const P: usize, const N: usize>(
     let chunks = inputs.div_ceil(WEIGHT_DEPTH);
     parallel(panels.len() * chunks, |task| {
         let (panel, depth) = (task / chunks, share(inputs, chunks, task % chunks));
-        let to = |place: usize| u.at(layout.at(place, panel, depth.start * PANEL), depth.len() * PANEL);
         // SAFETY: each task writes its own channels.
-        unsafe { weights::transform(points, conv, (panels.start + panel) * PANEL, depth.clone(), to) };
+        let to = unsafe { layout.shared(u, (panel, depth.start * PANEL), [depth.len(), PANEL], PANEL) };
+        weights::transform(points, conv, (panels.start + panel) * PANEL, depth, to);
     });
 }
 
@@ -367,45 +390,36 @@ fn multiply(
     let parts = panels.div_ceil(16).max(panels.min(2));
     parallel(v_layout.places * parts, |task| {
         let (place, panels) = (task / parts, share(panels, parts, task % parts));
-        // SAFETY: V and U are complete; each task writes its own columns of its own place.
-        unsafe { multiply_place(inputs, tiles, place, panels, (v, v_layout), (u, u_layout), (m, m_layout)) };
+        let at = m_layout.at(place, 0, panels.start * PANEL);
+        // SAFETY: each task writes its own columns of its own place.
+        let m = unsafe { m.rows(at, [tiles, panels.len() * PANEL], m_layout.row) };
+        multiply_place(inputs, place, panels.start, (v, v_layout), (u, u_layout), m);
     });
 }
 
-/// `M = V · U` for one place and the output channels of `panels`.
-///
-/// # Safety
-/// Nobody else uses this part of `m` meanwhile.
-unsafe fn multiply_place(
+/// `M = V · U` for one place and the output channels from `panel` on, as many tiles and channels as `m` has.
+fn multiply_place(
     inputs: usize,
-    tiles: usize,
     place: usize,
-    panels: Range<usize>,
+    panel: usize,
     (v, v_layout): (&[f32], Layout),
     (u, u_layout): (&[f32], Layout),
-    (m, m_layout): (Out<'_>, Layout),
+    mut m: RowsMut<'_>,
 ) {
-    let columns = panels.len() * PANEL;
+    let (tiles, panels) = (m.rows(), m.columns() / PANEL);
     let chunks = depth_chunks(inputs);
     for chunk in 0..chunks {
         let depth = share(inputs, chunks, chunk);
+        let v = &v[v_layout.at(place, 0, depth.start)..];
+        let u = &u[u_layout.at(place, panel, depth.start * PANEL)..];
         let product = Product {
-            m: tiles,
-            n: columns,
-            k: depth.len(),
-            a: v[v_layout.at(place, 0, depth.start)..].as_ptr(),
-            a_stride: v_layout.row,
-            a_step: 1,
-            b: u[u_layout.at(place, panels.start, depth.start * PANEL)..].as_ptr(),
-            panel_stride: u_layout.row,
-            b_step: PANEL,
-            c: m.at(m_layout.at(place, 0, panels.start * PANEL), (tiles - 1) * m_layout.row + columns),
-            c_stride: m_layout.row,
+            a: Rows::new(v, [tiles, depth.len()], [v_layout.row, 1]),
+            b: Panels::new(u, [panels, depth.len()], [u_layout.row, PANEL]),
+            c: m.part(0..tiles),
             base: Base::sum_of_pieces(chunk),
             run: EXACT_RUN,
             next: Ahead::NOTHING,
         };
-        // SAFETY: the slices have these rows and panels; the rest is the caller's promise.
-        unsafe { product.run() };
+        product.run();
     }
 }

@@ -10,14 +10,14 @@ const LINE: usize = 64;
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
     /// One after the other; those that are done have no rows left.
-    rows: [Rows; 3],
+    rows: [Lines; 3],
     /// Lines to ask for at a time.
     at_a_time: usize,
 }
 
 /// Rows of cache lines.
 #[derive(Clone, Copy)]
-struct Rows {
+struct Lines {
     /// The current row. Never read, so it need not be valid.
     row: *const u8,
     /// Bytes from one row to the next.
@@ -30,7 +30,7 @@ struct Rows {
     asked: usize,
 }
 
-impl Rows {
+impl Lines {
     const NONE: Self = Self { row: std::ptr::null(), stride: 0, left: 0, lines: 0, asked: 0 };
 
     /// Asks for the next line, of which there is one.
@@ -48,13 +48,13 @@ impl Rows {
 
 impl Ahead {
     /// No memory.
-    pub(crate) const NOTHING: Self = Self { rows: [Rows::NONE; 3], at_a_time: 0 };
+    pub(crate) const NOTHING: Self = Self { rows: [Lines::NONE; 3], at_a_time: 0 };
 
     /// `rows` rows of `len` bytes, `stride` bytes apart.
     pub(crate) fn new(row: *const u8, stride: usize, rows: usize, len: usize) -> Self {
         let lines = (row as usize % LINE + len).div_ceil(LINE);
-        let rows = Rows { row, stride, left: if len == 0 { 0 } else { rows }, lines, asked: 0 };
-        Self { rows: [rows, Rows::NONE, Rows::NONE], at_a_time: 0 }
+        let rows = Lines { row, stride, left: if len == 0 { 0 } else { rows }, lines, asked: 0 };
+        Self { rows: [rows, Lines::NONE, Lines::NONE], at_a_time: 0 }
     }
 
     /// `rows` rows of `len` values, `stride` values apart.
@@ -62,7 +62,7 @@ impl Ahead {
         Self::new(row.cast(), stride * size_of::<f32>(), rows, len * size_of::<f32>())
     }
 
-    /// Whether there is nothing to ask for.
+    /// True if there is nothing to ask for.
     pub(crate) fn is_nothing(&self) -> bool {
         self.rows.iter().all(|rows| rows.left == 0)
     }

@@ -1,12 +1,10 @@
 //! A linear layer and the gate that its output goes through, without that output as a whole.
 
-#![expect(unsafe_code, reason = "tasks write disjoint blocks of one output")]
-
-use super::{Layer, LayerWeights, LinearShape, Products, for_each_block, linear};
+use super::{Layer, LayerWeights, LinearShape, Products, by_blocks, linear, panels_of};
 use crate::{
-    elementwise::{Gate, geglu, map},
-    gemm::PANEL,
-    output::{Out, fill},
+    elementwise::{Gate, InOut, geglu, map},
+    output::fill,
+    panel::PANEL,
 };
 
 /// The most panels of values that one task computes, beside as many of gates: two whole tiles of each. What it computes
@@ -39,20 +37,13 @@ pub fn linear_geglu<'w>(
     }
     let layer = Layer::new(x, weights.into(), bias, shape);
 
-    let write = |out: Out<'_>| {
-        let panels = n / PANEL;
-        for_each_block(rows, panels, TASK_PANELS, |rows, values| {
-            let gates = values.start + panels..values.end + panels;
-            let columns = layer.columns(&values);
-            let mut y = Products::new(layer, rows.clone(), [values, gates]);
-            for (row, y) in rows.zip(y.rows()) {
-                let (values, gates) = y.split_at(columns.len());
-                let to = out.at(row * n + columns.start, columns.len());
-                // SAFETY: this block of the output is this task's.
-                unsafe { map(gates.as_ptr(), to, gates.len(), Gate(values)) };
-            }
-        });
-    };
-    // SAFETY: the blocks cover all rows and all columns, and each writes all of its own.
-    unsafe { fill(out, rows * n, write) };
+    fill(out, by_blocks(rows, n, TASK_PANELS), |block, to| {
+        let values = panels_of(&block.columns);
+        let gates = values.start + n / PANEL..values.end + n / PANEL;
+        let mut y = Products::new(layer, block.rows, [values, gates]);
+        to.write(|row, to| {
+            let (values, gates) = y.row(row).split_at(to.len());
+            map(InOut::new(gates, to), Gate(values))
+        })
+    });
 }

@@ -20,9 +20,18 @@ impl Neon {
 /// Applies an intrinsic to both halves of its arguments.
 macro_rules! halves {
     ($intrinsic:ident, $($argument:expr),+) => {
-        // SAFETY: NEON is baseline on aarch64.
-        unsafe { [$intrinsic($($argument[0]),+), $intrinsic($($argument[1]),+)] }
+        [$intrinsic($($argument[0]),+), $intrinsic($($argument[1]),+)]
     };
+}
+
+/// 2^n in one half of a vector.
+#[inline(always)]
+fn power_of_two(n: float32x4_t) -> float32x4_t {
+    // SAFETY: NEON is baseline on aarch64.
+    unsafe {
+        let exponent = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));
+        vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
+    }
 }
 
 impl Simd for Neon {
@@ -51,57 +60,22 @@ impl Simd for Neon {
         }
     }
 
-    #[inline(always)]
-    fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        halves!(vaddq_f32, a, b)
-    }
-
-    #[inline(always)]
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        halves!(vsubq_f32, a, b)
-    }
-
-    #[inline(always)]
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        halves!(vmulq_f32, a, b)
-    }
-
-    #[inline(always)]
-    fn div(self, a: Self::V, b: Self::V) -> Self::V {
-        halves!(vdivq_f32, a, b)
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        halves!(vfmaq_f32, c, a, b)
-    }
-
-    /// By comparison: the instruction for the minimum returns NaN for either NaN.
-    #[inline(always)]
-    fn min(self, a: Self::V, b: Self::V) -> Self::V {
-        let less = halves!(vcltq_f32, a, b);
-        halves!(vbslq_f32, less, a, b)
-    }
-
-    #[inline(always)]
-    fn max(self, a: Self::V, b: Self::V) -> Self::V {
-        let greater = halves!(vcgtq_f32, a, b);
-        halves!(vbslq_f32, greater, a, b)
-    }
-
-    #[inline(always)]
-    fn round(self, a: Self::V) -> Self::V {
-        halves!(vrndnq_f32, a)
+    lane_wise! {
+        add(a, b): halves!(vaddq_f32, a, b);
+        sub(a, b): halves!(vsubq_f32, a, b);
+        mul(a, b): halves!(vmulq_f32, a, b);
+        div(a, b): halves!(vdivq_f32, a, b);
+        mul_add(a, b, c): halves!(vfmaq_f32, c, a, b);
+        /// A comparison and a choice: the instruction for the minimum returns NaN for either NaN.
+        min(a, b): halves!(vbslq_f32, halves!(vcltq_f32, a, b), a, b);
+        /// The same for the maximum.
+        max(a, b): halves!(vbslq_f32, halves!(vcgtq_f32, a, b), a, b);
+        round(a): halves!(vrndnq_f32, a);
     }
 
     #[inline(always)]
     fn power_of_two(self, n: Self::V) -> Self::V {
-        // SAFETY: NEON is baseline on aarch64.
-        let half = |n| unsafe {
-            let exponent = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));
-            vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
-        };
-        [half(n[0]), half(n[1])]
+        n.map(power_of_two)
     }
 
     #[inline(always)]

@@ -87,271 +87,170 @@ unsafe fn transpose8(from: *const f32, from_stride: usize, to: *mut f32, to_stri
     }
 }
 
-// In both implementations below the token `self` proves the instructions, and the pointers are the caller's promise.
+/// Implements [`Simd`] for both vector lengths from one table of intrinsics. What one length has or needs and the other has
+/// not follows in braces.
+///
+/// Throughout, the token `self` proves the instructions, and the pointers are the caller's promise.
+macro_rules! implement {
+    (
+        $token:ident: [$lanes:literal; $vector:ty]
+        splat: $splat:ident
+        load: $load:ident
+        store: $store:ident
+        add: $add:ident
+        sub: $sub:ident
+        mul: $mul:ident
+        div: $div:ident
+        mul_add: $mul_add:ident
+        min: $min:ident
+        max: $max:ident
+        round: $round:ident
+        halves: $load_halves:ident, $widen_f16:ident, $widen_u16:ident
+        integers: $round_to_i32:ident, $splat_i32:ident, $add_i32:ident, $shift_left:ident, $as_f32:ident
+        { $($rest:item)* }
+    ) => {
+        impl Simd for $token {
+            type V = $vector;
+            const LANES: usize = $lanes;
 
-impl Simd for Avx2 {
-    type V = __m256;
-    const LANES: usize = 8;
-    const TILE_PANELS: usize = 1; // 6 rows of 2 vectors: 12 accumulators of the 16 registers
+            $($rest)*
 
-    #[inline(always)]
-    fn splat(self, value: f32) -> __m256 {
-        // SAFETY: the token.
-        unsafe { _mm256_set1_ps(value) }
-    }
+            #[inline(always)]
+            fn splat(self, value: f32) -> $vector {
+                // SAFETY: the token.
+                unsafe { $splat(value) }
+            }
 
-    #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> __m256 {
-        // SAFETY: the token and the caller's promise.
-        unsafe { _mm256_loadu_ps(from) }
-    }
+            #[inline(always)]
+            unsafe fn load(self, from: *const f32) -> $vector {
+                // SAFETY: the token and the caller's promise.
+                unsafe { $load(from) }
+            }
 
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32, value: __m256) {
-        // SAFETY: the token and the caller's promise.
-        unsafe { _mm256_storeu_ps(to, value) }
-    }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut f32, value: $vector) {
+                // SAFETY: the token and the caller's promise.
+                unsafe { $store(to, value) }
+            }
 
-    #[inline(always)]
-    unsafe fn load_f16(self, from: *const f16) -> __m256 {
-        // SAFETY: the token and the caller's promise.
-        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
-    }
+            #[inline(always)]
+            unsafe fn load_f16(self, from: *const f16) -> $vector {
+                // SAFETY: the token and the caller's promise.
+                unsafe { $widen_f16($load_halves(from.cast())) }
+            }
 
-    #[inline(always)]
-    unsafe fn load_bf16(self, from: *const bf16) -> __m256 {
-        // SAFETY: the token and the caller's promise.
-        unsafe {
-            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+            #[inline(always)]
+            unsafe fn load_bf16(self, from: *const bf16) -> $vector {
+                // SAFETY: the token and the caller's promise.
+                unsafe { $as_f32($shift_left::<16>($widen_u16($load_halves(from.cast())))) }
+            }
+
+            #[inline(always)]
+            fn prefetch(self, at: *const f32) {
+                // SAFETY: a prefetch of any address is harmless.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+            }
+
+            #[inline(always)]
+            fn prefetch_far(self, at: *const f32) {
+                // SAFETY: a prefetch of any address is harmless.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+            }
+
+            lane_wise! {
+                add(a, b): $add(a, b);
+                sub(a, b): $sub(a, b);
+                mul(a, b): $mul(a, b);
+                div(a, b): $div(a, b);
+                mul_add(a, b, c): $mul_add(a, b, c);
+                min(a, b): $min(a, b);
+                max(a, b): $max(a, b);
+                round(a): $round::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a);
+                power_of_two(n): $as_f32($shift_left::<23>($add_i32($round_to_i32(n), $splat_i32(127))));
+            }
+
+            #[inline(always)]
+            unsafe fn transpose8(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+                // SAFETY: the token, for AVX-512 since `detect` asks for AVX2 as well, and the caller's promise.
+                unsafe { transpose8(from, from_stride, to, to_stride) }
+            }
         }
-    }
+    };
+}
 
-    #[inline(always)]
-    fn prefetch(self, at: *const f32) {
-        // SAFETY: a prefetch of any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-    }
+implement! {
+    Avx2: [8; __m256]
+    splat: _mm256_set1_ps
+    load: _mm256_loadu_ps
+    store: _mm256_storeu_ps
+    add: _mm256_add_ps
+    sub: _mm256_sub_ps
+    mul: _mm256_mul_ps
+    div: _mm256_div_ps
+    mul_add: _mm256_fmadd_ps
+    min: _mm256_min_ps
+    max: _mm256_max_ps
+    round: _mm256_round_ps
+    halves: _mm_loadu_si128, _mm256_cvtph_ps, _mm256_cvtepu16_epi32
+    integers: _mm256_cvtps_epi32, _mm256_set1_epi32, _mm256_add_epi32, _mm256_slli_epi32, _mm256_castsi256_ps
+    {
+        const TILE_PANELS: usize = 1; // 6 rows of 2 vectors: 12 accumulators of the 16 registers
 
-    #[inline(always)]
-    fn prefetch_far(self, at: *const f32) {
-        // SAFETY: a prefetch of any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
-    }
-
-    #[inline(always)]
-    fn add(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: the token.
-        unsafe { _mm256_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: the token.
-        unsafe { _mm256_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: the token.
-        unsafe { _mm256_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn div(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: the token.
-        unsafe { _mm256_div_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
-        // SAFETY: the token.
-        unsafe { _mm256_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn min(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: the token.
-        unsafe { _mm256_min_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m256, b: __m256) -> __m256 {
-        // SAFETY: the token.
-        unsafe { _mm256_max_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn round(self, a: __m256) -> __m256 {
-        // SAFETY: the token.
-        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-    }
-
-    #[inline(always)]
-    fn power_of_two(self, n: __m256) -> __m256 {
-        // SAFETY: the token.
-        unsafe {
-            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+        #[inline(always)]
+        fn sum(self, a: __m256) -> f32 {
+            // SAFETY: the token.
+            unsafe {
+                let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+            }
         }
-    }
 
-    #[inline(always)]
-    fn sum(self, a: __m256) -> f32 {
-        // SAFETY: the token.
-        unsafe {
-            let four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
-            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        #[inline(always)]
+        fn largest(self, a: __m256) -> f32 {
+            // SAFETY: the token.
+            unsafe {
+                let four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
+                let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+                _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
+            }
         }
-    }
-
-    #[inline(always)]
-    fn largest(self, a: __m256) -> f32 {
-        // SAFETY: the token.
-        unsafe {
-            let four = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
-            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-            _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn transpose8(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        // SAFETY: the token and the caller's promise.
-        unsafe { transpose8(from, from_stride, to, to_stride) }
     }
 }
 
-impl Simd for Avx512 {
-    type V = __m512;
-    const LANES: usize = 16;
-    const LEAST_POWER: f32 = -256.0; // below all denormal numbers
-    const TILE_PANELS: usize = 4; // 6 rows of 4 vectors: 24 accumulators of the 32 registers
+implement! {
+    Avx512: [16; __m512]
+    splat: _mm512_set1_ps
+    load: _mm512_loadu_ps
+    store: _mm512_storeu_ps
+    add: _mm512_add_ps
+    sub: _mm512_sub_ps
+    mul: _mm512_mul_ps
+    div: _mm512_div_ps
+    mul_add: _mm512_fmadd_ps
+    min: _mm512_min_ps
+    max: _mm512_max_ps
+    round: _mm512_roundscale_ps
+    halves: _mm256_loadu_si256, _mm512_cvtph_ps, _mm512_cvtepu16_epi32
+    integers: _mm512_cvtps_epi32, _mm512_set1_epi32, _mm512_add_epi32, _mm512_slli_epi32, _mm512_castsi512_ps
+    {
+        const LEAST_POWER: f32 = -256.0; // below all denormal numbers
+        const TILE_PANELS: usize = 4; // 6 rows of 4 vectors: 24 accumulators of the 32 registers
 
-    #[inline(always)]
-    fn splat(self, value: f32) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_set1_ps(value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> __m512 {
-        // SAFETY: the token and the caller's promise.
-        unsafe { _mm512_loadu_ps(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32, value: __m512) {
-        // SAFETY: the token and the caller's promise.
-        unsafe { _mm512_storeu_ps(to, value) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_f16(self, from: *const f16) -> __m512 {
-        // SAFETY: the token and the caller's promise.
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(self, from: *const bf16) -> __m512 {
-        // SAFETY: the token and the caller's promise.
-        unsafe {
-            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        lane_wise! {
+            scale(a, n): _mm512_scalef_ps(a, n);
         }
-    }
 
-    #[inline(always)]
-    fn prefetch(self, at: *const f32) {
-        // SAFETY: a prefetch of any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
-    }
-
-    #[inline(always)]
-    fn prefetch_far(self, at: *const f32) {
-        // SAFETY: a prefetch of any address is harmless.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
-    }
-
-    #[inline(always)]
-    fn add(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn div(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_div_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn min(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_min_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_max_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn round(self, a: __m512) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
-    }
-
-    #[inline(always)]
-    fn power_of_two(self, n: __m512) -> __m512 {
-        // SAFETY: the token.
-        unsafe {
-            let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
+        #[inline(always)]
+        fn sum(self, a: __m512) -> f32 {
+            // SAFETY: the token.
+            unsafe { _mm512_reduce_add_ps(a) }
         }
-    }
 
-    #[inline(always)]
-    fn scale(self, a: __m512, n: __m512) -> __m512 {
-        // SAFETY: the token.
-        unsafe { _mm512_scalef_ps(a, n) }
-    }
-
-    #[inline(always)]
-    fn sum(self, a: __m512) -> f32 {
-        // SAFETY: the token.
-        unsafe { _mm512_reduce_add_ps(a) }
-    }
-
-    #[inline(always)]
-    fn largest(self, a: __m512) -> f32 {
-        // SAFETY: the token.
-        unsafe { _mm512_reduce_max_ps(a) }
-    }
-
-    #[inline(always)]
-    unsafe fn transpose8(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        // SAFETY: the token, since `detect` asks for AVX2 as well, and the caller's promise.
-        unsafe { transpose8(from, from_stride, to, to_stride) }
+        #[inline(always)]
+        fn largest(self, a: __m512) -> f32 {
+            // SAFETY: the token.
+            unsafe { _mm512_reduce_max_ps(a) }
+        }
     }
 }

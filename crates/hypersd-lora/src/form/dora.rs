@@ -12,36 +12,36 @@ use hypersd_core::{Error as CoreError, TensorSource};
 use rayon::prelude::*;
 
 use super::{
-    Form,
+    delta::Delta,
     parts::{Factor, Parts},
 };
 use crate::{error::Error, grammar::Piece, sum::Sum};
 
 pub(super) const PIECES: [Piece; 2] = [Piece::DoraScale, Piece::Magnitude];
 
-/// Another form, after which every row or column of the weight has the length in `magnitude`:
+/// A change, after which every row or column of the weight has the length in `magnitude`:
 /// `W' = V · magnitude / ‖V‖`, `V = W + alpha / rank · Δ`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dora {
-    pub(super) delta: Box<Form>,
+    pub(super) delta: Delta,
     magnitude: Factor,
     /// PEFT's magnitude is of outputs whatever its shape; LyCORIS' tells by it.
     of_outputs: bool,
 }
 
-/// What has a length.
+/// The part of a weight that has a length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Axis {
-    /// All that one output is made of: a row.
+    /// A row: all that one output is made of.
     Output,
-    /// All that one input goes to: a column, with its kernel.
+    /// A column with its kernel: all that one input goes to.
     Input,
 }
 
 impl Dora {
-    pub(super) fn new(parts: &Parts<'_>, delta: Form) -> Result<Self, Error> {
+    pub(super) fn new(parts: &Parts<'_>, delta: Delta) -> Result<Self, Error> {
         let of_outputs = parts.any(&[Piece::Magnitude]);
-        if matches!(delta, Form::Full(_)) {
+        if matches!(delta, Delta::Full(_)) {
             return Err(parts.wrong("a magnitude beside factors", "beside a full difference".into()));
         }
         if of_outputs && parts.any(&[Piece::DoraScale]) {
@@ -49,13 +49,13 @@ impl Dora {
         }
         let piece = if of_outputs { Piece::Magnitude } else { Piece::DoraScale };
         let magnitude = parts.factor(piece, &[1, 2, 4], "[out], [out, 1] or [1, in]")?;
-        Ok(Self { delta: Box::new(delta), magnitude, of_outputs })
+        Ok(Self { delta, magnitude, of_outputs })
     }
 
     pub(super) fn name(&self) -> &'static str {
-        match *self.delta {
-            Form::LoHa(_) => "DoRA over LoHa",
-            Form::LoKr(_) => "DoRA over LoKr",
+        match self.delta {
+            Delta::LoHa(_) => "DoRA over LoHa",
+            Delta::LoKr(_) => "DoRA over LoKr",
             _ => "DoRA",
         }
     }
@@ -66,7 +66,7 @@ impl Dora {
         tensors
     }
 
-    /// What the magnitude is of, in a weight of this shape; `None` where it is not of this weight.
+    /// The parts of a weight of this shape whose lengths the magnitude has; `None` where it is not of this weight.
     pub(super) fn axis(&self, weight: &[usize]) -> Option<Axis> {
         let shape = &self.magnitude.shape;
         let length: usize = shape.iter().product();
@@ -91,7 +91,7 @@ impl Dora {
             found: format!("{:?}", self.magnitude.shape),
         })?;
         let (w, v) = (w.before(), w);
-        self.delta.apply(file, 1.0, v, shape)?;
+        self.delta.add_to(v, file, 1.0)?;
         let v = v.elements();
         let columns = shape[1..].iter().product();
         let kernel = columns / shape[1];

@@ -4,10 +4,12 @@ use hypersd_core::{Error as CoreError, TensorSource};
 use rayon::prelude::*;
 
 use super::{
-    Scale,
     parts::{Factor, Parts},
+    scale::Scale,
 };
 use crate::{error::Error, grammar::Piece};
+
+pub(super) const PIECES: [Piece; 1] = [Piece::Diff];
 
 /// A module that holds the change itself. Its scale is 1, except that the bias of an up factor is scaled as the
 /// factor is.

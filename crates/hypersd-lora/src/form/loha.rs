@@ -5,9 +5,9 @@ use hypersd_core::{Error as CoreError, TensorSource};
 use rayon::prelude::*;
 
 use super::{
-    Scale,
     parts::Parts,
     product::{Pieces, Product},
+    scale::Scale,
 };
 use crate::{error::Error, grammar::Piece};
 

@@ -7,9 +7,10 @@ use hypersd_core::{Error as CoreError, TensorSource};
 use rayon::prelude::*;
 
 use super::{
-    Scale, checked_product,
     parts::{Factor, Parts},
     product::{Pieces, Product},
+    scale::Scale,
+    shape::checked_product,
 };
 use crate::{error::Error, grammar::Piece};
 

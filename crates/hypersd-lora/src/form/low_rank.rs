@@ -4,11 +4,13 @@
 use hypersd_core::{Error as CoreError, TensorSource};
 
 use super::{
-    Scale,
     parts::Parts,
     product::{Pieces, Product},
+    scale::Scale,
 };
 use crate::{error::Error, grammar::Piece, sum::Sum};
+
+pub(super) const PIECES: [Piece; 4] = [Piece::Down, Piece::Up, Piece::Mid, Piece::UpBias];
 
 /// A low-rank module: `ΔW = alpha / rank · up · down`.
 #[derive(Debug, Clone, PartialEq)]

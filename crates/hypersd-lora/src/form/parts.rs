@@ -1,10 +1,10 @@
-//! What forms are made of: the pieces of one module, checked as they are taken, and read when they are wanted.
+//! The pieces of one module, which forms are made of: checked as they are taken, and read when they are wanted.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use hypersd_core::{Error as CoreError, TensorSource};
 
-use super::{Scale, checked_product};
+use super::{scale::Scale, shape::checked_product};
 use crate::{
     adapter::Adapter,
     error::Error,

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hypersd_core::{Family, SharedSource, TensorSource};
-use hypersd_lora::{Base, Error, Lora, LoraFile, LoraReport, MadeFor, Reason, Strictness, Weights, merge};
+use hypersd_lora::{
+    Base, Error, Lora, LoraFile, LoraReport, MadeFor, Merge, Reason, Strictness, Weights, merge,
+};
 
-use crate::{Shapes, file, lora, memory, over, path, some, unet};
+use crate::{Shapes, file, lora, memory, network, over, path, some, unet};
 
 /// A linear or convolution of a real UNet.
 struct Layer {
@@ -26,12 +28,19 @@ fn keys(fixture: &str) -> Vec<Layer> {
     text.lines().map(row).collect()
 }
 
-fn base(fixture: &str) -> SharedSource {
+/// The UNet of a published model.
+fn published(fixture: &str) -> Base {
     let mut shapes: BTreeMap<_, _> =
         keys(fixture).into_iter().map(|layer| (layer.name, layer.shape)).collect();
     shapes.insert("conv_norm_out.weight".into(), vec![320]);
     shapes.insert("conv_in.bias".into(), vec![320]);
-    Arc::new(Shapes(shapes))
+    let family = if fixture == "sdxl.tsv" { Family::Sdxl } else { Family::Sd1 };
+    Base { family: Some(family), ..unet(Arc::new(Shapes(shapes))) }
+}
+
+/// A file, all of it, over such a UNet.
+fn over_published(fixture: &str, file: SharedSource) -> Result<Merge, Error> {
+    merge(&[published(fixture)], &[lora(file, 1.0)], Strictness::Strict)
 }
 
 /// The published Hyper-SD files: rank 64, one alpha each, and these layers of the UNet.
@@ -58,7 +67,7 @@ fn spelled(fixture: &str, module: impl Fn(&Layer) -> &str) -> (Shapes, Vec<Strin
     (Shapes(shapes), weights)
 }
 
-fn rejected(result: Result<hypersd_lora::Merge, Error>) -> Box<LoraReport> {
+fn rejected(result: Result<Merge, Error>) -> Box<LoraReport> {
     match result {
         Err(Error::Unmatched(report) | Error::NothingMatched(report)) => report,
         other => panic!("expected a report of what was not applied, got {other:?}"),
@@ -70,10 +79,10 @@ fn every_module_of_the_hyper_sd_files_finds_its_weight() {
     for (fixture, modules, family) in [("sd15.tsv", 278, Family::Sd1), ("sdxl.tsv", 788, Family::Sdxl)] {
         let (file, want) = spelled(fixture, |layer| &layer.modules[0]);
         assert_eq!(file.0.len(), 3 * modules);
-        let merged = over(base(fixture), Arc::new(file), 1.0).unwrap();
+        let merged = over_published(fixture, Arc::new(file)).unwrap();
         assert_eq!(merged.sources[0].touched(), want);
         let report = &merged.reports[0];
-        assert_eq!((report.made_for, report.base), (MadeFor::Family(family), MadeFor::Family(family)));
+        assert_eq!((report.made_for, report.base), (MadeFor::Family(family), Some(family)));
         let said = format!(
             "shapes.safetensors: {modules} of {modules} modules applied\n  \
              unet x 1: {modules} LoRA, rank 64, alpha 64, scale 1"
@@ -88,7 +97,7 @@ fn names_over_stabilitys_blocks_find_the_same_weights_and_mix_with_the_others() 
         for every in [1, 2, 5] {
             let mixed = |layer: &Layer| layer.name.len().is_multiple_of(every);
             let (file, want) = spelled(fixture, |layer| &layer.modules[usize::from(mixed(layer))]);
-            let merged = over(base(fixture), Arc::new(file), 1.0).unwrap();
+            let merged = over_published(fixture, Arc::new(file)).unwrap();
             assert_eq!(merged.sources[0].touched(), want);
             assert_eq!(merged.reports[0].made_for, MadeFor::Family(family));
         }
@@ -101,7 +110,7 @@ fn every_layer_is_found_under_both_names() {
         for Layer { name, shape, modules } in keys(fixture) {
             for module in modules {
                 let file = Shapes([(format!("{module}.diff"), shape.clone())].into());
-                let merged = over(base(fixture), Arc::new(file), 1.0).unwrap();
+                let merged = over_published(fixture, Arc::new(file)).unwrap();
                 assert_eq!(merged.sources[0].touched(), [name.as_str()]);
             }
         }
@@ -113,7 +122,7 @@ fn one_weight_under_two_names_is_refused() {
     let [diffusers, stability] = ["lora_unet_conv_in", "lora_unet_input_blocks_0_0"];
     let shape = keys("sd15.tsv").into_iter().find(|layer| layer.name == "conv_in.weight").unwrap().shape;
     let file = Shapes([diffusers, stability].map(|module| (format!("{module}.diff"), shape.clone())).into());
-    let error = over(base("sd15.tsv"), Arc::new(file), 1.0).unwrap_err();
+    let error = over_published("sd15.tsv", Arc::new(file)).unwrap_err();
     assert!(matches!(error, Error::Module { .. }), "{error}");
     assert!(error.to_string().contains(diffusers) && error.to_string().contains(stability), "{error}");
 }
@@ -136,7 +145,7 @@ fn a_module_whose_bias_has_no_place_is_not_applied_at_all() {
 fn each_network_has_its_own_weight() {
     let weights = Weights { unet: 0.5, text_encoder: 2.0, text_encoder_2: 0.0 };
     let bases = ["lora_unet_", "lora_te1_", "lora_te2_"]
-        .map(|prefix| Base { prefix, source: memory([("a.weight", some(&[6, 5]))]) });
+        .map(|prefix| network(prefix, memory([("a.weight", some(&[6, 5]))])));
     let names = ["unet.a", "text_encoder.a", "text_encoder_2.a"];
     let file = memory(names.map(|module| (format!("{module}.diff"), some(&[6, 5]))));
     let file = Lora { file: Arc::new(LoraFile::from_source(file).unwrap()), weight: weights };
@@ -157,15 +166,43 @@ fn a_lora_for_another_family_is_named_as_such() {
     for (of_base, of_file) in [("sd15.tsv", "sdxl.tsv"), ("sdxl.tsv", "sd15.tsv")] {
         for strictness in [Strictness::Strict, Strictness::Lenient] {
             let file = lora(Arc::new(hyper_sd(of_file)), 1.0);
-            let error = merge(&[unet(base(of_base))], &[file], strictness).unwrap_err();
+            let error = merge(&[published(of_base)], &[file], strictness).unwrap_err();
             let Error::Shape(wrong) = &error else { panic!("{error}") };
-            assert_ne!(wrong.made_for, wrong.base);
+            assert_ne!(Some(wrong.made_for), wrong.base.map(MadeFor::Family));
             assert!(wrong.count > 1 && wrong.count < wrong.of);
             for family in ["Stable Diffusion XL", "Stable Diffusion 1.x"] {
                 assert!(error.to_string().contains(family), "{error}");
             }
         }
     }
+}
+
+/// A width says nothing of a family where the base is known to be a small model of one.
+#[test]
+fn a_small_base_goes_by_its_family() {
+    let of = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k";
+    let base = |family| Base { family, ..unet(memory([(format!("{of}.weight"), some(&[6, 64]))])) };
+    let file = |width, more: &str| {
+        memory(["", more].map(|more| (format!("unet.{of}{more}.diff"), some(&[6, width]))))
+    };
+    let said = |family, file| {
+        merge(&[base(family)], &[lora(file, 1.0)], Strictness::Strict).unwrap_err().to_string()
+    };
+    let known = Some(Family::Sd1);
+    let unmatched = said(known, file(64, "_more"));
+    assert!(unmatched.contains("1 of 2 modules applied") && !unmatched.contains("made for"), "{unmatched}");
+    let unmatched = said(known, file(2048, ""));
+    assert!(
+        unmatched.contains("made for Stable Diffusion XL, the base is Stable Diffusion 1.x"),
+        "{unmatched}"
+    );
+    let wrong = said(known, file(32, ""));
+    assert!(
+        wrong.ends_with("a UNet with cross-attention width 32, the base is Stable Diffusion 1.x"),
+        "{wrong}"
+    );
+    let wrong = said(None, file(768, ""));
+    assert!(wrong.ends_with("the file looks made for Stable Diffusion 1.x"), "{wrong}");
 }
 
 #[test]
@@ -180,7 +217,7 @@ fn names_of_other_models_match_nothing_and_name_the_model() {
             (format!("{module}.lora_up.weight"), some(&[4, 2])),
         ]);
         for strictness in [Strictness::Strict, Strictness::Lenient] {
-            let error = merge(&[unet(base("sd15.tsv"))], &[lora(file.clone(), 1.0)], strictness).unwrap_err();
+            let error = merge(&[published("sd15.tsv")], &[lora(file.clone(), 1.0)], strictness).unwrap_err();
             assert!(matches!(error, Error::NothingMatched(_)), "{error}");
             let said = error.to_string();
             assert!(said.contains("0 of 1 modules applied"), "{said}");
@@ -196,9 +233,9 @@ fn peft_files_of_another_family_are_named_too() {
         (format!("{attention}.lora_A.weight"), some(&[2, 2048])),
         (format!("{attention}.lora_B.weight"), some(&[640, 2])),
     ]);
-    let error = over(base("sd15.tsv"), file, 1.0).unwrap_err();
+    let error = over_published("sd15.tsv", file).unwrap_err();
     let Error::Shape(wrong) = &error else { panic!("{error}") };
-    assert_eq!((wrong.made_for, wrong.base), (MadeFor::Family(Family::Sdxl), MadeFor::Family(Family::Sd1)));
+    assert_eq!((wrong.made_for, wrong.base), (MadeFor::Family(Family::Sdxl), Some(Family::Sd1)));
 }
 
 #[test]
@@ -226,7 +263,7 @@ fn a_misspelt_module_is_shown_with_the_name_it_resembles() {
         let shape = file.0.remove(&format!("{module}.{suffix}")).unwrap();
         file.0.insert(format!("{module}n.{suffix}"), shape);
     }
-    let report = rejected(over(base("sd15.tsv"), Arc::new(file), 1.0));
+    let report = rejected(over_published("sd15.tsv", Arc::new(file)));
     assert_eq!((report.applied, report.modules, report.unmatched.len()), (277, 278, 1));
     let Reason::NoWeight { near } = &report.unmatched[0].reason else { panic!("{report:?}") };
     assert_eq!(near[0], module);
@@ -269,7 +306,7 @@ fn a_transformers_lora_is_refused_by_name() {
         (format!("{module}.lora_A.weight"), some(&[2, 5])),
         (format!("{module}.lora_B.weight"), some(&[5, 2])),
     ]);
-    let report = rejected(over(base("sdxl.tsv"), file, 1.0));
+    let report = rejected(over_published("sdxl.tsv", file));
     assert!(report.details().contains("not supported: a transformer's LoRA (FLUX"), "{}", report.details());
 }
 
@@ -280,7 +317,7 @@ fn long_lists_are_grouped_and_cut() {
         shapes.insert(format!("lora_unet_nothing_like_it_{i}.lora_down.weight"), vec![4, 8]);
         shapes.insert(format!("lora_unet_nothing_like_it_{i}.lora_up.weight"), vec![8, 4]);
     }
-    let report = rejected(over(base("sd15.tsv"), Arc::new(Shapes(shapes)), 1.0));
+    let report = rejected(over_published("sd15.tsv", Arc::new(Shapes(shapes))));
     assert_eq!(report.unmatched.len(), 300);
     assert!(report.details().contains("… and 296 more"), "{}", report.details());
     assert!(report.details().lines().count() < 10, "{}", report.details());

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use hypersd_core::{Error as CoreError, HostTensor, SharedSource, TensorSource};
-use hypersd_lora::{Base, Error, LoraFile, Strictness, merge};
+use hypersd_lora::{Error, LoraFile, Strictness, merge};
 use proptest::prelude::*;
 
-use crate::{Shapes, lora, memory, over, some, unet};
+use crate::{Shapes, lora, memory, network, over, some, unet};
 
 const DOWN: &str = "lora_unet_a.lora_down.weight";
 const UP: &str = "lora_unet_a.lora_up.weight";
@@ -311,7 +311,7 @@ proptest! {
         let Ok(file) = LoraFile::from_source(file) else { return Ok(()) };
         let loras = [hypersd_lora::Lora { file: Arc::new(file), weight }];
         let source = memory([("a.weight", some(&shape)), ("b.weight", some(&[2, 3]))]);
-        let bases = [unet(source.clone()), Base { prefix: "lora_te_", source }];
+        let bases = [unet(source.clone()), network("lora_te_", source)];
         let Ok(merged) = merge(&bases, &loras, Strictness::Lenient) else { return Ok(()) };
         for source in &merged.sources {
             for name in source.touched() {

@@ -30,8 +30,13 @@ fn some(shape: &[usize]) -> HostTensor<'static> {
     HostTensor::from_f32(shape, vec![0.25; shape.iter().product()])
 }
 
+/// A network of a model of no known family.
+fn network(prefix: &'static str, source: SharedSource) -> Base {
+    Base { prefix, family: None, source }
+}
+
 fn unet(source: SharedSource) -> Base {
-    Base { prefix: "lora_unet_", source }
+    network("lora_unet_", source)
 }
 
 fn lora(source: SharedSource, weight: f32) -> Lora {

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hypersd_core::{Dtype, TensorSource};
-use hypersd_lora::{Base, Lora, LoraFile, Merged, Strictness, merge};
+use hypersd_lora::{Lora, LoraFile, Merged, Strictness, merge};
 use hypersd_testing::{Array, fixture, relative_l2};
 
-use crate::{file, lora, over, path, unet};
+use crate::{file, lora, network, over, path, unet};
 
 /// Sums of rank + 1 products in f32, taken in another order: a few units of 6e-8.
 const ROUNDING: f64 = 5e-7;
@@ -33,8 +33,7 @@ fn assert_merged(merged: &Merged, want: &BTreeMap<String, Array>) {
 
 #[test]
 fn a_unet_and_a_text_encoder_merge_as_in_diffusers() {
-    let bases =
-        [unet(file("unet.safetensors")), Base { prefix: "lora_te_", source: file("text.safetensors") }];
+    let bases = [unet(file("unet.safetensors")), network("lora_te_", file("text.safetensors"))];
     let merged = merge(&bases, &[lora(file("hyper.safetensors"), 0.8)], Strictness::Strict).unwrap();
     assert_merged(&merged.sources[0], &fixture(path("hyper_unet.safetensors")));
     assert_merged(&merged.sources[1], &fixture(path("hyper_text.safetensors")));
@@ -43,8 +42,7 @@ fn a_unet_and_a_text_encoder_merge_as_in_diffusers() {
 
 #[test]
 fn two_files_merge_as_in_diffusers() {
-    let bases =
-        [unet(file("unet.safetensors")), Base { prefix: "lora_te_", source: file("text.safetensors") }];
+    let bases = [unet(file("unet.safetensors")), network("lora_te_", file("text.safetensors"))];
     let loras = [lora(file("hyper.safetensors"), 0.8), lora(file("style.safetensors"), -0.5)];
     let merged = merge(&bases, &loras, Strictness::Strict).unwrap();
     assert_merged(&merged.sources[0], &fixture(path("both_unet.safetensors")));
@@ -69,8 +67,7 @@ fn every_shape_and_type_follows_the_formula() {
 
 /// A fixture opened as a user would, over the small UNet and text encoder.
 fn assert_file_merges(name: &str, weight: f32, modules: usize, want: [Option<&str>; 2]) -> String {
-    let bases =
-        [unet(file("unet.safetensors")), Base { prefix: "lora_te_", source: file("text.safetensors") }];
+    let bases = [unet(file("unet.safetensors")), network("lora_te_", file("text.safetensors"))];
     let lora = Lora { file: Arc::new(LoraFile::open(path(name)).unwrap()), weight };
     let merged = merge(&bases, &[lora], Strictness::Strict).unwrap();
     for (source, want) in merged.sources.iter().zip(want) {
@@ -89,7 +86,7 @@ fn block_names_of_stability_merge_as_in_diffusers() {
 
 #[test]
 fn two_text_encoders_merge_as_in_diffusers() {
-    let bases = ["lora_te1_", "lora_te2_"].map(|prefix| Base { prefix, source: file("text.safetensors") });
+    let bases = ["lora_te1_", "lora_te2_"].map(|prefix| network(prefix, file("text.safetensors")));
     let merged = merge(&bases, &[lora(file("te.safetensors"), 0.6)], Strictness::Strict).unwrap();
     assert_merged(&merged.sources[0], &fixture(path("te_text.safetensors")));
     assert_merged(&merged.sources[1], &fixture(path("te_text_2.safetensors")));

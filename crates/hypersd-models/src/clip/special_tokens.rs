@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tokenizers::AddedToken;
 
-use super::vocabulary::parse_json;
+use super::json::parse_json;
 use crate::Error;
 
 /// The named tokens, and everything that is cut out of a text before it is split.

@@ -10,7 +10,7 @@ use burn::{
 use hypersd_core::slots;
 
 use super::{ClipTextConfig, HiddenAct};
-use crate::{Error, layers::Linear, ops};
+use crate::{Error, backend::activation_dtype, layers::Linear, ops};
 
 /// A CLIP text encoder.
 #[derive(Debug, Clone)]
@@ -176,7 +176,7 @@ impl Embeddings {
     fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, length] = ids.dims();
         let table = self.token_embedding.weight.val();
-        let dtype = ops::activation_dtype(table.dtype().into(), &table.device());
+        let dtype = activation_dtype(table.dtype().into(), &table.device());
         let positions = self.position_embedding.weight.val().narrow(0, 0, length); // [L, D]
         self.token_embedding.forward(ids).cast(dtype) + positions.cast(dtype).unsqueeze()
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::special_tokens::ListedToken;
+use super::{json::parse_json, special_tokens::ListedToken};
 use crate::Error;
 
 /// The merges that every CLIP shares, for checkpoints that carry no tokenizer. Licence: `data/README.md`.
@@ -105,19 +105,6 @@ fn split_merge(line: &str) -> Option<(String, String)> {
 fn bad_merge(file: &'static str, line: &str) -> Error {
     let found = format!("{:?}", line.chars().take(80).collect::<String>());
     Error::TokenizerFile { file, expected: "two tokens with a space between them".to_string(), found }
-}
-
-/// Reads one of the JSON files.
-pub(super) fn parse_json<T: for<'de> Deserialize<'de>>(
-    file: &'static str,
-    expected: &str,
-    text: &str,
-) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|e| Error::TokenizerFile {
-        file,
-        expected: expected.to_string(),
-        found: e.to_string(),
-    })
 }
 
 #[cfg(test)]

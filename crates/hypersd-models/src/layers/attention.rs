@@ -3,7 +3,10 @@
 use burn::tensor::{Device, Tensor};
 use hypersd_core::slots;
 
-use crate::{layers::Linear, ops};
+use crate::{
+    layers::{Linear, context::Context},
+    ops,
+};
 
 /// Attention from tokens to a context; to themselves where the context is the tokens (diffusers' `Attention`).
 #[derive(Debug, Clone)]
@@ -39,5 +42,14 @@ impl Attention {
         let v = ops::linear(context, &self.to_v);
         let q = ops::linear(x, &self.to_q);
         ops::linear_add(ops::attention(q, k, v, self.heads), &self.to_out[0], residual)
+    }
+
+    /// Cross-attention: what the tokens take from all that a context holds, added to `residual`.
+    ///
+    /// # Shapes
+    /// - x and residual `[B, S, width]` → `[B, S, width]`
+    pub(crate) fn forward_context(&self, x: Tensor<3>, context: &Context, residual: Tensor<3>) -> Tensor<3> {
+        let Context { text } = context; // all of it by name: what a context comes to hold must not be missed here
+        self.forward(x, text.clone(), residual)
     }
 }

@@ -41,7 +41,7 @@ impl Sinusoid {
 
 /// The two dense layers after a sinusoid (diffusers' `TimestepEmbedding`).
 #[derive(Debug, Clone)]
-pub struct TimestepEmbedding {
+pub(crate) struct TimestepEmbedding {
     linear_1: Linear,
     linear_2: Linear,
 }

@@ -7,7 +7,7 @@ use burn::{
 use hypersd_core::{SlotList, Slots, slots};
 
 use crate::{
-    layers::{Conv2d, Linear, attention::Attention, conv1x1, group_norm},
+    layers::{Conv2d, Linear, attention::Attention, context::Context, conv1x1, group_norm},
     ops,
 };
 
@@ -46,8 +46,8 @@ impl Transformer {
     }
 
     /// # Shapes
-    /// - x `[B, C, H, W]`, context `[B, T, context_width]` → `[B, C, H, W]`
-    pub(crate) fn forward(&self, x: Tensor<4>, context: &Tensor<3>) -> Tensor<4> {
+    /// - x `[B, C, H, W]` → `[B, C, H, W]`
+    pub(crate) fn forward(&self, x: Tensor<4>, context: &Context) -> Tensor<4> {
         let [_, _, h, w] = x.dims();
         let mut tokens = self.proj_in.tokens_from_image(ops::group_norm(x.clone(), &self.norm));
         for block in &self.transformer_blocks {
@@ -122,12 +122,12 @@ impl TransformerBlock {
         }
     }
 
-    /// x `[B, S, C]`, context `[B, T, context_width]` → `[B, S, C]`
-    fn forward(&self, x: Tensor<3>, context: &Tensor<3>) -> Tensor<3> {
+    /// x `[B, S, C]` → `[B, S, C]`
+    fn forward(&self, x: Tensor<3>, context: &Context) -> Tensor<3> {
         let tokens = ops::layer_norm(x.clone(), &self.norm1);
         let x = self.attn1.forward(tokens.clone(), tokens, x);
         let tokens = ops::layer_norm(x.clone(), &self.norm2);
-        let x = self.attn2.forward(tokens, context.clone(), x);
+        let x = self.attn2.forward_context(tokens, context, x);
         let tokens = ops::layer_norm(x.clone(), &self.norm3);
         self.ff.forward(tokens, x)
     }

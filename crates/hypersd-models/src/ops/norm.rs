@@ -62,8 +62,7 @@ pub fn group_norm_silu(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
 ///
 /// # Shapes
 /// - x `[B, C, H, W]` → `[B, C, H, W]`
-#[must_use]
-pub fn group_norm_silu_joined(x: Joined, layer: &GroupNorm) -> Tensor<4> {
+pub(crate) fn group_norm_silu_joined(x: Joined, layer: &GroupNorm) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if cpu::takes(&x.x) {
         return cpu::group_norm(x.x, x.skip, layer, Activation::Silu);

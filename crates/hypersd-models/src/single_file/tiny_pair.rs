@@ -1,6 +1,6 @@
 //! The original TAESD: an encoder and a decoder in a file each.
 
-use std::{io::ErrorKind, sync::Arc};
+use std::sync::Arc;
 
 use hypersd_core::{Error as Core, Joined, Location, SafetensorsFile, SharedSource, TensorSource};
 
@@ -62,12 +62,10 @@ pub(super) fn complete(location: &Location, file: SharedSource) -> Result<Shared
         return Err(lacks(instead).into());
     }
     let beside = location.with_file_name(&name.replace(half.name(), half.other().name()));
-    let other: SharedSource = match SafetensorsFile::open(&beside) {
-        Err(Core::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            return Err(lacks(format!("put {beside} beside it")).into());
-        }
-        other => Arc::new(other?),
-    };
+    if !beside.exists() {
+        return Err(lacks(format!("put {beside} beside it")).into());
+    }
+    let other: SharedSource = Arc::new(SafetensorsFile::open(&beside)?);
     if Half::of(&*other) != Some(half.other()) {
         let (origin, expected) = (beside.to_string(), format!("the {} of a TAESD", half.other().name()));
         return Err(Core::Format { origin, expected, found: "other tensors".into() }.into());

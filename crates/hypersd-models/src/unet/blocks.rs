@@ -5,6 +5,7 @@ use hypersd_core::slots;
 
 use crate::{
     layers::{
+        context::Context,
         resample::{Downsample, Upsample},
         resnet::{Resnet, ResnetShape},
         transformer::{Transformer, TransformerShape},
@@ -16,7 +17,7 @@ use crate::{
 /// Resnets, each followed by attention where the level has it, then a downsampler
 /// (`CrossAttnDownBlock2D`, `DownBlock2D`).
 #[derive(Debug, Clone)]
-pub struct DownBlock {
+pub(crate) struct DownBlock {
     resnets: Vec<Resnet>,
     attentions: Vec<Transformer>,
     downsamplers: Vec<Downsample>,
@@ -26,8 +27,7 @@ slots!(DownBlock { resnets, attentions, downsamplers });
 
 impl DownBlock {
     /// All down blocks of a network, the largest image first.
-    #[must_use]
-    pub fn all(config: &UNetConfig, device: &Device) -> Vec<Self> {
+    pub(crate) fn all(config: &UNetConfig, device: &Device) -> Vec<Self> {
         (0..config.levels()).map(|level| Self::new(config, level, device)).collect()
     }
 
@@ -48,16 +48,15 @@ impl DownBlock {
         }
     }
 
-    /// `emb` comes from [`Embedder::embed`](super::Embedder::embed). Every intermediate image is pushed to `skips`.
+    /// `emb` comes from [`Embedder::embed`](super::condition::Embedder::embed). Every intermediate image is pushed to `skips`.
     ///
     /// # Shapes
-    /// - x `[B, C_in, H, W]`, emb `[B, E]`, context `[B, T, D]` → `[B, C, ⌈H/2⌉, ⌈W/2⌉]`; the last block keeps the size
-    #[must_use]
-    pub fn forward(
+    /// - x `[B, C_in, H, W]`, emb `[B, E]` → `[B, C, ⌈H/2⌉, ⌈W/2⌉]`; the last block keeps the size
+    pub(crate) fn forward(
         &self,
         mut x: Tensor<4>,
         emb: &Tensor<2>,
-        context: &Tensor<3>,
+        context: &Context,
         skips: &mut Vec<Tensor<4>>,
     ) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
@@ -77,7 +76,7 @@ impl DownBlock {
 
 /// Resnet, attention, resnet (`UNetMidBlock2DCrossAttn`).
 #[derive(Debug, Clone)]
-pub struct MidBlock {
+pub(crate) struct MidBlock {
     resnets: [Resnet; 2],
     attentions: [Transformer; 1],
 }
@@ -86,8 +85,7 @@ slots!(MidBlock { resnets, attentions });
 
 impl MidBlock {
     /// The middle block of a network.
-    #[must_use]
-    pub fn new(config: &UNetConfig, device: &Device) -> Self {
+    pub(crate) fn new(config: &UNetConfig, device: &Device) -> Self {
         let level = config.levels() - 1;
         let channels = config.block_out_channels[level];
         let new_resnet = || Resnet::new(resnet(config, channels, channels), device);
@@ -98,9 +96,8 @@ impl MidBlock {
     }
 
     /// # Shapes
-    /// - x `[B, C, H, W]`, emb `[B, E]`, context `[B, T, D]` → `[B, C, H, W]`
-    #[must_use]
-    pub fn forward(&self, x: Tensor<4>, emb: &Tensor<2>, context: &Tensor<3>) -> Tensor<4> {
+    /// - x `[B, C, H, W]`, emb `[B, E]` → `[B, C, H, W]`
+    pub(crate) fn forward(&self, x: Tensor<4>, emb: &Tensor<2>, context: &Context) -> Tensor<4> {
         let [first, last] = &self.resnets;
         let x = first.forward(x, Some(emb));
         let x = self.attentions[0].forward(x, context);
@@ -156,12 +153,12 @@ impl UpBlock {
     /// Takes one skip for every resnet from the end of `skips` and enlarges to the size of the one before them.
     ///
     /// # Shapes
-    /// - x `[B, C_in, H, W]`, emb `[B, E]`, context `[B, T, D]` → `[B, C, 2H, 2W]`; the last block keeps the size
+    /// - x `[B, C_in, H, W]`, emb `[B, E]` → `[B, C, 2H, 2W]`; the last block keeps the size
     pub(crate) fn forward(
         &self,
         mut x: Tensor<4>,
         emb: &Tensor<2>,
-        context: &Tensor<3>,
+        context: &Context,
         skips: &mut Vec<Tensor<4>>,
     ) -> Tensor<4> {
         let taken = skips.split_off(skips.len() - self.resnets.len());

@@ -3,88 +3,141 @@
 use burn::tensor::{Device, FloatDType, Tensor};
 
 use crate::{
-    error::{Error, check_shape},
-    layers::timestep::{Sinusoid, TimestepEmbedding},
+    error::{Error, cat, check_shape},
+    layers::{
+        context::Context,
+        timestep::{Sinusoid, TimestepEmbedding},
+    },
     ops,
-    unet::config::UNetConfig,
+    unet::config::{AddedCondition, UNetConfig},
 };
 
-/// The prompt and, for SDXL, the picture's sizes, as a UNet and a ControlNet take them.
+/// The prompt and, for SDXL, the picture's numbers, as a UNet and a ControlNet take them.
 #[derive(Debug, Clone)]
 pub struct Conditioning {
-    /// Token embeddings, `[B, T, cross_attention_dim]`; T is 77 for one prompt.
-    pub context: Tensor<3>,
-    /// Pooled prompt embedding, `[B, 1280]`; for SDXL.
-    pub pooled: Option<Tensor<2>>,
-    /// Original height and width, top and left of the crop, target height and width, in pixels, one row for each
-    /// picture of the batch; for SDXL.
-    pub time_ids: Option<Vec<[f32; 6]>>,
+    context: Context,
+    added: Option<Added>,
+}
+
+/// The conditions that join the time embedding (diffusers' `added_cond_kwargs`).
+#[derive(Debug, Clone)]
+struct Added {
+    /// `[B, pooled width]`
+    pooled: Tensor<2>,
+    /// One row for each picture.
+    time_ids: Vec<Vec<f32>>,
 }
 
 impl Conditioning {
+    /// A condition by attention alone, which is all that SD1.5 takes.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Self { context, added: None }
+    }
+
+    /// Adds the conditions that SDXL takes beside the context.
+    ///
+    /// `time_ids` are numbers about the picture, in pixels, one row for each picture of the batch: original height and
+    /// width, top and left of the crop, target height and width. SDXL's refiner takes five: an aesthetic score in the
+    /// place of the target size.
+    ///
+    /// # Shapes
+    /// - pooled `[B, pooled width]`, the pooled states of the prompts; 1280 for SDXL
+    #[must_use]
+    pub fn with_added(self, pooled: Tensor<2>, time_ids: Vec<Vec<f32>>) -> Self {
+        Self { added: Some(Added { pooled, time_ids }), ..self }
+    }
+
     /// Number of pictures.
     #[must_use]
     pub fn batch(&self) -> usize {
-        self.context.dims()[0]
+        self.context.batch()
     }
 
-    /// The condition of no prompt at all: zeros, for pictures of the same sizes.
+    /// The condition of no prompt at all: zeros, for pictures of the same numbers.
     #[must_use]
     pub fn zeros_like(&self) -> Self {
-        Self {
-            context: self.context.zeros_like(),
-            pooled: self.pooled.as_ref().map(Tensor::zeros_like),
-            time_ids: self.time_ids.clone(),
-        }
+        let zeros = |Added { pooled, time_ids }: &Added| Added {
+            pooled: pooled.zeros_like(),
+            time_ids: time_ids.clone(),
+        };
+        Self { context: self.context.zeros_like(), added: self.added.as_ref().map(zeros) }
     }
 
-    /// The pictures of both, one batch after the other: for guidance, which takes the negative prompt first.
+    /// The pictures of both, one batch after the other, on the device and in the type of the first: for guidance, which
+    /// takes the negative prompt first.
     ///
-    /// # Panics
-    /// If the two were not made for the same network.
-    #[must_use]
-    pub fn cat(self, other: Self) -> Self {
-        let pooled = self.pooled.into_iter().chain(other.pooled).collect::<Vec<_>>();
-        let time_ids = self.time_ids.into_iter().chain(other.time_ids).flatten().collect::<Vec<_>>();
-        Self {
-            context: Tensor::cat(vec![self.context, other.context], 0),
-            pooled: (!pooled.is_empty()).then(|| Tensor::cat(pooled, 0)),
-            time_ids: (!time_ids.is_empty()).then_some(time_ids),
-        }
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::Missing`] if the two were not made for the same network.
+    pub fn cat(self, other: Self) -> Result<Self, Error> {
+        let added = match (self.added, other.added) {
+            (None, None) => None,
+            (Some(first), Some(second)) => Some(Added {
+                pooled: cat("pooled", first.pooled, second.pooled)?,
+                time_ids: [first.time_ids, second.time_ids].concat(),
+            }),
+            _ => return Err(missing("one of two conditionings has it")),
+        };
+        Ok(Self { context: self.context.cat(other.context)?, added })
     }
 }
 
-/// Turns the timestep and SDXL's sizes into the embedding that every resnet of a network adds.
+fn missing(reason: &'static str) -> Error {
+    Error::Missing { argument: "the added condition (pooled, time_ids)", reason }
+}
+
+/// Turns the timestep and SDXL's added condition into the embedding that every resnet of a network adds.
 ///
 /// A network holds the two layers under diffusers' names; this borrows them.
 #[derive(Debug, Clone, Copy)]
-pub struct Embedder<'a> {
+pub(crate) struct Embedder<'a> {
     /// The configuration of the network.
-    pub config: &'a UNetConfig,
+    pub(crate) config: &'a UNetConfig,
     /// `time_embedding`.
-    pub time: &'a TimestepEmbedding,
+    pub(crate) time: &'a TimestepEmbedding,
     /// `add_embedding`, where the configuration has one.
-    pub added: Option<&'a TimestepEmbedding>,
+    pub(crate) added: Option<&'a TimestepEmbedding>,
 }
 
 impl Embedder<'_> {
     /// The layers `time_embedding` and `add_embedding` of a network.
-    #[must_use]
-    pub fn layers(config: &UNetConfig, device: &Device) -> (TimestepEmbedding, Option<TimestepEmbedding>) {
+    pub(crate) fn layers(
+        config: &UNetConfig,
+        device: &Device,
+    ) -> (TimestepEmbedding, Option<TimestepEmbedding>) {
         let width = config.time_embed_width();
         let time = TimestepEmbedding::new(config.block_out_channels[0], width, device);
         let added = config.added().map(|added| TimestepEmbedding::new(added.width, width, device));
         (time, added)
     }
 
+    /// The inputs of a network as its blocks take them: checked against the configuration and each other, `x` and the
+    /// context in the type that is computed in, the timestep and the added condition as an embedding.
+    ///
+    /// # Shapes
+    /// - x `[B, in_channels, h, w]` → x, emb `[B, time_embed_width]`, context
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::Missing`] for inputs that do not fit.
+    pub(crate) fn prepare(
+        &self,
+        x: Tensor<4>,
+        t: &[f32],
+        conditioning: &Conditioning,
+    ) -> Result<(Tensor<4>, Tensor<2>, Context), Error> {
+        let (channels, width) = (self.config.in_channels, self.config.cross_attention_dim.at(0));
+        check_shape("x", x.dims(), [None, Some(channels), None, None])?;
+        let dtype = self.time.dtype();
+        let context = conditioning.context.prepare(x.dims()[0], width, dtype)?;
+        let emb = self.embed(t, conditioning)?;
+        Ok((x.cast(dtype), emb, context))
+    }
+
     /// The embedding after its SiLU, `[B, time_embed_width]`, in the type that is computed in. Every resnet begins with
     /// that SiLU; it is computed once.
     ///
     /// `t` holds one timestep for all pictures, or one for each. Fractions are allowed.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] or [`Error::Missing`] where the conditioning does not fit the configuration.
-    pub fn embed(&self, t: &[f32], conditioning: &Conditioning) -> Result<Tensor<2>, Error> {
+    fn embed(&self, t: &[f32], conditioning: &Conditioning) -> Result<Tensor<2>, Error> {
         let batch = conditioning.batch();
         if t.len() != 1 && t.len() != batch {
             let expected = format!("[1] or [{batch}]");
@@ -93,36 +146,58 @@ impl Embedder<'_> {
         let sinusoid = self.sinusoid(self.config.block_out_channels[0]);
         let steps = self.time.upload(sinusoid.encode(t), [t.len(), sinusoid.width]);
         let emb = self.time.forward(steps);
-        let emb = match self.added {
-            Some(layer) => emb + layer.forward(self.added_condition(layer, conditioning)?),
+        let emb = match self.added.zip(self.config.added()) {
+            Some((layer, widths)) => {
+                emb + layer.forward(self.added_condition(layer, widths, conditioning)?)
+            }
             None => emb,
         };
         let width = emb.dims()[1];
         Ok(ops::silu(emb.expand([batch, width])))
     }
 
-    /// Pooled prompt first, then the sinusoids of the six numbers, `[B, added.width]`.
+    /// Pooled prompt first, then the sinusoids of the picture's numbers, `[B, widths.width]`.
     fn added_condition(
         &self,
         layer: &TimestepEmbedding,
+        widths: AddedCondition,
         conditioning: &Conditioning,
     ) -> Result<Tensor<2>, Error> {
-        let missing = |argument| Error::Missing { argument, reason: "the UNet has an add_embedding (SDXL)" };
-        let pooled = conditioning.pooled.clone().ok_or_else(|| missing("pooled"))?;
-        let time_ids = conditioning.time_ids.as_ref().ok_or_else(|| missing("time_ids"))?;
-
+        let reason = "the network has an add_embedding (SDXL)";
+        let Added { pooled, time_ids } = conditioning.added.as_ref().ok_or_else(|| missing(reason))?;
         let batch = conditioning.batch();
-        let added = self.config.added().ok_or_else(|| missing("addition_embed_type"))?;
-        check_shape("pooled", pooled.dims(), [Some(batch), Some(added.pooled_width())])?;
-        check_shape("time_ids", [time_ids.len(), 6], [Some(batch), Some(6)])?;
+        let numbers = numbers(widths, batch, pooled.dims(), time_ids)?;
 
-        let numbers = self.sinusoid(added.number_width).encode(time_ids.as_flattened());
-        let numbers = layer.upload(numbers, [batch, 6 * added.number_width]);
-        Ok(Tensor::cat(vec![pooled.cast(FloatDType::F32), numbers], 1))
+        let sinusoids = self.sinusoid(widths.number_width).encode(&time_ids.concat());
+        let sinusoids = layer.upload(sinusoids, [batch, numbers * widths.number_width]);
+        let pooled = pooled.clone().cast(FloatDType::F32);
+        Ok(Tensor::cat(vec![pooled, sinusoids], 1))
     }
 
     fn sinusoid(&self, width: usize) -> Sinusoid {
         let UNetConfig { flip_sin_to_cos, freq_shift, .. } = *self.config;
         Sinusoid { width, flip_sin_to_cos, freq_shift }
     }
+}
+
+/// The count of numbers of each picture: as many as the network has room for beside this pooled prompt.
+fn numbers(
+    widths: AddedCondition,
+    batch: usize,
+    pooled: [usize; 2],
+    time_ids: &[Vec<f32>],
+) -> Result<usize, Error> {
+    let AddedCondition { width, number_width } = widths;
+    check_shape("pooled", pooled, [Some(batch), None])?;
+    let Some(numbers) = widths.numbers(pooled[1]) else {
+        let expected = format!("[{batch}, {width} less a multiple of {number_width}]");
+        return Err(Error::Shape { argument: "pooled", expected, found: pooled.to_vec() });
+    };
+    let odd = time_ids.iter().map(Vec::len).find(|&n| n != numbers);
+    if time_ids.len() != batch || odd.is_some() {
+        let expected = format!("[{batch}, {numbers}] beside a pooled prompt of {}", pooled[1]);
+        let found = vec![time_ids.len(), odd.unwrap_or(numbers)];
+        return Err(Error::Shape { argument: "time_ids", expected, found });
+    }
+    Ok(numbers)
 }

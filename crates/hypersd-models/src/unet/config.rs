@@ -75,9 +75,10 @@ pub struct UNetConfig {
     pub freq_shift: f64,
     /// `text_time` for SDXL: the pooled prompt and the picture's sizes join the time embedding.
     pub addition_embed_type: Option<String>,
-    /// Width of the sinusoid of one of the picture's sizes.
+    /// Width of the sinusoid of one of the picture's numbers.
     pub addition_time_embed_dim: Option<usize>,
-    /// Width of the pooled prompt and the six sinusoids together.
+    /// Width of the pooled prompt and the sinusoids of all of the picture's numbers together: of six for SDXL, of five
+    /// for its refiner.
     pub projection_class_embeddings_input_dim: Option<usize>,
     /// Every other field of the file.
     #[serde(flatten)]
@@ -280,13 +281,13 @@ impl UNetConfig {
                 let even = number
                     .is_some_and(|n| in_range(n) && n.is_multiple_of(2) && n as f64 > 2.0 * self.freq_shift);
                 require("addition_time_embed_dim", number, even, "an even number to 65536")?;
-                let sizes = 6 * number.unwrap_or_default();
+                let number = number.unwrap_or_default();
                 let all = self.projection_class_embeddings_input_dim;
                 require(
                     "projection_class_embeddings_input_dim",
                     all,
-                    all.is_some_and(|all| in_range(all) && all > sizes),
-                    &format!("more than the {sizes} of the picture's sizes, at most 65536"),
+                    all.is_some_and(|all| in_range(all) && all > number),
+                    &format!("more than addition_time_embed_dim {number}, at most 65536"),
                 )
             }
             Some(other) => require("addition_embed_type", other, false, "null or \"text_time\""),
@@ -362,13 +363,15 @@ fn require(field: &str, found: impl std::fmt::Debug, holds: bool, expected: &str
 pub(crate) struct AddedCondition {
     /// Of all together.
     pub(crate) width: usize,
-    /// Of one of the six numbers.
+    /// Of one of the picture's numbers.
     pub(crate) number_width: usize,
 }
 
 impl AddedCondition {
-    /// Of the pooled prompt.
-    pub(crate) fn pooled_width(self) -> usize {
-        self.width - 6 * self.number_width
+    /// The count of numbers that there is room for beside a pooled prompt of a width: six for SDXL, five for its refiner. `None`
+    /// where that is no whole number of them.
+    pub(crate) fn numbers(self, pooled_width: usize) -> Option<usize> {
+        let room = self.width.checked_sub(pooled_width).filter(|room| *room > 0)?;
+        room.is_multiple_of(self.number_width).then(|| room / self.number_width)
     }
 }

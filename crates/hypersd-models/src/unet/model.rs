@@ -8,7 +8,7 @@ use hypersd_core::slots;
 
 use crate::{
     error::{Error, check_shape},
-    layers::{Conv2d, conv3x3, group_norm, timestep::TimestepEmbedding},
+    layers::{Conv2d, context::Context, conv3x3, group_norm, timestep::TimestepEmbedding},
     ops,
     unet::{
         blocks::{DownBlock, MidBlock, UpBlock},
@@ -67,7 +67,7 @@ impl UNet {
     /// What the network predicts for latents `x` at timestep `t`: noise, velocity or the sample, as it was trained.
     ///
     /// `t` holds one timestep for the batch, or one for each picture; it may have a fraction. Inputs are cast to
-    /// the type that is [computed in](ops::activation_dtype), which is also that of the output.
+    /// the type that is [computed in](crate::activation_dtype), which is also that of the output.
     ///
     /// # Shapes
     /// - x `[B, in_channels, h, w]`, any h and w → `[B, out_channels, h, w]`
@@ -89,7 +89,7 @@ impl UNet {
         &self,
         x: Tensor<4>,
         emb: &Tensor<2>,
-        context: &Tensor<3>,
+        context: &Context,
         residuals: Option<&Residuals>,
     ) -> Result<Tensor<4>, Error> {
         let mut x = ops::conv2d(x, &self.conv_in);
@@ -113,15 +113,9 @@ impl UNet {
         x: Tensor<4>,
         t: &[f32],
         conditioning: &Conditioning,
-    ) -> Result<(Tensor<4>, Tensor<2>, Tensor<3>), Error> {
-        let width = self.config.cross_attention_dim.at(0);
-        check_shape("x", x.dims(), [None, Some(self.config.in_channels), None, None])?;
-        check_shape("context", conditioning.context.dims(), [Some(x.dims()[0]), None, Some(width)])?;
-        let embedder =
-            Embedder { config: &self.config, time: &self.time_embedding, added: self.add_embedding.as_ref() };
-        let emb = embedder.embed(t, conditioning)?;
-        let dtype = self.conv_in.activation_dtype();
-        Ok((x.cast(dtype), emb, conditioning.context.clone().cast(dtype)))
+    ) -> Result<(Tensor<4>, Tensor<2>, Context), Error> {
+        let (time, added) = (&self.time_embedding, self.add_embedding.as_ref());
+        Embedder { config: &self.config, time, added }.prepare(x, t, conditioning)
     }
 }
 

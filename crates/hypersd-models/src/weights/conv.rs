@@ -4,7 +4,7 @@ use burn::{
     module::Param,
     tensor::{Device, FloatDType, Tensor},
 };
-use hypersd_core::{SlotList, Slots};
+use hypersd_core::slots;
 
 use super::{Weight, bias};
 
@@ -17,6 +17,8 @@ pub struct Conv2d {
     pub(crate) stride: usize,
     pub(crate) padding: [(usize, usize); 2],
 }
+
+slots!(Conv2d { weight, bias; stride, padding });
 
 impl Conv2d {
     /// A convolution from `c_in` to `c_out` channels with a square kernel of this side, of stride 1 and without padding, and
@@ -58,12 +60,5 @@ impl Conv2d {
     #[must_use]
     pub fn without_bias(self) -> Self {
         Self { bias: None, ..self }
-    }
-}
-
-impl Slots for Conv2d {
-    fn slots<'a>(&'a mut self, list: &mut SlotList<'a>) {
-        list.slot("weight", &mut self.weight);
-        list.field("bias", &mut self.bias);
     }
 }

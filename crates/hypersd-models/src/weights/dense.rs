@@ -4,7 +4,7 @@ use burn::{
     module::Param,
     tensor::{Device, FloatDType, Tensor},
 };
-use hypersd_core::{SlotList, Slots};
+use hypersd_core::slots;
 
 use super::{Weight, bias};
 
@@ -15,6 +15,8 @@ pub struct Linear {
     pub(crate) weight: Weight<2>,
     pub(crate) bias: Option<Param<Tensor<1>>>,
 }
+
+slots!(Linear { weight, bias });
 
 impl Linear {
     /// A layer from `d_in` to `d_out` features, without its weights: nothing can be computed before it is
@@ -43,12 +45,5 @@ impl Linear {
     #[must_use]
     pub fn without_bias(self) -> Self {
         Self { bias: None, ..self }
-    }
-}
-
-impl Slots for Linear {
-    fn slots<'a>(&'a mut self, list: &mut SlotList<'a>) {
-        list.slot("weight", &mut self.weight);
-        list.field("bias", &mut self.bias);
     }
 }

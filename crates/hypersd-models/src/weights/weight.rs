@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug, Formatter};
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use hypersd_core::{InOrder, Interleaved, Layout, Slot};
+use hypersd_core::{InOrder, Interleaved, Layout, Slot, SlotList, Slots};
 #[cfg(feature = "flex")]
 use hypersd_kernels::PANEL;
 
@@ -134,6 +134,12 @@ impl<const D: usize> Slot for Weight<D> {
 
     fn is_filled(&self) -> bool {
         self.form.is_some()
+    }
+}
+
+impl<const D: usize> Slots for Weight<D> {
+    fn slots<'a>(&'a mut self, list: &mut SlotList<'a>) {
+        list.itself(self);
     }
 }
 

@@ -2,11 +2,12 @@
 
 #![expect(unsafe_code, reason = "transposes and transforms in place through pointers")]
 
-use std::{array, ops::Range};
+use std::ops::Range;
 
-use super::{Conv, Grid, Points, SEGMENT};
+use super::{Conv, Grid, Places, Points, SEGMENT, starts};
 use crate::{
-    gemm::{Ahead, PANEL},
+    gemm::Ahead,
+    panel::PANEL,
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch, load_all},
 };
@@ -17,17 +18,13 @@ const fn pixels(tiles: usize, extent: usize) -> usize {
 }
 
 /// Transforms the tiles `columns` of a row of tiles of the 16 channels from `channel` on: the 16 values of place `xi` and
-/// the t-th of these tiles go to `to(xi) + t * stride`. Channels that do not exist are zero.
-///
-/// # Safety
-/// Those places are valid for writes and nobody else uses them meanwhile.
-pub(super) unsafe fn transform<const D: usize, const P: usize, const N: usize>(
+/// the t-th of these tiles are row t of `places`. Channels that do not exist are zero.
+pub(super) fn transform<const D: usize, const P: usize, const N: usize>(
     points: impl Points<D, P, N>,
     conv: &Conv<'_>,
     grid: Grid,
     (row, columns, channel): (usize, Range<usize>, usize),
-    to: impl Fn(usize) -> *mut f32,
-    stride: usize,
+    mut places: Places<'_, P>,
 ) {
     let (image, row) = grid.image_and_row(row);
     let line = row * (D - 2);
@@ -38,13 +35,12 @@ pub(super) unsafe fn transform<const D: usize, const P: usize, const N: usize>(
             Window { conv, image, channel, line, column: first * (D - 2), columns: pixels(tiles, D) };
         let line = pixels(SEGMENT, D) * PANEL;
         dispatch(Gather { window, strip: &mut strip[..D * line], stride: line });
-        let place = |r, i| to(r * P + i).wrapping_add((first - columns.start) * stride);
-        let places: [[_; P]; P] = array::from_fn(|r| array::from_fn(|i| place(r, i)));
+        let (places, stride) = starts(&mut places, first - columns.start, tiles);
         dispatch(Transform { strip: &mut strip, tiles, places, stride, points });
     }
 }
 
-/// Where a strip lies: lines from `line` on, `columns` columns from `column` on, in the padded input.
+/// The place of a strip: lines from `line` on, `columns` columns from `column` on, in the padded input.
 #[derive(Clone, Copy)]
 struct Window<'a> {
     conv: &'a Conv<'a>,
@@ -59,7 +55,7 @@ struct Window<'a> {
 struct Gather<'a> {
     window: Window<'a>,
     strip: &'a mut [f32],
-    /// From one line of the strip to the next.
+    /// Values from one line of the strip to the next.
     stride: usize,
 }
 
@@ -136,11 +132,11 @@ impl Window<'_> {
 struct Transform<'a, F, const D: usize, const P: usize, const N: usize> {
     strip: &'a mut [f32],
     tiles: usize,
-    /// Where the first tile of each place goes.
+    /// The first tile of each place: [`starts`] of so many.
     places: [[*mut f32; P]; P],
-    /// From one tile to the next there.
+    /// Values from one tile to the next there.
     stride: usize,
-    /// Which transforms.
+    /// The transforms.
     points: F,
 }
 
@@ -156,8 +152,7 @@ impl<F: Points<D, P, N>, const D: usize, const P: usize, const N: usize> Kernel
         assert!(strip.len() >= P * line && tiles <= SEGMENT, "kernel bug: a short strip");
         let strip = strip.as_mut_ptr();
         for lane in (0..PANEL).step_by(S::LANES) {
-            // SAFETY: columns under these tiles of the strip, whose length was checked; the places are the promise of
-            // `transform`.
+            // SAFETY: columns under these tiles of the strip, whose length was checked, and as many rows of the places.
             unsafe {
                 for column in 0..pixels(tiles, D) {
                     let at = strip.add(column * PANEL + lane);

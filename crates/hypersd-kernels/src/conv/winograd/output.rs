@@ -2,12 +2,15 @@
 
 #![expect(unsafe_code, reason = "transforms and transposes through pointers")]
 
-use std::ops::Range;
+use std::{mem::MaybeUninit, ops::Range};
 
 use super::{Conv, Grid, Layout, Points, SEGMENT};
 use crate::{
-    gemm::{Ahead, PANEL},
+    elementwise::InOut,
+    gemm::Ahead,
+    operands::{RowsMut, Unwritten},
     output::Out,
+    panel::PANEL,
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch, load_all},
 };
@@ -23,7 +26,7 @@ pub(super) unsafe fn transform<const D: usize, const P: usize, const N: usize>(
     grid: Grid,
     (row, columns, channel): (usize, Range<usize>, usize),
     (m, layout): (&[f32], Layout),
-    out: Out<'_>,
+    out: Out<'_, MaybeUninit<f32>>,
 ) {
     let (image, row) = grid.image_and_row(row);
     let line = row * N;
@@ -43,15 +46,13 @@ pub(super) unsafe fn transform<const D: usize, const P: usize, const N: usize>(
         for (r, strip) in strip.chunks_exact(N * SEGMENT * PANEL).take(lines).enumerate() {
             let pixel = (line + r) * conv.width + column;
             let start = conv.plane(image, channel) + pixel;
-            let to = out.at(start, (channels - 1) * conv.area() + pixels);
             dispatch(AskForNext { conv, channel, start, pixels, out });
-            dispatch(Scatter { strip, channels, pixels, to, stride: conv.area() });
+            // SAFETY: the caller's promise.
+            let to = unsafe { out.rows(start, [channels, pixels], conv.area()) };
+            let mut sums = dispatch(Scatter { strip, to });
             let unfinished = if conv.has_finish() { 0..channels } else { 0..0 };
             for c in unfinished {
-                let plane = conv.plane(image, channel + c);
-                let sums = out.at(plane + pixel, pixels);
-                // SAFETY: the caller's promise, and they were just written.
-                unsafe { conv.finish(sums, out, plane, pixel..pixel + pixels, 0.0) };
+                conv.finish(InOut::in_place(sums.row(c)), start + c * conv.area(), 0.0);
             }
         }
     }
@@ -62,10 +63,10 @@ struct Transform<'a, F, const D: usize, const P: usize, const N: usize> {
     m: &'a [f32],
     layout: Layout,
     tiles: usize,
-    /// Added to every pixel of each channel.
+    /// One number for each channel, added to its pixels.
     summands: [f32; PANEL],
     strip: &'a mut [f32],
-    /// Which transforms.
+    /// The transforms.
     points: F,
 }
 
@@ -104,44 +105,43 @@ impl<F: Points<D, P, N>, const D: usize, const P: usize, const N: usize> Kernel
     }
 }
 
-/// Copies one line `strip [pixels][16]` to `channels` planes.
-struct Scatter<'a> {
+/// Copies one line `strip [pixels][16]` to a row for each channel.
+struct Scatter<'a, 'to> {
     strip: &'a [f32],
-    channels: usize,
-    pixels: usize,
-    /// The first pixel in the first plane.
-    to: *mut f32,
-    /// From one plane to the next.
-    stride: usize,
+    /// `[channels, pixels]`.
+    to: Unwritten<'to>,
 }
 
-impl Kernel for Scatter<'_> {
-    type Output = ();
+impl<'to> Kernel for Scatter<'_, 'to> {
+    type Output = RowsMut<'to>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { strip, channels, pixels, to, stride } = self;
-        assert!(strip.len() >= pixels * PANEL, "kernel bug: a short strip");
+    fn run<S: Simd>(self, simd: S) -> RowsMut<'to> {
+        let Self { strip, mut to } = self;
+        let (channels, pixels, stride) = (to.rows(), to.columns(), to.stride());
+        assert!(strip.len() >= pixels * PANEL && channels <= PANEL, "kernel bug: a short strip");
+        let start = to.as_mut_ptr().cast::<f32>();
         for lane in [0, 8] {
             let mut done = 0;
             if lane + 8 <= channels {
                 while done + 8 <= pixels {
-                    // SAFETY: 8 of `pixels` columns of the strip; 8 of `channels` planes, in which `transform` has
-                    // `pixels` pixels to itself.
+                    // SAFETY: 8 of `pixels` rows of the strip, in 8 of `channels` rows and 8 of `pixels` columns of the output.
                     unsafe {
                         let from = strip.as_ptr().add(done * PANEL + lane);
-                        simd.transpose8(from, PANEL, to.add(lane * stride + done), stride);
+                        simd.transpose8(from, PANEL, start.add(lane * stride + done), stride);
                     }
                     done += 8;
                 }
             }
             for c in lane..channels.min(lane + 8) {
                 for pixel in done..pixels {
-                    // SAFETY: as above.
-                    unsafe { *to.add(c * stride + pixel) = strip[pixel * PANEL + c] };
+                    // SAFETY: a row and a column of the output.
+                    unsafe { *start.add(c * stride + pixel) = strip[pixel * PANEL + c] };
                 }
             }
         }
+        // SAFETY: for each channel, the pixels before `done` were transposed, and those from there on followed.
+        unsafe { to.assume_written() }
     }
 }
 
@@ -151,7 +151,7 @@ struct AskForNext<'a> {
     channel: usize,
     start: usize,
     pixels: usize,
-    out: Out<'a>,
+    out: Out<'a, MaybeUninit<f32>>,
 }
 
 impl Kernel for AskForNext<'_> {
@@ -164,7 +164,7 @@ impl Kernel for AskForNext<'_> {
         let channels = conv.shape.outputs.saturating_sub(channel + PANEL).min(PANEL);
         let next = start + PANEL * area;
         if channels > 0 {
-            Ahead::of(out.at(next, 1), area, channels, pixels).ask_for_all(simd);
+            Ahead::of(out.address(next).cast(), area, channels, pixels).ask_for_all(simd);
             if let Some(residual) = conv.epilogue.residual {
                 Ahead::of(residual[next..].as_ptr(), area, channels, pixels).ask_for_all(simd);
             }

@@ -1,14 +1,13 @@
 //! From weights to U: `G g Gᵀ` of every 3x3 kernel.
 
-#![expect(unsafe_code, reason = "transforms through pointers")]
+#![expect(unsafe_code, reason = "places are written through pointers")]
 
-use std::{array, ops::Range};
+use std::ops::Range;
 
-use super::{Conv, Points};
+use super::{Conv, Places, Points, starts};
 use crate::{
-    LayerWeights, Weights,
-    gemm::PANEL,
-    pack,
+    LayerWeights, Weights, pack,
+    panel::PANEL,
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch},
     weights::Stored,
@@ -17,21 +16,19 @@ use crate::{
 /// Weights of a kernel.
 const TAPS: usize = 9;
 
-/// Transforms the weights of the 16 output channels from `output` on and of the input channels `depth`:
-/// the `[depth][16]` values of place `xi` go to `to(xi)`. Channels that do not exist are zero.
-///
-/// # Safety
-/// Those places are valid for writes and nobody else uses them meanwhile.
-pub(super) unsafe fn transform<const D: usize, const P: usize, const N: usize>(
+/// Transforms the weights of the 16 output channels from `output` on and of the input channels `depth` to the
+/// `[depth, 16]` values of each place. Channels that do not exist are zero.
+pub(super) fn transform<const D: usize, const P: usize, const N: usize>(
     points: impl Points<D, P, N>,
     conv: &Conv<'_>,
     output: usize,
     depth: Range<usize>,
-    to: impl Fn(usize) -> *mut f32,
+    mut places: Places<'_, P>,
 ) {
     let inputs = conv.x.channels();
     let (start, taps) = (depth.start * TAPS, depth.len() * TAPS);
-    let places: [[_; P]; P] = array::from_fn(|r| array::from_fn(|i| to(r * P + i)));
+    let (places, stride) = starts(&mut places, 0, depth.len());
+    assert_eq!(stride, PANEL, "kernel bug: rows of a panel lie apart");
     match conv.weights {
         LayerWeights::Panels(values) => {
             let first = output * inputs * TAPS + start * PANEL;
@@ -76,9 +73,9 @@ fn transpose(
 /// Transforms `columns [inputs][9][16]` in both directions.
 struct Transform<'a, T, F, const D: usize, const P: usize, const N: usize> {
     columns: &'a [T],
-    /// Where the `[inputs][16]` values of each place go.
+    /// The `[inputs][16]` values of each place: [`starts`] of as many inputs as `columns` has.
     places: [[*mut f32; P]; P],
-    /// Which transforms.
+    /// The transforms.
     points: F,
 }
 
@@ -92,22 +89,19 @@ impl<T: Stored, F: Points<D, P, N>, const D: usize, const P: usize, const N: usi
         let Self { columns, places, points } = self;
         for (input, columns) in columns.chunks_exact(TAPS * PANEL).enumerate() {
             for lane in (0..PANEL).step_by(S::LANES) {
-                // SAFETY: an input has nine rows of a panel; the places are the promise of `transform`.
-                unsafe {
-                    let at = columns.as_ptr().add(lane);
-                    let mut half = [[simd.splat(0.0); P]; 3];
-                    for (c, half) in half.iter_mut().enumerate() {
-                        let mut taps = [simd.splat(0.0); 3];
-                        for (r, tap) in taps.iter_mut().enumerate() {
-                            *tap = T::load(simd, at.add((3 * r + c) * PANEL));
-                        }
-                        *half = points.weights(simd, taps);
+                let mut half = [[simd.splat(0.0); P]; 3];
+                for (c, half) in half.iter_mut().enumerate() {
+                    let mut taps = [simd.splat(0.0); 3];
+                    for (r, tap) in taps.iter_mut().enumerate() {
+                        *tap = T::load(simd, &columns[(3 * r + c) * PANEL + lane..]);
                     }
-                    for (r, places) in places.iter().enumerate() {
-                        let row = points.weights(simd, [half[0][r], half[1][r], half[2][r]]);
-                        for (place, value) in places.iter().zip(row) {
-                            simd.store(place.add(input * PANEL + lane), value);
-                        }
+                    *half = points.weights(simd, taps);
+                }
+                for (r, places) in places.iter().enumerate() {
+                    let row = points.weights(simd, [half[0][r], half[1][r], half[2][r]]);
+                    for (place, value) in places.iter().zip(row) {
+                        // SAFETY: a place has a row of a panel for each input.
+                        unsafe { simd.store(place.add(input * PANEL + lane), value) };
                     }
                 }
             }

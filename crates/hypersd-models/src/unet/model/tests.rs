@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use hypersd_core::{LoadOptions, SafetensorsFile, load};
 use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
 
-use super::{Conditioning, UNet};
+use super::{Conditioning, Context, UNet};
 use crate::{layers::timestep::Sinusoid, ops};
 
 /// Both sides add in f32 in another order, within one block; 5e-7 is seen.
@@ -33,11 +33,11 @@ fn skips(case: &BTreeMap<String, Array>, i: usize) -> Vec<&Array> {
 fn assert_blocks(family: &str) {
     let unet = unet(family);
     let case = fixture(path(&format!("{family}_even.safetensors")));
-    let conditioning = Conditioning {
-        context: case["context"].tensor(),
-        pooled: case.get("pooled").map(Array::tensor),
-        time_ids: case.get("time_ids").map(|ids| ids.data.as_chunks::<6>().0.to_vec()),
-    };
+    let mut conditioning = Conditioning::new(Context::text(case["context"].tensor()));
+    if let (Some(pooled), Some(ids)) = (case.get("pooled"), case.get("time_ids")) {
+        let time_ids = ids.data.chunks(6).map(<[f32]>::to_vec).collect();
+        conditioning = conditioning.with_added(pooled.tensor(), time_ids);
+    }
     let (x, emb, context) = unet.prepare(case["x"].tensor(), &case["t"].data, &conditioning).unwrap();
     let check = |name: &str, got: Tensor<4>, want: &Array| assert_close(name, got, want, tolerance(BLOCK));
 

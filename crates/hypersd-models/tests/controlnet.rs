@@ -1,17 +1,17 @@
 //! Whole ControlNets against diffusers, on tiny networks with random weights (`reference/controlnet.py`), and what
 //! they refuse.
 
-mod common;
+mod controlnet_fixtures;
 
 use std::collections::BTreeMap;
 
 use burn::tensor::{FloatDType, Tensor};
-use common::{config, path};
-use hypersd_controlnet::{
-    ChannelOrder, ControlNet, ControlNetConfig, Hint, Strength, after_zeros, control_size,
+use controlnet_fixtures::{config, path};
+use hypersd_core::{LoadOptions, SafetensorsFile, load};
+use hypersd_models::{
+    controlnet::{ChannelOrder, ControlNet, ControlNetConfig, Hint, ResidualScale},
+    unet::{Conditioning, Context, PerLevel, Residuals, UNet, UNetConfig},
 };
-use hypersd_core::{Image, LoadOptions, SafetensorsFile, load};
-use hypersd_models::unet::{Conditioning, PerLevel, Residuals, UNet, UNetConfig};
 use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
 
 /// Both sides add in f32 in another order, through some twenty layers; 2.3e-7 is seen.
@@ -38,11 +38,12 @@ fn cases(name: &str) -> Case {
 }
 
 fn conditioning(case: &Case) -> Conditioning {
-    let rows = |ids: &Array| ids.data.as_chunks::<6>().0.to_vec();
-    Conditioning {
-        context: case["context"].tensor(),
-        pooled: case.get("pooled").map(Array::tensor),
-        time_ids: case.get("time_ids").map(rows),
+    let conditioning = Conditioning::new(Context::text(case["context"].tensor()));
+    match (case.get("pooled"), case.get("time_ids")) {
+        (Some(pooled), Some(ids)) => {
+            conditioning.with_added(pooled.tensor(), ids.data.chunks(6).map(<[f32]>::to_vec).collect())
+        }
+        _ => conditioning,
     }
 }
 
@@ -53,9 +54,9 @@ fn pixels(case: &Case) -> Tensor<4> {
     Array { shape: image.shape.clone(), data }.tensor()
 }
 
-fn residuals(network: &ControlNet, case: &Case, strength: Strength) -> Residuals {
-    let hint = network.hint_from_pixels(pixels(case)).unwrap();
-    network.forward(case["x"].tensor(), &case["t"].data, &conditioning(case), &hint, &strength).unwrap()
+fn residuals(network: &ControlNet, case: &Case, scale: ResidualScale) -> Residuals {
+    let hint = network.hint(pixels(case)).unwrap();
+    network.forward(case["x"].tensor(), &case["t"].data, &conditioning(case), &hint, scale).unwrap()
 }
 
 fn assert_residuals(residuals: Residuals, case: &Case, name: &str) {
@@ -75,14 +76,18 @@ fn as_wide(x: Tensor<4>, want: &Array) -> Tensor<4> {
     if want.shape[2..] == [1, 1] { x.narrow(2, 0, 1).narrow(3, 0, 1) } else { x }
 }
 
-const FULL: Strength = Strength { scale: 1.0, start: 0.0, end: 1.0, guess_mode: false };
+const FULL: ResidualScale = ResidualScale { conditioning_scale: 1.0, guess_mode: false };
 
 #[test]
 fn sd15_is_diffusers() {
     let (network, case) = (network("tiny_sd15"), cases("tiny_sd15"));
     assert_residuals(residuals(&network, &case, FULL), &case, "plain");
-    assert_residuals(residuals(&network, &case, Strength { scale: 0.5, ..FULL }), &case, "half");
-    let guess = Strength { scale: 0.5, guess_mode: true, ..FULL };
+    assert_residuals(
+        residuals(&network, &case, ResidualScale { conditioning_scale: 0.5, ..FULL }),
+        &case,
+        "half",
+    );
+    let guess = ResidualScale { conditioning_scale: 0.5, guess_mode: true };
     assert_residuals(residuals(&network, &case, guess), &case, "guess");
 }
 
@@ -90,7 +95,7 @@ fn sd15_is_diffusers() {
 fn sdxl_is_diffusers() {
     let (network, case) = (network("tiny_sdxl"), cases("tiny_sdxl"));
     assert_residuals(residuals(&network, &case, FULL), &case, "plain");
-    let guess = Strength { scale: 0.5, guess_mode: true, ..FULL };
+    let guess = ResidualScale { conditioning_scale: 0.5, guess_mode: true };
     assert_residuals(residuals(&network, &case, guess), &case, "guess");
 }
 
@@ -114,7 +119,7 @@ fn pooled_residuals_are_flat_and_as_large_as_the_skips() {
     let network = changed("tiny_sd15", |c| c.global_pool_conditions = true);
     let case = cases("tiny_sd15");
     // Pooling overrides guess mode's factors.
-    let residuals = residuals(&network, &case, Strength { scale: 0.75, guess_mode: true, ..FULL });
+    let residuals = residuals(&network, &case, ResidualScale { conditioning_scale: 0.75, guess_mode: true });
     for (i, x) in residuals.down.iter().enumerate() {
         let dims = x.dims();
         assert_eq!(dims, plain_dims(&case, i), "residual {i}");
@@ -126,18 +131,6 @@ fn pooled_residuals_are_flat_and_as_large_as_the_skips() {
 
 fn plain_dims(case: &Case, i: usize) -> [usize; 4] {
     case[&format!("plain.down.{i}")].shape.as_slice().try_into().expect("four axes")
-}
-
-#[test]
-fn a_picture_is_resized_as_the_pipelines_do() {
-    let (network, case) = (network("tiny_sd15"), fixture(path("picture.safetensors")));
-    let bytes = case["pixels"].data.iter().map(|&x| x as u8).collect();
-    let [height, width, _] = case["pixels"].shape[..] else { panic!("[H, W, 3]") };
-    let picture = Image::from_rgb8(width, height, bytes).unwrap();
-    let hint = network.hint(&picture, [56, 40]).unwrap();
-    let residuals =
-        network.forward(case["x"].tensor(), &case["t"].data, &conditioning(&case), &hint, &FULL).unwrap();
-    assert_residuals(residuals, &case, "plain");
 }
 
 fn floats<const D: usize>(x: Tensor<D>) -> Vec<f32> {
@@ -153,18 +146,18 @@ fn the_hint_counts_and_one_serves_a_batch() {
     let (network, case) = (network("tiny_sd15"), cases("tiny_sd15"));
     let image = pixels(&case);
     let forward = |hint: &Hint| {
-        network.forward(case["x"].tensor(), &case["t"].data, &conditioning(&case), hint, &FULL).unwrap()
+        network.forward(case["x"].tensor(), &case["t"].data, &conditioning(&case), hint, FULL).unwrap()
     };
     let array = |x: Tensor<4>| Array { shape: x.dims().to_vec(), data: floats(x) };
 
     // One image for both pictures is that image twice.
     let first = image.clone().narrow(0, 0, 1);
-    let one = forward(&network.hint_from_pixels(first.clone()).unwrap());
-    let twice = forward(&network.hint_from_pixels(Tensor::cat(vec![first.clone(), first], 0)).unwrap());
+    let one = forward(&network.hint(first.clone()).unwrap());
+    let twice = forward(&network.hint(Tensor::cat(vec![first.clone(), first], 0)).unwrap());
     assert_close("one for two", one.mid, &array(twice.mid), tolerance(F32));
 
     // A black image gives something else by far, in every residual.
-    let black = forward(&network.hint_from_pixels(image.zeros_like()).unwrap());
+    let black = forward(&network.hint(image.zeros_like()).unwrap());
     for (i, x) in black.down.into_iter().chain([black.mid]).enumerate() {
         let want = case.get(&format!("plain.down.{i}")).unwrap_or(&case["plain.mid"]);
         let error = hypersd_testing::relative_l2(&floats(x), &want.data);
@@ -173,23 +166,9 @@ fn the_hint_counts_and_one_serves_a_batch() {
 }
 
 #[test]
-fn after_zeros_only_the_second_half_is_guided() {
-    let (network, case) = (network("tiny_sd15"), cases("tiny_sd15"));
-    let alone = residuals(&network, &case, FULL);
-    let both = after_zeros(alone.clone());
-    for (alone, both) in
-        alone.down.into_iter().chain([alone.mid]).zip(both.down.into_iter().chain([both.mid]))
-    {
-        let half = floats(alone);
-        let (zeros, rest) = (vec![0.0; half.len()], floats(both));
-        assert_eq!(rest, [zeros, half].concat());
-    }
-}
-
-#[test]
 fn control_images_that_do_not_fit_are_refused() {
     let network = network("tiny_sd15");
-    let refusal = |shape: [usize; 4]| network.hint_from_pixels(zeros(shape)).unwrap_err().to_string();
+    let refusal = |shape: [usize; 4]| network.hint(zeros(shape)).unwrap_err().to_string();
     for shape in
         [[1, 3, 20, 16], [1, 3, 16, 4], [1, 1, 16, 16], [1, 4, 16, 16], [0, 3, 16, 16], [1, 3, 0, 16]]
     {
@@ -200,31 +179,21 @@ fn control_images_that_do_not_fit_are_refused() {
             )
         );
     }
-    let image = Image::from_rgb8(9, 17, vec![0; 9 * 17 * 3]).unwrap();
-    assert_eq!(control_size(&image).unwrap(), [8, 16]);
-    assert!(network.hint(&image, [12, 16]).unwrap_err().to_string().contains("found [1, 3, 16, 12]"));
-    assert!(network.hint(&image, [0, 16]).unwrap_err().to_string().starts_with("image size: expected"));
-    let sliver = Image::from_rgb8(7, 64, vec![0; 7 * 64 * 3]).unwrap();
-    assert_eq!(
-        control_size(&sliver).unwrap_err().to_string(),
-        "control image: expected sides of at least 8, found 7x64"
-    );
 }
 
 #[test]
 fn inputs_that_do_not_fit_are_refused() {
     let network = network("tiny_sdxl");
-    let full = Conditioning {
-        context: zeros([2, 7, 40]),
-        pooled: Some(zeros([2, 20])),
-        time_ids: Some(vec![[64.0; 6]; 2]),
+    let added = |context| {
+        Conditioning::new(Context::text(zeros(context))).with_added(zeros([2, 20]), vec![vec![64.0; 6]; 2])
     };
-    let hint = network.hint_from_pixels(zeros([2, 3, 40, 56])).unwrap();
-    let refusal = |x: [usize; 4], conditioning: &Conditioning, hint: &Hint, strength: Strength| {
-        network.forward(zeros(x), &[1.0], conditioning, hint, &strength).unwrap_err().to_string()
+    let full = added([2, 7, 40]);
+    let hint = network.hint(zeros([2, 3, 40, 56])).unwrap();
+    let refusal = |x: [usize; 4], conditioning: &Conditioning, hint: &Hint, scale: ResidualScale| {
+        network.forward(zeros(x), &[1.0], conditioning, hint, scale).unwrap_err().to_string()
     };
     let x = [2, 4, 5, 7];
-    assert!(network.forward(zeros(x), &[1.0], &full, &hint, &FULL).is_ok());
+    assert!(network.forward(zeros(x), &[1.0], &full, &hint, FULL).is_ok());
     assert_eq!(
         refusal([2, 9, 5, 7], &full, &hint, FULL),
         "x: expected shape [any, 4, any, any], found [2, 9, 5, 7]"
@@ -233,17 +202,19 @@ fn inputs_that_do_not_fit_are_refused() {
         refusal([2, 4, 5, 8], &full, &hint, FULL),
         "hint: expected shape [1 or a divisor of 2, 16, 5, 8], found [2, 16, 5, 7]"
     );
-    let three = network.hint_from_pixels(zeros([3, 3, 40, 56])).unwrap();
+    let three = network.hint(zeros([3, 3, 40, 56])).unwrap();
     assert_eq!(
         refusal(x, &full, &three, FULL),
         "hint: expected shape [1 or a divisor of 2, 16, 5, 7], found [3, 16, 5, 7]"
     );
-    let sd15 = Conditioning { context: zeros([2, 7, 24]), ..full.clone() };
-    assert_eq!(refusal(x, &sd15, &hint, FULL), "context: expected shape [2, any, 40], found [2, 7, 24]");
-    let bare = Conditioning { pooled: None, ..full.clone() };
-    assert!(refusal(x, &bare, &hint, FULL).starts_with("pooled is missing"));
     assert_eq!(
-        refusal(x, &full, &hint, Strength { scale: f32::NAN, ..FULL }),
+        refusal(x, &added([2, 7, 24]), &hint, FULL),
+        "context: expected shape [2, any, 40], found [2, 7, 24]"
+    );
+    let bare = Conditioning::new(Context::text(zeros([2, 7, 40])));
+    assert!(refusal(x, &bare, &hint, FULL).starts_with("the added condition (pooled, time_ids) is missing"));
+    assert_eq!(
+        refusal(x, &full, &hint, ResidualScale { conditioning_scale: f32::NAN, ..FULL }),
         "control scale: expected a finite number, found NaN"
     );
 }
@@ -251,7 +222,7 @@ fn inputs_that_do_not_fit_are_refused() {
 #[test]
 fn a_controlnet_of_another_family_is_refused() {
     let unet = |config: &str, change: fn(&mut UNetConfig)| {
-        let mut config = common::config(config).unet;
+        let mut config = controlnet_fixtures::config(config).unet;
         change(&mut config);
         UNet::new(&config, &device()).unwrap()
     };

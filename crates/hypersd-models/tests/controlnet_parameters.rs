@@ -1,14 +1,17 @@
-//! The parameters of the full-size networks are those of the published weight files: all of them, and no others; and
+//! The parameters of the full-size ControlNets are those of the published weight files: all of them, and no others; and
 //! a file without a configuration, in diffusers' names or LDM's, gives the same network.
 
-mod common;
+mod controlnet_fixtures;
 
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use common::{config, path};
-use hypersd_controlnet::{ControlNet, ControlNetConfig};
+use controlnet_fixtures::{config, path};
 use hypersd_core::{Dtype, Error, HostTensor, TensorInfo, TensorSource};
-use hypersd_models::{SingleFile, parameters};
+use hypersd_models::{
+    SingleFile,
+    controlnet::{ControlNet, ControlNetConfig},
+    parameters,
+};
 use hypersd_testing::device;
 
 /// Names and shapes, as in a file whose numbers nobody reads.

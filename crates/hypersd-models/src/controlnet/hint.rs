@@ -1,13 +1,17 @@
-//! From a control image to what the network sees of it.
+//! Control images as a ControlNet sees them.
 
 use burn::tensor::{Device, Tensor};
-use hypersd_core::{Image, slots};
-use hypersd_models::ops::{self, Conv2d};
+use hypersd_core::slots;
 
-use crate::{config::ControlNetConfig, error::Error};
+use crate::{
+    controlnet::config::ControlNetConfig,
+    error::Error,
+    layers::{Conv2d, conv3x3},
+    ops,
+};
 
 /// A control image, encoded for one ControlNet: the same at every step, so made once, by
-/// [`ControlNet::hint`](crate::ControlNet::hint).
+/// [`ControlNet::hint`](super::ControlNet::hint).
 #[derive(Debug, Clone)]
 pub struct Hint(pub(crate) Tensor<4>);
 
@@ -23,24 +27,10 @@ impl Hint {
         let [own, c, own_h, own_w] = self.dims();
         if [own_h, own_w] != [h, w] || !batch.is_multiple_of(own) {
             let expected = format!("[1 or a divisor of {batch}, {c}, {h}, {w}]");
-            return Err(Error::shape("hint", expected, &self.dims()));
+            return Err(Error::Shape { argument: "hint", expected, found: self.dims().to_vec() });
         }
         Ok(if own == batch { self.0.clone() } else { self.0.clone().repeat_dim(0, batch / own) })
     }
-}
-
-/// The size that a picture has when only its control image is given: the image's, each side rounded down to a
-/// multiple of 8. Width, then height.
-///
-/// # Errors
-/// [`hypersd_core::Error::Argument`] for an image with a side below 8.
-pub fn control_size(image: &Image) -> Result<[usize; 2], Error> {
-    let size = [image.width(), image.height()].map(|side| side - side % 8);
-    if size.contains(&0) {
-        let found = format!("{}x{}", image.width(), image.height());
-        return Err(Error::argument("control image", "sides of at least 8", found));
-    }
-    Ok(size)
 }
 
 /// diffusers' `ControlNetConditioningEmbedding`: an image of pixels becomes one of latents' size.
@@ -56,14 +46,12 @@ slots!(HintEncoder { conv_in, blocks, conv_out });
 impl HintEncoder {
     pub(crate) fn new(config: &ControlNetConfig, device: &Device) -> Self {
         let channels = &config.conditioning_embedding_out_channels;
-        let conv = |c_in: usize, c_out: usize, stride: usize| {
-            Conv2d::new([c_in, c_out], 3, device).with_stride(stride).with_padding([(1, 1); 2])
-        };
+        let conv = |c_in: usize, c_out: usize| conv3x3(c_in, c_out, device);
         let pairs = channels.iter().zip(&channels[1..]);
         Self {
-            conv_in: conv(config.conditioning_channels, channels[0], 1),
-            blocks: pairs.flat_map(|(&c, &next)| [conv(c, c, 1), conv(c, next, 2)]).collect(),
-            conv_out: conv(channels[channels.len() - 1], config.unet.block_out_channels[0], 1),
+            conv_in: conv(config.conditioning_channels, channels[0]),
+            blocks: pairs.flat_map(|(&c, &next)| [conv(c, c), conv(c, next).with_stride(2)]).collect(),
+            conv_out: conv(channels[channels.len() - 1], config.unet.block_out_channels[0]),
         }
     }
 

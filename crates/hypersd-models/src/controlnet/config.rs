@@ -1,11 +1,12 @@
-//! What makes a ControlNet SD1.5's or SDXL's.
+//! The configuration that makes a ControlNet SD1.5's or SDXL's.
 
 use hypersd_core::TensorSource;
-use hypersd_models::{Part, unet::UNetConfig};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
-use crate::error::Error;
+use crate::{Part, error::Error, unet::UNetConfig};
+
+/// The network's name in errors.
+const NETWORK: &str = "ControlNet";
 
 /// The order of a control image's channels that the network was trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -65,7 +66,7 @@ impl ControlNetConfig {
         Self { unet: UNetConfig::sdxl(), ..Self::default() }
     }
 
-    /// For a ControlNet whose file has no configuration, as [`SingleFile`](hypersd_models::SingleFile) found it: the
+    /// For a ControlNet whose file has no configuration, as [`SingleFile`](crate::SingleFile) found it: the
     /// hint's encoder is read off the shapes. RGB and no pooling are assumed, which no shape tells.
     ///
     /// # Errors
@@ -88,27 +89,27 @@ impl ControlNetConfig {
         Ok(config)
     }
 
-    /// Checks that the network can be built. [`ControlNet::new`](crate::ControlNet::new) calls this.
+    /// Checks that the network can be built. [`ControlNet::new`](super::ControlNet::new) calls this.
     ///
     /// # Errors
-    /// [`hypersd_models::Error::Config`], naming the field: all that a UNet refuses, a class other than
+    /// [`Error::Config`], naming the field: all that a UNet refuses, a class other than
     /// `ControlNetModel` (ControlNet-Union, ControlNet-XS and others are other networks), control images that are
     /// not RGB.
     pub fn validate(&self) -> Result<(), Error> {
         let class = self.unet.others.get("_class_name");
-        if let Some(class) = class.filter(|class| *class != &Value::from("ControlNetModel")) {
-            return Err(Error::config("_class_name", class, "\"ControlNetModel\""));
+        if let Some(class) = class {
+            require("_class_name", class, class == "ControlNetModel", "\"ControlNetModel\"")?;
         }
         self.unet.validate().map_err(as_controlnet)?;
-        if self.conditioning_channels != 3 {
-            return Err(Error::config("conditioning_channels", self.conditioning_channels, "3"));
-        }
+        let rgb = self.conditioning_channels;
+        require("conditioning_channels", rgb, rgb == 3, "3")?;
         let channels = &self.conditioning_embedding_out_channels;
-        if !(1..=8).contains(&channels.len()) || !channels.iter().all(|c| (1..=1 << 16).contains(c)) {
-            let expected = "1 to 8 numbers from 1 to 65536";
-            return Err(Error::config("conditioning_embedding_out_channels", channels, expected));
-        }
-        Ok(())
+        require(
+            "conditioning_embedding_out_channels",
+            channels,
+            (1..=8).contains(&channels.len()) && channels.iter().all(|c| (1..=1 << 16).contains(c)),
+            "1 to 8 numbers from 1 to 65536",
+        )
     }
 
     /// Pixels of the control image for one of the latents, in each direction: 8.
@@ -129,11 +130,15 @@ fn half<'de, D: Deserializer<'de>>(file: D) -> Result<UNetConfig, D::Error> {
     Ok(UNetConfig { up_block_types, ..unet })
 }
 
+fn require(field: &str, found: impl std::fmt::Debug, holds: bool, expected: &str) -> Result<(), Error> {
+    Error::require(NETWORK, field, found, holds, expected)
+}
+
 /// The same refusal, of a ControlNet.
-fn as_controlnet(error: hypersd_models::Error) -> hypersd_models::Error {
+fn as_controlnet(error: Error) -> Error {
     match error {
-        hypersd_models::Error::Config { field, expected, found, .. } => {
-            hypersd_models::Error::Config { network: "ControlNet", field, expected, found }
+        Error::Config { field, expected, found, .. } => {
+            Error::Config { network: NETWORK, field, expected, found }
         }
         other => other,
     }

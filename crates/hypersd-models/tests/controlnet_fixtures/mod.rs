@@ -1,8 +1,8 @@
-//! What the integration tests share.
+//! What the integration tests of ControlNets share. Their fixtures lie beside those of the control images.
 
 use std::{fs, path::PathBuf};
 
-use hypersd_controlnet::ControlNetConfig;
+use hypersd_models::controlnet::ControlNetConfig;
 
 /// The path of a committed fixture.
 pub(crate) fn path(name: &str) -> PathBuf {

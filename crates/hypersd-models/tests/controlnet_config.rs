@@ -1,7 +1,10 @@
-//! Configurations: what is read, and what is refused.
+//! Configurations of ControlNets: what is read, and what is refused.
 
-use hypersd_controlnet::{ChannelOrder, ControlNet, ControlNetConfig, Error};
-use hypersd_models::unet::PerLevel;
+use hypersd_models::{
+    Error,
+    controlnet::{ChannelOrder, ControlNet, ControlNetConfig},
+    unet::PerLevel,
+};
 use hypersd_testing::device;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,7 +16,7 @@ fn parse(value: Value) -> Result<ControlNetConfig, serde_json::Error> {
 /// The field that a configuration is refused for, and what it says there.
 fn refused(value: Value) -> (String, String) {
     match ControlNet::new(&parse(value).expect("a config of the right form"), &device()) {
-        Err(Error::Network(hypersd_models::Error::Config { network, field, found, .. })) => {
+        Err(Error::Config { network, field, found, .. }) => {
             assert_eq!(network, "ControlNet");
             (field, found)
         }
@@ -122,7 +125,7 @@ proptest! {
                 let skips = config.unet.skip_channels().len();
                 prop_assert!(hypersd_models::parameters(&network).len() > 2 * skips);
             }
-            Err(Error::Network(hypersd_models::Error::Config { .. })) => (),
+            Err(Error::Config { .. }) => (),
             Err(error) => prop_assert!(false, "{error}"),
         }
     }

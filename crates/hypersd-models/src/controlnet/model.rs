@@ -1,17 +1,22 @@
 //! The network from latents and a hint to residuals.
 
-use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use hypersd_core::{Image, PixelRange, slots};
-use hypersd_models::{
-    ops::{self, Conv2d},
-    unet::{Conditioning, DownBlock, Embedder, MidBlock, Residuals, TimestepEmbedding, UNet},
-};
+use burn::tensor::{Device, FloatDType, Tensor};
+use hypersd_core::slots;
 
 use crate::{
-    config::{ChannelOrder, ControlNetConfig},
+    controlnet::{
+        config::{ChannelOrder, ControlNetConfig},
+        hint::{Hint, HintEncoder},
+        scale::ResidualScale,
+    },
     error::Error,
-    hint::{Hint, HintEncoder},
-    strength::Strength,
+    layers::{Conv2d, context::Context, conv1x1, conv3x3, timestep::TimestepEmbedding},
+    ops,
+    unet::{
+        Conditioning, Residuals, UNet,
+        blocks::{DownBlock, MidBlock},
+        condition::Embedder,
+    },
 };
 
 /// diffusers' `ControlNetModel`. Field names are diffusers' names, so that parameter paths are its keys.
@@ -37,22 +42,22 @@ impl ControlNet {
     /// A network whose parameters wait to be loaded; nothing is allocated yet.
     ///
     /// # Errors
-    /// What [`ControlNetConfig::validate`] refuses.
+    /// [`Error::Config`] for what [`ControlNetConfig::validate`] refuses.
     pub fn new(config: &ControlNetConfig, device: &Device) -> Result<Self, Error> {
         config.validate()?;
         let unet = &config.unet;
         let (first, last) = (unet.block_out_channels[0], unet.block_out_channels[unet.levels() - 1]);
-        let conv1x1 = |c: usize| Conv2d::new([c, c], 1, device);
+        let zero_conv = |c: usize| conv1x1(c, c, device);
         let (time_embedding, add_embedding) = Embedder::layers(unet, device);
         Ok(Self {
-            conv_in: Conv2d::new([unet.in_channels, first], 3, device).with_padding([(1, 1); 2]),
+            conv_in: conv3x3(unet.in_channels, first, device),
             time_embedding,
             add_embedding,
             controlnet_cond_embedding: HintEncoder::new(config, device),
             down_blocks: DownBlock::all(unet, device),
-            controlnet_down_blocks: unet.skip_channels().into_iter().map(conv1x1).collect(),
+            controlnet_down_blocks: unet.skip_channels().into_iter().map(zero_conv).collect(),
             mid_block: MidBlock::new(unet, device),
-            controlnet_mid_block: conv1x1(last),
+            controlnet_mid_block: zero_conv(last),
             config: config.clone(),
         })
     }
@@ -80,33 +85,28 @@ impl ControlNet {
         differ("list of channels", own_skips, skips)
     }
 
-    /// Encodes a control image, resized as diffusers does it (Pillow's Lanczos) to the width and height in pixels of
-    /// the picture to be made. Use it at every step.
-    ///
-    /// # Errors
-    /// [`hypersd_core::Error::Argument`] for sides that an image cannot have, [`hypersd_models::Error::Shape`] for
-    /// sides that are no multiples of 8.
-    pub fn hint(&self, image: &Image, [width, height]: [usize; 2]) -> Result<Hint, Error> {
-        let resized = image.resize(width, height)?;
-        let pixels = resized.to_tensor(PixelRange::Unit);
-        let data = TensorData::new(pixels.to_f32().into_owned(), pixels.shape.clone());
-        self.hint_from_pixels(Tensor::from_data(data, (self.conv_in.device(), DType::F32)))
+    /// The device of the weights, where the inputs have to be.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.conv_in.device().clone()
     }
 
-    /// Encodes control images that are tensors already, one for each picture of a batch or one for all.
+    /// Encodes control images of the size of the pictures to be made, one for each picture of a batch or one for all.
+    /// Use the hint at every step.
     ///
     /// # Shapes
     /// - pixels `[B, 3, H, W]`, RGB in [0, 1] → `[B, C, H/8, W/8]`
     ///
     /// # Errors
-    /// [`hypersd_models::Error::Shape`] for another number of channels, and sides that are no multiples of 8.
-    pub fn hint_from_pixels(&self, pixels: Tensor<4>) -> Result<Hint, Error> {
+    /// [`Error::Shape`] for another number of channels, and sides that are no multiples of 8.
+    pub fn hint(&self, pixels: Tensor<4>) -> Result<Hint, Error> {
         let multiple = self.config.pixels_per_latent();
         let [batch, channels, h, w] = pixels.dims();
         let fits = |side: usize| side > 0 && side.is_multiple_of(multiple);
         if batch == 0 || channels != 3 || !fits(h) || !fits(w) {
             let expected = format!("[any, 3, a multiple of {multiple}, a multiple of {multiple}]");
-            return Err(Error::shape("control image", expected, &pixels.dims()));
+            let found = pixels.dims().to_vec();
+            return Err(Error::Shape { argument: "control image", expected, found });
         }
         let pixels = match self.config.controlnet_conditioning_channel_order {
             ChannelOrder::Rgb => pixels,
@@ -115,27 +115,26 @@ impl ControlNet {
         Ok(Hint(self.controlnet_cond_embedding.forward(pixels.cast(self.dtype()))))
     }
 
-    /// What to add to the UNet for latents `x` at timestep `t`, under the same conditioning as the UNet's.
+    /// The tensors that the UNet adds to its own for latents `x` at timestep `t`, under the same conditioning as the UNet's.
     ///
     /// `x` and `t` are as in [`UNet::forward`]. The hint's batch is that of `x`, or 1, or divides it: a hint for B
-    /// pictures serves a guided batch of 2 B. Start and end of the strength are not looked at: ask
-    /// [`Strength::guides`] first. The residuals are of the type that is computed in.
+    /// pictures serves a guided batch of 2 B. The residuals are of the type that is computed in.
     ///
     /// # Shapes
     /// - x `[B, in_channels, h, w]`, hint `[B, C, h, w]`
     ///
     /// # Errors
-    /// [`hypersd_models::Error`] for inputs that do not fit the configuration or each other,
-    /// [`hypersd_core::Error::Argument`] for a [`Strength`] that is not valid.
+    /// [`Error::Shape`] and [`Error::Missing`] for inputs that do not fit the configuration or each other,
+    /// [`hypersd_core::Error::Argument`] for a scale that is not finite.
     pub fn forward(
         &self,
         x: Tensor<4>,
         t: &[f32],
         conditioning: &Conditioning,
         hint: &Hint,
-        strength: &Strength,
+        scale: ResidualScale,
     ) -> Result<Residuals, Error> {
-        strength.validate()?;
+        scale.validate()?;
         let (x, emb, context) = self.prepare(x, t, conditioning)?;
         let [batch, _, h, w] = x.dims();
         let hint = hint.for_batch([batch, h, w])?;
@@ -147,15 +146,15 @@ impl ControlNet {
                 x = block.forward(x, &emb, &context, &mut skips);
             }
             x = self.mid_block.forward(x, &emb, &context);
-            self.residuals(skips, x, strength)
+            self.residuals(skips, x, scale)
         }))
     }
 
     /// A 1x1 convolution of every skip and of the middle, each times its factor.
-    fn residuals(&self, skips: Vec<Tensor<4>>, mid: Tensor<4>, strength: &Strength) -> Residuals {
+    fn residuals(&self, skips: Vec<Tensor<4>>, mid: Tensor<4>, scale: ResidualScale) -> Residuals {
         let pool = self.config.global_pool_conditions;
-        let guess_mode = strength.guess_mode && !pool;
-        let factors = Strength { guess_mode, ..*strength }.factors(skips.len());
+        let guess_mode = scale.guess_mode && !pool;
+        let factors = ResidualScale { guess_mode, ..scale }.factors(skips.len());
         let residual = |x: Tensor<4>, conv: &Conv2d, factor: f32| {
             let shape = x.dims();
             let x = ops::conv2d(x, conv) * factor;
@@ -172,21 +171,9 @@ impl ControlNet {
         x: Tensor<4>,
         t: &[f32],
         conditioning: &Conditioning,
-    ) -> Result<(Tensor<4>, Tensor<2>, Tensor<3>), Error> {
-        let config = &self.config.unet;
-        let (channels, width) = (config.in_channels, config.cross_attention_dim.at(0));
-        let [batch, c, h, w] = x.dims();
-        if c != channels || [batch, h, w].contains(&0) {
-            return Err(Error::shape("x", format!("[any, {channels}, any, any]"), &x.dims()));
-        }
-        let [contexts, tokens, d] = conditioning.context.dims();
-        if contexts != batch || tokens == 0 || d != width {
-            let expected = format!("[{batch}, any, {width}]");
-            return Err(Error::shape("context", expected, &conditioning.context.dims()));
-        }
-        let embedder = Embedder { config, time: &self.time_embedding, added: self.add_embedding.as_ref() };
-        let emb = embedder.embed(t, conditioning)?;
-        Ok((x.cast(self.dtype()), emb, conditioning.context.clone().cast(self.dtype())))
+    ) -> Result<(Tensor<4>, Tensor<2>, Context), Error> {
+        let (time, added) = (&self.time_embedding, self.add_embedding.as_ref());
+        Embedder { config: &self.config.unet, time, added }.prepare(x, t, conditioning)
     }
 
     fn dtype(&self) -> FloatDType {
