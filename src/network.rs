@@ -11,11 +11,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use burn::{
-    module::Module,
-    tensor::{Device, FloatDType},
-};
-use hypersd_core::{LoadOptions, TensorSource, check, load, reload};
+use burn::tensor::{Device, FloatDType};
+use hypersd_core::{LoadOptions, Slots, TensorSource, check, load, reload};
 use hypersd_lora::Merged;
 use hypersd_models::release_memory;
 
@@ -56,7 +53,7 @@ pub(crate) enum Lent<'a, M> {
 #[derive(Debug)]
 pub(crate) struct Memory(Device);
 
-impl<M: Module, S: TensorSource + ?Sized> Network<M, S> {
+impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
     /// A network that was made but not loaded, to be read for each use unless it is [kept](Self::keep). Whether the
     /// source has what it needs is checked here.
     pub(crate) fn new(blank: M, source: Arc<S>, options: LoadOptions) -> Result<Self, Error> {
@@ -122,7 +119,7 @@ impl<M: Module, S: TensorSource + ?Sized> Network<M, S> {
     }
 }
 
-impl<M: Module> Network<M, Merged> {
+impl<M: Slots + Clone> Network<M, Merged> {
     /// Takes the weights from another source of the same base; of those in memory, what differs is read again. A weight
     /// is let go as soon as it is replaced, so that memory stays that of the network. If reading fails, the network is
     /// loaded again as it was.
@@ -142,7 +139,7 @@ impl<M: Module> Network<M, Merged> {
             Weights::Lost => return Err(Error::Unloaded),
         };
         let touched: BTreeSet<&str> = self.source.touched().into_iter().chain(source.touched()).collect();
-        match reload(network, &self.blank, &*source, &touched, &self.options) {
+        match reload(network, &*source, &touched, &self.options) {
             Ok(network) => {
                 self.weights = Weights::Kept(network);
                 self.source = source;

@@ -11,7 +11,7 @@ use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
 use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Renamed, SharedSource, Variant};
 use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Merged, Strictness, Weights as LoraWeights, merge};
-use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig, weight_order};
+use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig};
 
 use crate::{
     Error, Notice, Pipeline, Request, device,
@@ -240,12 +240,7 @@ impl PipelineBuilder {
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         device::check(device)?;
         self.parts.check_channels()?;
-        let options = LoadOptions {
-            device: device.clone(),
-            dtype: self.dtype,
-            order: weight_order(device),
-            ignore: &[],
-        };
+        let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened and checked before anything large is read.
         let sources = self.open_sources()?;
         let (notices, low_memory) = (self.notices.clone(), self.low_memory);

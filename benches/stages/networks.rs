@@ -2,19 +2,15 @@
 
 use std::{any::Any, fmt::Debug, path::Path, sync::Arc};
 
-use burn::{
-    module::Module,
-    tensor::{DType, TensorData},
-};
+use burn::tensor::{DType, TensorData};
 use hypersd::{Device, FloatDType, Image, Rng, Strength, Tensor};
 use hypersd_controlnet::{ControlNet, ControlNetConfig, control_pixels};
-use hypersd_core::{Component, LoadOptions, Noise, Renamed, Variant, load};
+use hypersd_core::{Component, LoadOptions, Noise, Renamed, Slots, Variant, load};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, canonical_names},
     tiny_vae::{self, TinyVaeConfig},
     unet::{Conditioning, Context, UNet, UNetConfig},
     vae::{self, VaeConfig},
-    weight_order,
 };
 use serde::de::DeserializeOwned;
 
@@ -90,7 +86,7 @@ fn is_sdxl(task: &Task) -> bool {
 }
 
 /// The network in a folder, built by `new` and loaded.
-fn network<C: DeserializeOwned, M: Module, E: Debug>(
+fn network<C: DeserializeOwned, M: Slots, E: Debug>(
     folder: &Path,
     task: &Task,
     new: fn(&C, &Device) -> Result<M, E>,
@@ -98,7 +94,7 @@ fn network<C: DeserializeOwned, M: Module, E: Debug>(
     network_with(folder, &options(task), new)
 }
 
-fn network_with<C: DeserializeOwned, M: Module, E: Debug>(
+fn network_with<C: DeserializeOwned, M: Slots, E: Debug>(
     folder: &Path,
     options: &LoadOptions,
     new: fn(&C, &Device) -> Result<M, E>,
@@ -121,9 +117,7 @@ fn encoder(folder: &Path, task: &Task) -> ClipTextModel {
 }
 
 fn options(task: &Task) -> LoadOptions {
-    let device = task.device();
-    let order = weight_order(&device);
-    LoadOptions { device, dtype: task.dtype.into(), order, ignore: &[] }
+    LoadOptions { device: task.device(), dtype: task.dtype.into(), ignore: &[] }
 }
 
 fn conditioning(task: &Task, unet: &UNetConfig) -> Conditioning {

@@ -1,10 +1,7 @@
 //! Between latents and pixels, by whichever autoencoder the model has.
 
-use burn::{
-    module::Module,
-    tensor::{DType, FloatDType, Tensor, TensorData},
-};
-use hypersd_core::{Component, Image, LoadOptions, PixelRange, SharedSource};
+use burn::tensor::{DType, FloatDType, Tensor, TensorData};
+use hypersd_core::{Component, Image, LoadOptions, PixelRange, SharedSource, Slots, slots};
 use hypersd_models::{
     activation_dtype,
     tiny_vae::{self, TinyVaeConfig},
@@ -35,19 +32,23 @@ pub(crate) struct Autoencoder {
     tiled: bool,
 }
 
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "a pipeline has one, and it does not move")]
 enum Encoder {
     Kl(vae::Encoder),
     Tiny(tiny_vae::Encoder),
 }
 
-#[derive(Module, Debug)]
+slots!(Encoder: Kl | Tiny);
+
+#[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "a pipeline has one, and it does not move")]
 enum Decoder {
     Kl(vae::Decoder),
     Tiny(tiny_vae::Decoder),
 }
+
+slots!(Decoder: Kl | Tiny);
 
 impl AutoencoderConfig {
     /// Reads a component's configuration; the class it was saved from tells the kinds apart.
@@ -175,7 +176,7 @@ impl Autoencoder {
 }
 
 /// A picture as a network takes it: `[1, 3, H, W]` in [-1, 1].
-fn pixels<M: Module>(image: &Image, network: &Network<M>) -> Tensor<4> {
+fn pixels<M: Slots + Clone>(image: &Image, network: &Network<M>) -> Tensor<4> {
     let pixels = image.to_tensor(PixelRange::Signed);
     let shape = [1, 3, image.height(), image.width()];
     let data = TensorData::new(pixels.to_f32().into_owned(), shape);

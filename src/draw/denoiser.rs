@@ -1,18 +1,18 @@
 //! The network that predicts what is noise in noisy latents, and what it takes to do so.
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
+use burn::tensor::{Device, Tensor};
+use hypersd_core::slots;
 use hypersd_models::unet::{Conditioning, Residuals, UNet, UNetConfig};
 
 use crate::Error;
 
 /// A network that predicts noise (or velocity, or the clean latents) in latents: one variant for each architecture.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Denoiser {
     UNet(UNet),
 }
+
+slots!(Denoiser: UNet);
 
 /// The channels that a denoiser's first layer is given beside the noisy latents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

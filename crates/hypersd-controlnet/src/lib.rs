@@ -20,12 +20,11 @@
 //! use burn::tensor::{Device, FloatDType, Tensor};
 //! use hypersd_controlnet::{Canny, ControlNet, ControlNetConfig, Strength, control_pixels};
 //! use hypersd_core::{Image, LoadOptions, SafetensorsFile, load};
-//! use hypersd_models::{unet::{Conditioning, Context}, weight_order};
+//! use hypersd_models::unet::{Conditioning, Context};
 //!
 //! let device = Device::default();
 //! let weights = SafetensorsFile::open("control_v11p_sd15_canny/diffusion_pytorch_model.safetensors")?;
-//! let (dtype, order) = (FloatDType::F32, weight_order(&device));
-//! let options = LoadOptions { device: device.clone(), dtype, order, ignore: &[] };
+//! let options = LoadOptions { device: device.clone(), dtype: FloatDType::F32, ignore: &[] };
 //! let controlnet = load(ControlNet::new(&ControlNetConfig::sd15(), &device)?, &weights, &options)?;
 //!
 //! let edges = Canny::default().edges(&Image::open("bird.png")?)?;

@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use burn::tensor::{FloatDType, Tensor};
 use hypersd_controlnet::{ControlNet, Strength, after_zeros, control_pixels, control_size};
 use hypersd_core::{Image, LoadOptions, SafetensorsFile, load};
-use hypersd_models::{
-    unet::{Conditioning, Context, Residuals},
-    weight_order,
-};
+use hypersd_models::unet::{Conditioning, Context, Residuals};
 use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
 
 /// Both sides add in f32 in another order, through some twenty layers; 2.3e-7 is seen.
@@ -24,8 +21,7 @@ fn network() -> ControlNet {
     let config = fs::read_to_string(path("tiny_sd15.json")).expect("a committed fixture");
     let config = serde_json::from_str(&config).expect("a valid configuration");
     let weights = SafetensorsFile::open(path("tiny_sd15.safetensors")).expect("a committed fixture");
-    let options =
-        LoadOptions { device: device(), dtype: dtype(), order: weight_order(&device()), ignore: &[] };
+    let options = LoadOptions { device: device(), dtype: dtype(), ignore: &[] };
     load(ControlNet::new(&config, &device()).unwrap(), &weights, &options)
         .expect("the fixture fits the network")
 }

@@ -46,7 +46,7 @@ pub enum Error {
         /// The names nearest to it.
         near: Vec<String>,
     },
-    /// The tensors of a source do not fit a module: everything that does not, in one error.
+    /// The tensors of a source do not fit a network: everything that does not, in one error.
     #[error(transparent)]
     Mismatch(#[from] Box<Mismatch>),
     /// An argument that cannot be right.
@@ -67,7 +67,7 @@ pub enum Error {
 #[error(transparent)]
 pub struct ImageError(#[from] pub Error);
 
-/// Why a source cannot fill a module. All findings are listed, none is fixed up.
+/// Why a source cannot fill a network. All findings are listed, none is fixed up.
 #[derive(Debug, Default, thiserror::Error)]
 #[error("{}", self.report())]
 #[non_exhaustive]

@@ -7,17 +7,17 @@
 //!   names ([`Renamed`]) or with something merged in. [`ModelFolder`] finds the files of a saved pipeline.
 //! - **Files** are on disk or wherever else their bytes come from: every path is a [`Location`], and so is a place in a
 //!   [`FileTree`], whose files are in the program, in memory, or read by ranges from a [`ByteSource`].
-//! - **[`load`]** puts any source into any Burn module, strictly: all that does not fit is one [`Mismatch`].
+//! - **[`load`]** puts any source into any network that shows its parameters ([`Slots`]), strictly: all that does not fit
+//!   is one [`Mismatch`].
 //! - **[`Noise`]** gives the numbers that torch's generators give for a seed.
 //! - **[`Image`]** reads, resizes and writes RGB pictures with the rounding of Pillow and diffusers.
 //!
 //! ```
 //! use burn::{nn::LinearConfig, tensor::{Device, FloatDType}};
-//! use hypersd_core::{HostTensor, LoadOptions, MemorySource, WeightOrder, load};
+//! use hypersd_core::{HostTensor, LoadOptions, MemorySource, load};
 //!
 //! let device = Device::flex();
-//! let (dtype, order) = (FloatDType::F32, WeightOrder::Burn);
-//! let options = LoadOptions { device: device.clone(), dtype, order, ignore: &[] };
+//! let options = LoadOptions { device: device.clone(), dtype: FloatDType::F32, ignore: &[] };
 //! let layer = || LinearConfig::new(2, 1).with_bias(false).init(&device);
 //!
 //! // A file keeps the matrix of a linear layer as [out, in], Burn as [in, out].
@@ -75,7 +75,7 @@ pub use folder::{Component, ModelFolder, Variant};
 pub use host::{Dtype, HostData, HostTensor, TensorInfo};
 pub use image::{Image, PixelRange, TextChunk};
 pub use joined::Joined;
-pub use load::{LoadOptions, PANEL, WeightOrder, check, load, reload};
+pub use load::{InOrder, Interleaved, Layout, LoadOptions, Slot, SlotList, Slots, check, load, reload};
 pub use location::{FileTree, Location, Reader};
 pub use memory::MemorySource;
 pub use names::matches as name_matches;

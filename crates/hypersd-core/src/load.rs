@@ -1,24 +1,27 @@
-//! Strict loading of a source into a Burn module.
+//! Strict loading of a source into a network.
 //!
-//! The module says what it wants ([`survey`]), the source what it has; only if both agree is anything read
+//! The network says what it wants ([`slots`]), the source what it has; only if both agree ([`survey`]) is anything read
 //! ([`fill`]). A Burn parameter that nobody fills becomes random at its first use, so nothing may be left out.
 
 use std::collections::BTreeSet;
 
-use burn::{
-    module::Module,
-    tensor::{Device, FloatDType},
-};
+use burn::tensor::{Device, FloatDType};
 
-use crate::{error::Error, names::matches, source::TensorSource};
+use crate::{
+    error::{Error, Mismatch},
+    names::matches,
+    source::TensorSource,
+};
 
 mod fill;
 mod layout;
+mod slots;
 mod survey;
 
-use survey::Slot;
+use survey::Wanted;
 
-pub use layout::PANEL;
+pub use layout::{InOrder, Interleaved, Layout};
+pub use slots::{Slot, SlotList, Slots};
 
 /// Where loaded weights go, in which form, and what may be left over.
 #[derive(Debug, Clone)]
@@ -27,76 +30,65 @@ pub struct LoadOptions {
     pub device: Device,
     /// What the parameters are stored in: `F32`, `F16` or `BF16`, whatever the source holds.
     pub dtype: FloatDType,
-    /// The order of the weights in their parameters: that of Burn unless the module wants another.
-    pub order: WeightOrder,
     /// Tensors that need no parameter, as patterns in which `*` stands for any characters.
     ///
     /// Every entry of such a list should have its reason written beside it.
     pub ignore: &'static [&'static str],
 }
 
-/// How the weights of dense layers and of convolutions lie in their parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WeightOrder {
-    /// As Burn's layers compute with them.
-    #[default]
-    Burn,
-    /// Those of dense layers and of 3x3 convolutions in panels of [`PANEL`] outputs, where that divides their number:
-    /// for each panel, a row of 16 weights per input, and per row and column of a kernel. Only for modules that compute
-    /// with something else than Burn's layers, which can tell by the shape: the parameter of a dense layer is
-    /// `[out / 16 * in, 16]`, that of a convolution `[out / 16, in, 9, 16]`. What was loaded so is filled again by
-    /// [`reload`] only.
-    Panels,
-}
-
-/// Fills every parameter of `module` from `source`, or fails and says everything that does not fit.
+/// Fills every parameter of `network` from `source`, or fails and says everything that does not fit.
 ///
-/// Parameters are found by their paths in the module, with Burn's spelling turned into PyTorch's: `gamma` and
-/// `beta` of `GroupNorm` and `LayerNorm` are `weight` and `bias` in a file, the variants of an enum do not count,
-/// and the weight of a `Linear` is `[out, in]` in a file and `[in, out]` in Burn (in its default row layout). A
-/// 1x1 convolution `[out, in, 1, 1]` and a matrix `[out, in]` fill each other.
+/// A network shows its parameters ([`Slots`]) under the names that a source knows them by, with the shapes that they have
+/// there. Each says in which order it takes a tensor's elements: Burn's `Linear` holds as `[in, out]` what is `[out, in]`
+/// in a file. A 1x1 convolution `[out, in, 1, 1]` and a matrix `[out, in]` fill each other.
 ///
-/// Converting and transposing happen in parallel and a bounded way ahead, so that memory peaks near the size of the
-/// module. Integer and boolean parameters must have been given their values when the module was made.
+/// Converting and rearranging happen in parallel and a bounded way ahead, so that memory peaks near the size of the
+/// network.
 ///
 /// # Errors
 /// [`Error::Mismatch`] with every parameter without a tensor, every tensor without a parameter, and every shape and
 /// type that differs; [`Error::Argument`] for a dtype that the device does not have; what reading meets.
-pub fn load<M: Module>(module: M, source: &dyn TensorSource, options: &LoadOptions) -> Result<M, Error> {
-    let slots = survey::survey(&module, options.order);
-    agree(&slots, source, &offered(source, options))?;
-    fill::fill(module, source, slots, options)
+pub fn load<N: Slots>(mut network: N, source: &dyn TensorSource, options: &LoadOptions) -> Result<N, Error> {
+    let wanted = survey::survey(&mut network, &options.device);
+    agree(&wanted, source, &offered(source, options))?;
+    fill::fill(wanted, source, options)?;
+    filled(network, source)
 }
 
 /// What [`load`] would say of a source before it reads anything: names, shapes and types, but no values.
 ///
 /// # Errors
 /// As for [`load`], but for what reading meets.
-pub fn check<M: Module>(module: &M, source: &dyn TensorSource, options: &LoadOptions) -> Result<(), Error> {
+pub fn check<N: Slots + Clone>(
+    network: &N,
+    source: &dyn TensorSource,
+    options: &LoadOptions,
+) -> Result<(), Error> {
     fill::check_dtype(options)?;
-    agree(&survey::survey(module, options.order), source, &offered(source, options))
+    // Only what is to be filled shows its slots; a clone shares what has been filled.
+    agree(&survey::survey(&mut network.clone(), &options.device), source, &offered(source, options))
 }
 
 /// Fills only the parameters called `names` (as the source calls them) again, and leaves the others as they are.
 ///
 /// This is how the weights that a LoRA touches are exchanged: read again from another source, they are exactly
-/// what loading everything from that source would have given. `blank` is the module before it was loaded, whose
-/// parameters have the shapes of their layers in any [`WeightOrder`].
+/// what loading everything from that source would have given.
 ///
 /// # Errors
-/// As for [`load`], about the named tensors only; a name without a parameter counts as unused.
-pub fn reload<M: Module>(
-    module: M,
-    blank: &M,
+/// As for [`load`], about the named tensors only; a name without a parameter counts as unused. [`Error::Mismatch`] too
+/// if other parameters have never been filled.
+pub fn reload<N: Slots>(
+    mut network: N,
     source: &dyn TensorSource,
     names: impl IntoIterator<Item: AsRef<str>>,
     options: &LoadOptions,
-) -> Result<M, Error> {
+) -> Result<N, Error> {
     let names: BTreeSet<String> = names.into_iter().map(|name| name.as_ref().to_string()).collect();
-    let mut slots = survey::survey(blank, options.order);
-    slots.retain(|slot| names.contains(&slot.name));
-    agree(&slots, source, &names)?;
-    fill::fill(module, source, slots, options)
+    let mut wanted = survey::survey(&mut network, &options.device);
+    wanted.retain(|slot| names.contains(&slot.name));
+    agree(&wanted, source, &names)?;
+    fill::fill(wanted, source, options)?;
+    filled(network, source)
 }
 
 /// The tensors of a source that need a parameter.
@@ -106,9 +98,22 @@ fn offered(source: &dyn TensorSource, options: &LoadOptions) -> BTreeSet<String>
 }
 
 /// Compares what is wanted with what is offered.
-fn agree(slots: &[Slot], source: &dyn TensorSource, offered: &BTreeSet<String>) -> Result<(), Error> {
-    let mismatch = survey::compare(slots, source, offered);
+fn agree(wanted: &[Wanted<'_>], source: &dyn TensorSource, offered: &BTreeSet<String>) -> Result<(), Error> {
+    let mismatch = survey::compare(wanted, source, offered);
     if mismatch.is_empty() { Ok(()) } else { Err(Box::new(mismatch).into()) }
+}
+
+/// The network, if nothing of it was left out.
+fn filled<N: Slots>(mut network: N, source: &dyn TensorSource) -> Result<N, Error> {
+    let missing: Vec<_> = SlotList::of(&mut network)
+        .into_iter()
+        .filter(|(_, slot)| !slot.is_filled())
+        .map(|(name, _)| (name, Vec::new()))
+        .collect();
+    if missing.is_empty() {
+        return Ok(network);
+    }
+    Err(Box::new(Mismatch { origin: source.origin(), missing, ..Mismatch::default() }).into())
 }
 
 #[cfg(test)]

@@ -6,11 +6,10 @@
 use std::{fs, io::Write};
 
 use burn::{
-    module::Module,
     nn::{Linear, LinearConfig},
     tensor::FloatDType,
 };
-use hypersd_core::{LoadOptions, SafetensorsFile, WeightOrder, load};
+use hypersd_core::{LoadOptions, SafetensorsFile, load, slots};
 use hypersd_testing::device;
 
 const LAYERS: usize = 16;
@@ -21,10 +20,11 @@ const MODEL_BYTES: usize = LAYERS * LAYER_BYTES; // 256 MiB
 /// The model itself, what is prepared ahead of it, and small change. Holding file and model would be 2.
 const MOST: f64 = 1.6;
 
-#[derive(Module, Debug)]
 struct Stack {
     layers: Vec<Linear>,
 }
+
+slots!(Stack { layers });
 
 /// The most memory that the process ever had, in bytes.
 fn peak() -> usize {
@@ -55,8 +55,7 @@ fn peak_memory_stays_near_the_model() {
     let device = device();
     let layer = || LinearConfig::new(WIDTH, WIDTH).with_bias(false).init(&device);
     let stack = Stack { layers: (0..LAYERS).map(|_| layer()).collect() };
-    let (dtype, order) = (FloatDType::F32, WeightOrder::Burn);
-    let options = LoadOptions { device: device.clone(), dtype, order, ignore: &[] };
+    let options = LoadOptions { device: device.clone(), dtype: FloatDType::F32, ignore: &[] };
     let source = SafetensorsFile::open(&path).unwrap();
 
     let before = peak();

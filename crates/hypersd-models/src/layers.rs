@@ -1,4 +1,4 @@
-//! The layers that the networks share, and how their parameters are laid out.
+//! The layers that the networks share.
 
 pub(crate) mod attention;
 pub(crate) mod context;
@@ -7,27 +7,24 @@ pub(crate) mod resnet;
 pub(crate) mod timestep;
 pub(crate) mod transformer;
 
+pub(crate) use crate::weights::{Conv2d, Linear};
+
 use burn::{
-    nn::{
-        GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d,
-        conv::{Conv2d, Conv2dConfig},
-    },
+    nn::{GroupNorm, GroupNormConfig},
     tensor::Device,
 };
 
-/// A dense layer from `d_in` to `d_out` features.
-pub(crate) fn linear(d_in: usize, d_out: usize, bias: bool, device: &Device) -> Linear {
-    LinearConfig::new(d_in, d_out).with_bias(bias).init(device)
-}
+/// One pixel of padding on every side, with which a 3x3 convolution keeps the image's size.
+pub(crate) const SAME: [(usize, usize); 2] = [(1, 1); 2];
 
 /// A 3x3 convolution that keeps the image's size.
 pub(crate) fn conv3x3(c_in: usize, c_out: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([c_in, c_out], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
+    Conv2d::new([c_in, c_out], 3, device).with_padding(SAME)
 }
 
 /// A 1x1 convolution.
 pub(crate) fn conv1x1(c_in: usize, c_out: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([c_in, c_out], [1, 1]).init(device)
+    Conv2d::new([c_in, c_out], 1, device)
 }
 
 /// A group normalisation.

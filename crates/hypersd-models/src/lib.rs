@@ -20,12 +20,11 @@
 //! ```no_run
 //! use burn::tensor::{Device, FloatDType, Tensor};
 //! use hypersd_core::{LoadOptions, SafetensorsFile, load};
-//! use hypersd_models::{unet::{Conditioning, Context, UNet, UNetConfig}, weight_order};
+//! use hypersd_models::unet::{Conditioning, Context, UNet, UNetConfig};
 //!
 //! let device = Device::default();
 //! let weights = SafetensorsFile::open("stable-diffusion-v1-5/unet/diffusion_pytorch_model.safetensors")?;
-//! let (dtype, order) = (FloatDType::F32, weight_order(&device));
-//! let options = LoadOptions { device: device.clone(), dtype, order, ignore: &[] };
+//! let options = LoadOptions { device: device.clone(), dtype: FloatDType::F32, ignore: &[] };
 //! let unet = load(UNet::new(&UNetConfig::sd15(), &device)?, &weights, &options)?;
 //!
 //! let x = Tensor::<4>::zeros([1, 4, 64, 64], &device);
@@ -36,12 +35,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backend;
 mod error;
 mod family;
 mod infer;
 mod layers;
 mod parameters;
 mod single_file;
+mod weights;
 
 pub mod clip;
 pub mod controlnet;
@@ -52,8 +53,9 @@ pub mod tiny_vae;
 pub mod unet;
 pub mod vae;
 
+pub use backend::activation_dtype;
 pub use error::Error;
 pub use family::{Heads, Prediction, Profile, State, TextProfile};
-pub use ops::{activation_dtype, release_memory, weight_order};
+pub use ops::release_memory;
 pub use parameters::parameters;
 pub use single_file::{IGNORED, Ignored, Part, SingleFile};

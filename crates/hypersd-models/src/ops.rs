@@ -1,43 +1,42 @@
 //! The operations seam: what the networks compute with, and the only place that picks an implementation for a
 //! backend.
 //!
-//! Networks pass tensors and the parameter holders of `burn::nn`; they never call a holder's `forward` and know
-//! nothing of backends. Arguments are taken by value, so that an implementation may write into a tensor that
+//! Networks pass tensors and the holders of their weights ([`Linear`], [`Conv2d`], and Burn's norms); they never call a
+//! holder's `forward` and know nothing of backends. Arguments are taken by value, so that an implementation may write into a tensor that
 //! nobody else holds.
 //!
 //! On the CPU (Burn's flex backend) in f32 the kernels of `hypersd-kernels` compute; everywhere else Burn's own
 //! operations do. What is added to a result can be given along with it, because the kernels add it on their way out.
 //!
-//! On the CPU the weights of dense layers and of 3x3 convolutions may lie in the order in which the kernels read them
-//! ([`weight_order`]). Their shape then is another than their layer's, and only these operations know what to make of it.
-//!
-//! A network brings its inputs to the type that is computed in beside its weights ([`dtype_beside`]) and leaves types
+//! A network brings its inputs to the type that is computed in beside its weights ([`activation_dtype`](crate::activation_dtype)) and leaves types
 //! alone from there on: f32 on the CPU, where weights may be stored in half precision, and the weights' own elsewhere.
 
 mod attention;
-mod backend;
 mod causal;
 #[cfg(feature = "flex")]
 mod cpu;
+mod device;
 mod join;
 mod norm;
 mod resample;
 
 pub use attention::attention;
-pub use backend::{activation_dtype, release_memory, weight_order};
-pub(crate) use backend::{dtype_beside, in_pool};
 pub use causal::causal_attention;
+pub(crate) use device::in_pool;
+pub use device::release_memory;
 pub(crate) use join::{Joined, conv2d_joined};
 pub(crate) use norm::group_norm_silu_joined;
 pub use norm::{group_norm, group_norm_silu, layer_norm};
 pub use resample::upsample_conv2d;
 
 use burn::{
-    nn::{Linear, conv::Conv2d},
-    tensor::{Tensor, activation},
+    module::Param,
+    tensor::{DType, Tensor, activation, module, ops::ConvOptions},
 };
 #[cfg(feature = "flex")]
 use hypersd_kernels::Activation;
+
+pub use crate::weights::{Conv2d, Linear};
 
 /// A dense layer.
 ///
@@ -49,7 +48,7 @@ pub fn linear<const D: usize>(x: Tensor<D>, layer: &Linear) -> Tensor<D> {
     if cpu::takes(&x) {
         return cpu::linear(x, layer, None);
     }
-    layer.forward(x)
+    burns_linear(x, layer)
 }
 
 /// [`linear`] plus a tensor of the shape of its result.
@@ -62,17 +61,17 @@ pub fn linear_add<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Tensor
     if cpu::takes(&x) {
         return cpu::linear(x, layer, Some(residual));
     }
-    layer.forward(x) + residual
+    burns_linear(x, layer) + residual
 }
 
-/// A convolution with the holder's stride and padding.
+/// A convolution with the layer's stride and padding.
 ///
 /// # Shapes
 /// - x `[B, c_in, H, W]` → `[B, c_out, H', W']`
 #[must_use]
 pub fn conv2d(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if cpu::takes(&x) && cpu::has_conv2d(layer) {
+    if cpu::takes(&x) {
         return cpu::conv2d(x, None, layer, None, None);
     }
     burns_conv2d(x, layer)
@@ -85,7 +84,7 @@ pub fn conv2d(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
 #[must_use]
 pub fn conv2d_shift(x: Tensor<4>, layer: &Conv2d, shift: Tensor<2>) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if cpu::takes(&x) && cpu::has_conv2d(layer) {
+    if cpu::takes(&x) {
         return cpu::conv2d(x, None, layer, Some(shift), None);
     }
     let [b, c] = shift.dims();
@@ -99,18 +98,27 @@ pub fn conv2d_shift(x: Tensor<4>, layer: &Conv2d, shift: Tensor<2>) -> Tensor<4>
 #[must_use]
 pub fn conv2d_add(x: Tensor<4>, layer: &Conv2d, residual: Tensor<4>) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if cpu::takes(&x) && cpu::has_conv2d(layer) {
+    if cpu::takes(&x) {
         return cpu::conv2d(x, None, layer, None, Some(residual));
     }
     burns_conv2d(x, layer) + residual
 }
 
+/// Burn's dense layer, which wants the weights in the type of the features.
+fn burns_linear<const D: usize>(x: Tensor<D>, layer: &Linear) -> Tensor<D> {
+    let dtype = x.dtype();
+    module::linear(x, layer.weight.tensor(dtype), in_type(layer.bias.as_ref(), dtype))
+}
+
 /// Burn's convolution, which wants the weights in the type of the image.
 fn burns_conv2d(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
-    if layer.weight.val().dtype() == x.dtype() {
-        return layer.forward(x);
-    }
-    backend::in_type(layer, x.dtype()).forward(x)
+    let dtype = x.dtype();
+    let options = ConvOptions::new_with_padding([layer.stride; 2], layer.padding, [1, 1], 1);
+    module::conv2d(x, layer.weight.tensor(dtype), in_type(layer.bias.as_ref(), dtype), options)
+}
+
+fn in_type(bias: Option<&Param<Tensor<1>>>, dtype: DType) -> Option<Tensor<1>> {
+    bias.map(|bias| bias.val().cast(dtype))
 }
 
 /// `x · sigmoid(x)`.

@@ -3,10 +3,8 @@
 //! It decodes a picture in a fraction of the [VAE](crate::vae)'s time, with some loss of detail, and speaks the sampler's
 //! latents: there is nothing to scale. As there, each half is a network of its own.
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
+use burn::tensor::{Device, Tensor};
+use hypersd_core::slots;
 
 use crate::error::{Error, check_shape};
 
@@ -18,20 +16,22 @@ use layers::Layers;
 
 /// The encoding half of diffusers' `AutoencoderTiny`. Field names are diffusers' names, so that parameter paths are its
 /// keys.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct Encoder {
     encoder: Layers,
-    #[module(skip)]
     config: TinyVaeConfig,
 }
 
+slots!(Encoder { encoder; config });
+
 /// The decoding half of diffusers' `AutoencoderTiny`.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct Decoder {
     decoder: Layers,
-    #[module(skip)]
     config: TinyVaeConfig,
 }
+
+slots!(Decoder { decoder; config });
 
 impl Encoder {
     /// The other half's tensors in a file of both, as patterns for [`LoadOptions`](hypersd_core::LoadOptions).

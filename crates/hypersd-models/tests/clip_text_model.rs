@@ -12,7 +12,7 @@ use hypersd_core::{LoadOptions, Renamed, SafetensorsFile, TensorSource, load};
 use hypersd_models::{
     Error,
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, canonical_names},
-    parameters, weight_order,
+    parameters,
 };
 use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
 
@@ -33,12 +33,7 @@ fn load_encoder(name: &str, config: &ClipTextConfig) -> ClipTextModel {
     let file = SafetensorsFile::open(folder("clip").join(name).join("model.safetensors")).unwrap();
     let renames = canonical_names(file.names());
     let source = Renamed::new(file, renames).unwrap();
-    let options = LoadOptions {
-        device: device(),
-        dtype: dtype(),
-        order: weight_order(&device()),
-        ignore: IGNORED_TENSORS,
-    };
+    let options = LoadOptions { device: device(), dtype: dtype(), ignore: IGNORED_TENSORS };
     load(ClipTextModel::new(config, &device()).unwrap(), &source, &options).unwrap()
 }
 
@@ -125,12 +120,7 @@ fn both_forms_of_names_load_strictly() {
     // bigG's projection in a network without one is an error, not a tensor left aside.
     let file = SafetensorsFile::open(folder("clip/small_g/model.safetensors")).unwrap();
     let config = ClipTextConfig { with_projection: false, ..config("small_g") };
-    let options = LoadOptions {
-        device: device(),
-        dtype: dtype(),
-        order: weight_order(&device()),
-        ignore: IGNORED_TENSORS,
-    };
+    let options = LoadOptions { device: device(), dtype: dtype(), ignore: IGNORED_TENSORS };
     let error = load(ClipTextModel::new(&config, &device()).unwrap(), &file, &options).unwrap_err();
     assert!(error.to_string().contains("text_projection.weight"), "{error}");
 }

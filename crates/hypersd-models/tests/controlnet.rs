@@ -11,7 +11,6 @@ use hypersd_core::{LoadOptions, SafetensorsFile, load};
 use hypersd_models::{
     controlnet::{ChannelOrder, ControlNet, ControlNetConfig, Hint, ResidualScale},
     unet::{Conditioning, Context, PerLevel, Residuals, UNet, UNetConfig},
-    weight_order,
 };
 use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
 
@@ -29,8 +28,7 @@ fn changed(name: &str, change: fn(&mut ControlNetConfig)) -> ControlNet {
     let mut config = config(name);
     change(&mut config);
     let weights = SafetensorsFile::open(path(&format!("{name}.safetensors"))).expect("a committed fixture");
-    let options =
-        LoadOptions { device: device(), dtype: dtype(), order: weight_order(&device()), ignore: &[] };
+    let options = LoadOptions { device: device(), dtype: dtype(), ignore: &[] };
     let network = ControlNet::new(&config, &device()).unwrap();
     load(network, &weights, &options).expect("the fixture fits the network")
 }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::Module;
-use hypersd_core::{TensorSource, View};
+use hypersd_core::{Slots, TensorSource, View};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel},
     keys::{self, KeyTable},
@@ -51,8 +50,8 @@ fn shapes(source: &dyn TensorSource) -> BTreeMap<String, Vec<usize>> {
 }
 
 /// The names in the list are those of the network that the table was made for.
-fn assert_module(module: &impl Module, rows: &[Row]) {
-    assert_parameters(parameters(module), rows);
+fn assert_module(network: &(impl Slots + Clone), rows: &[Row]) {
+    assert_parameters(parameters(network), rows);
 }
 
 fn assert_parameters(own: Vec<(String, Vec<usize>)>, rows: &[Row]) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use burn::module::Module;
+use hypersd_core::Slots;
 use hypersd_models::{
     parameters,
     tiny_vae::{self, TinyVaeConfig},
@@ -12,8 +12,8 @@ use hypersd_models::{
 use hypersd_testing::device;
 
 /// Compares with a list of `name TAB 320x4x3x3 TAB ...`.
-fn assert_parameters(module: &impl Module, list: &str, count: usize) {
-    assert_published(parameters(module), list, count);
+fn assert_parameters(network: &(impl Slots + Clone), list: &str, count: usize) {
+    assert_published(parameters(network), list, count);
 }
 
 fn assert_published(own: Vec<(String, Vec<usize>)>, list: &str, count: usize) {

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use burn::module::Module;
 use hypersd_core::{
-    Family, FileTree, HostTensor, Location, SafetensorsFile, SharedSource, TensorSource, save_safetensors,
+    Family, FileTree, HostTensor, Location, SafetensorsFile, SharedSource, Slots, TensorSource,
+    save_safetensors,
 };
 use hypersd_models::{
     Error, IGNORED, Part, Prediction, SingleFile,
@@ -57,8 +57,8 @@ fn refusal(shapes: Shapes) -> String {
 }
 
 /// The tensors of a part are the parameters of its network, in their shapes, and nothing else.
-fn assert_fills<C>(part: &Part<C>, module: &impl Module) {
-    assert_holds(part, parameters(module));
+fn assert_fills<C>(part: &Part<C>, network: &(impl Slots + Clone)) {
+    assert_holds(part, parameters(network));
 }
 
 fn assert_holds<C>(part: &Part<C>, parameters: Vec<(String, Vec<usize>)>) {

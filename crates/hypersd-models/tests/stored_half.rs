@@ -8,17 +8,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::{
-    module::Module,
-    tensor::{Device, FloatDType, Tensor},
-};
+use burn::tensor::{Device, FloatDType, Tensor};
 use half::{bf16, f16};
-use hypersd_core::{HostData, HostTensor, LoadOptions, MemorySource, SafetensorsFile, TensorSource, load};
+use hypersd_core::{
+    HostData, HostTensor, LoadOptions, MemorySource, SafetensorsFile, Slots, TensorSource, load,
+};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS},
     tiny_vae,
     unet::{Conditioning, Context, UNet},
-    vae, weight_order,
+    vae,
 };
 use hypersd_testing::fixture;
 use serde::de::DeserializeOwned;
@@ -49,10 +48,14 @@ fn rounded(file: &SafetensorsFile, dtype: FloatDType) -> MemorySource {
 }
 
 /// A network stored in half precision, and one in f32 with the same values.
-fn pair<M: Module>(blank: M, weights: &str, ignore: &'static [&'static str], dtype: FloatDType) -> [M; 2] {
+fn pair<N: Slots + Clone>(
+    blank: N,
+    weights: &str,
+    ignore: &'static [&'static str],
+    dtype: FloatDType,
+) -> [N; 2] {
     let file = SafetensorsFile::open(path(weights)).expect("a committed fixture");
-    let options =
-        |dtype| LoadOptions { device: Device::flex(), dtype, order: weight_order(&Device::flex()), ignore };
+    let options = |dtype| LoadOptions { device: Device::flex(), dtype, ignore };
     let half = load(blank.clone(), &file, &options(dtype)).expect("the fixture fits");
     let wide = load(blank, &rounded(&file, dtype), &options(FloatDType::F32)).expect("the fixture fits");
     [half, wide]

@@ -1,28 +1,72 @@
-//! From a file's elements to Burn's: another float type, another order.
+//! From a file's elements to a parameter's: another float type, another order.
 //!
 //! Loading is bound by memory, so each element is touched once: outputs are allocated as untouched zero pages
 //! and written in parallel, and conversion and transposition share one pass.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Debug};
 
 use burn::tensor::{Element, FloatDType, TensorData};
 use bytemuck::{Zeroable, allocation::zeroed_vec};
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 
-use super::survey::Slot;
 use crate::host::HostData;
 
-/// Outputs whose weights lie side by side in a panel.
-pub const PANEL: usize = 16;
+/// How the elements of a tensor are to lie in a parameter, in a type that weights are stored in.
+pub trait Layout: Debug + Send + Sync {
+    /// The elements as the parameter takes them, in F32, F16 or BF16. There are as many as its slot's shape says.
+    fn arrange(&self, x: HostData<'_>, dtype: FloatDType) -> TensorData;
 
-/// How a tensor's elements lie in the parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
-    /// In the same order.
-    Plain,
-    /// The tensor is `[out, in]`, the parameter `[in, out]`.
-    Transposed,
+    /// Whether the parameter takes elements that are f32 and ours as they are; if not, [`arrange`](Self::arrange) writes
+    /// them elsewhere.
+    fn keeps(&self, dtype: FloatDType) -> bool;
+}
+
+/// Elements follow each other as in the tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InOrder {
+    /// Extents of the parameter.
+    pub shape: Vec<usize>,
+}
+
+/// Rows of the tensor lie side by side, `width` of them at a time: `[rows, depth]` becomes `[rows / width, depth, width]`.
+/// All rows at once give the transposed matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interleaved {
+    /// Extents of the parameter.
+    pub shape: Vec<usize>,
+    /// Rows of the tensor: its first extent.
+    pub rows: usize,
+    /// How many rows lie side by side. If it does not divide their number, the last are fewer.
+    pub width: usize,
+}
+
+impl Interleaved {
+    /// A matrix of so many rows and columns becomes its transpose.
+    #[must_use]
+    pub fn transposed([rows, columns]: [usize; 2]) -> Self {
+        Self { shape: vec![columns, rows], rows, width: rows }
+    }
+}
+
+impl Layout for InOrder {
+    fn arrange(&self, x: HostData<'_>, dtype: FloatDType) -> TensorData {
+        arrange(x, dtype, &self.shape, None)
+    }
+
+    fn keeps(&self, dtype: FloatDType) -> bool {
+        dtype == FloatDType::F32
+    }
+}
+
+impl Layout for Interleaved {
+    fn arrange(&self, x: HostData<'_>, dtype: FloatDType) -> TensorData {
+        arrange(x, dtype, &self.shape, Some(self))
+    }
+
+    fn keeps(&self, _: FloatDType) -> bool {
+        false
+    }
 }
 
 /// Bytes of an element, for the types that weights are stored in.
@@ -34,45 +78,44 @@ pub(super) fn element_size(dtype: FloatDType) -> Option<usize> {
     }
 }
 
-/// Whether a parameter takes elements that are f32 and ours as they are; if not, [`arrange`] writes them elsewhere.
-pub(super) fn keeps(slot: &Slot, dtype: FloatDType) -> bool {
-    slot.in_order() && dtype == FloatDType::F32
-}
-
-/// The elements of a tensor in the type and the order of a parameter.
+/// The elements of a tensor in another type and, if one is given, another order.
 ///
 /// Types other than those of [`element_size`] were refused before; they would give f32.
-pub(super) fn arrange(x: HostData<'_>, slot: &Slot, dtype: FloatDType) -> TensorData {
+fn arrange(x: HostData<'_>, dtype: FloatDType, shape: &[usize], order: Option<&Interleaved>) -> TensorData {
     use FloatDType::{BF16, F16};
     match (x, dtype) {
-        (HostData::F16(x), F16) => same(x, slot),
-        (HostData::BF16(x), BF16) => same(x, slot),
-        (HostData::F32(x), F16) => other(&x, slot, |x, y: &mut [f16]| y.convert_from_f32_slice(x)),
-        (HostData::F32(x), BF16) => other(&x, slot, |x, y: &mut [bf16]| y.convert_from_f32_slice(x)),
-        (HostData::F16(x), BF16) => other(&x, slot, halves::<f16, bf16>),
-        (HostData::BF16(x), F16) => other(&x, slot, halves::<bf16, f16>),
-        (HostData::F32(x), _) => same(x, slot),
-        (HostData::F16(x), _) => other(&x, slot, |x, y: &mut [f32]| x.convert_to_f32_slice(y)),
-        (HostData::BF16(x), _) => other(&x, slot, |x, y: &mut [f32]| x.convert_to_f32_slice(y)),
+        (HostData::F16(x), F16) => same(x, shape, order),
+        (HostData::BF16(x), BF16) => same(x, shape, order),
+        (HostData::F32(x), F16) => other(&x, shape, order, |x, y: &mut [f16]| y.convert_from_f32_slice(x)),
+        (HostData::F32(x), BF16) => other(&x, shape, order, |x, y: &mut [bf16]| y.convert_from_f32_slice(x)),
+        (HostData::F16(x), BF16) => other(&x, shape, order, halves::<f16, bf16>),
+        (HostData::BF16(x), F16) => other(&x, shape, order, halves::<bf16, f16>),
+        (HostData::F32(x), _) => same(x, shape, order),
+        (HostData::F16(x), _) => other(&x, shape, order, |x, y: &mut [f32]| x.convert_to_f32_slice(y)),
+        (HostData::BF16(x), _) => other(&x, shape, order, |x, y: &mut [f32]| x.convert_to_f32_slice(y)),
     }
 }
 
 /// Elements that keep their type; those that are ours already and in order are not copied.
-fn same<T: Number>(x: Cow<'_, [T]>, slot: &Slot) -> TensorData {
-    match x {
-        Cow::Owned(x) if slot.in_order() => TensorData::new(x, slot.shape.clone()),
-        x => other(&x, slot, copy),
+fn same<T: Number>(x: Cow<'_, [T]>, shape: &[usize], order: Option<&Interleaved>) -> TensorData {
+    match (x, order) {
+        (Cow::Owned(x), None) => TensorData::new(x, shape.to_vec()),
+        (x, order) => other(&x, shape, order, copy),
     }
 }
 
 /// Elements that go through `convert`, which takes slices of equal length.
-fn other<T: Number, U: Number>(x: &[T], slot: &Slot, convert: impl Fn(&[T], &mut [U]) + Sync) -> TensorData {
-    let y = match (slot.layout, slot.shape.as_slice()) {
-        _ if slot.panels => panels(x, slot.stored_shape()[0], convert),
-        (Some(Layout::Transposed), &[columns, rows]) => transposed(x, rows, columns, convert),
-        _ => plain(x, convert),
+fn other<T: Number, U: Number>(
+    x: &[T],
+    shape: &[usize],
+    order: Option<&Interleaved>,
+    convert: impl Fn(&[T], &mut [U]) + Sync,
+) -> TensorData {
+    let y = match order {
+        Some(order) => interleaved(x, order, convert),
+        None => plain(x, convert),
     };
-    TensorData::new(y, slot.filled_shape())
+    TensorData::new(y, shape.to_vec())
 }
 
 fn plain<T: Number, U: Number>(x: &[T], convert: impl Fn(&[T], &mut [U]) + Sync) -> Vec<U> {
@@ -82,32 +125,28 @@ fn plain<T: Number, U: Number>(x: &[T], convert: impl Fn(&[T], &mut [U]) + Sync)
     y
 }
 
-/// `x` is `[rows, columns]`, the result `[columns, rows]`.
-fn transposed<T: Number, U: Number>(
+/// `x` is `[rows, depth]`, the result `[rows / width, depth, width]`.
+fn interleaved<T: Number, U: Number>(
     x: &[T],
-    rows: usize,
-    columns: usize,
+    &Interleaved { rows, width, .. }: &Interleaved,
     convert: impl Fn(&[T], &mut [U]) + Sync,
 ) -> Vec<U> {
     let mut y = zeroed_vec(x.len());
-    y.par_chunks_mut((TILE * rows).max(1)).enumerate().for_each(|(block, y)| {
-        transpose(x, [rows, columns], block * TILE, &convert, y);
+    let depth = x.len() / rows.max(1);
+    let panel = (width.max(1) * depth).max(1);
+    y.par_chunks_mut(panel).zip(x.par_chunks(panel)).for_each(|(y, x)| {
+        let width = x.len() / depth;
+        let block = TILE * width;
+        let few = SMALL.div_ceil(block); // of a narrow panel: threads share the panels
+        y.par_chunks_mut(block).with_min_len(few).enumerate().for_each(|(i, y)| {
+            transpose(x, [width, depth], i * TILE, &convert, y);
+        });
     });
     y
 }
 
-/// `x` is `[outputs, depth]`, the result `[outputs / PANEL, depth, PANEL]`.
-fn panels<T: Number, U: Number>(x: &[T], outputs: usize, convert: impl Fn(&[T], &mut [U]) + Sync) -> Vec<U> {
-    let mut y = zeroed_vec(x.len());
-    let depth = x.len() / outputs.max(1);
-    let panel = (PANEL * depth).max(1);
-    y.par_chunks_mut(panel).zip(x.par_chunks(panel)).for_each(|(y, x)| {
-        for (block, y) in y.chunks_mut(TILE * PANEL).enumerate() {
-            transpose(x, [PANEL, depth], block * TILE, &convert, y);
-        }
-    });
-    y
-}
+/// Elements that are not worth a thread's while.
+const SMALL: usize = 1 << 14;
 
 /// Columns that are transposed at once: a tile is read in rows of x and written in rows of y, each a cache line or more.
 const TILE: usize = 32;

@@ -4,22 +4,23 @@
 //! keys of the files.
 
 use burn::{
-    module::Module,
-    nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig},
+    nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig},
     tensor::{Device, Int, Tensor, TensorData},
 };
+use hypersd_core::slots;
 
 use super::{ClipTextConfig, HiddenAct};
-use crate::{Error, ops};
+use crate::{Error, backend::activation_dtype, layers::Linear, ops};
 
 /// A CLIP text encoder.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct ClipTextModel {
     text_model: TextTransformer,
     text_projection: Option<Linear>,
-    #[module(skip)]
     config: ClipTextConfig,
 }
+
+slots!(ClipTextModel { text_model, text_projection; config });
 
 /// What a text encoder says of a batch of prompts. B prompts, L ids each, width D.
 #[derive(Debug, Clone)]
@@ -33,25 +34,31 @@ pub struct TextStates {
     pub pooled: Option<Tensor<2>>,
 }
 
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 struct TextTransformer {
     embeddings: Embeddings,
     encoder: Encoder,
     final_layer_norm: LayerNorm,
 }
 
-#[derive(Module, Debug)]
+slots!(TextTransformer { embeddings, encoder, final_layer_norm });
+
+#[derive(Debug, Clone)]
 struct Embeddings {
     token_embedding: Embedding,
     position_embedding: Embedding,
 }
 
-#[derive(Module, Debug)]
+slots!(Embeddings { token_embedding, position_embedding });
+
+#[derive(Debug, Clone)]
 struct Encoder {
     layers: Vec<EncoderLayer>,
 }
 
-#[derive(Module, Debug)]
+slots!(Encoder { layers });
+
+#[derive(Debug, Clone)]
 struct EncoderLayer {
     self_attn: SelfAttention,
     layer_norm1: LayerNorm,
@@ -59,7 +66,9 @@ struct EncoderLayer {
     layer_norm2: LayerNorm,
 }
 
-#[derive(Module, Debug)]
+slots!(EncoderLayer { self_attn, layer_norm1, mlp, layer_norm2 });
+
+#[derive(Debug, Clone)]
 struct SelfAttention {
     q_proj: Linear,
     k_proj: Linear,
@@ -68,13 +77,16 @@ struct SelfAttention {
     heads: usize,
 }
 
-#[derive(Module, Debug)]
+slots!(SelfAttention { q_proj, k_proj, v_proj, out_proj; heads });
+
+#[derive(Debug, Clone)]
 struct Mlp {
     fc1: Linear,
     fc2: Linear,
-    #[module(skip)]
     hidden_act: HiddenAct,
 }
+
+slots!(Mlp { fc1, fc2; hidden_act });
 
 impl ClipTextModel {
     /// The network of a configuration, to be filled by [`hypersd_core::load`].
@@ -83,10 +95,10 @@ impl ClipTextModel {
     /// [`Error::Config`] for sizes that do not fit each other.
     pub fn new(config: &ClipTextConfig, device: &Device) -> Result<Self, Error> {
         config.validate()?;
-        let projection = LinearConfig::new(config.hidden_size, config.projection_dim).with_bias(false);
+        let projection = || Linear::new(config.hidden_size, config.projection_dim, device).without_bias();
         Ok(Self {
             text_model: TextTransformer::new(config, device),
-            text_projection: config.with_projection.then(|| projection.init(device)),
+            text_projection: config.with_projection.then(projection),
             config: config.clone(),
         })
     }
@@ -163,7 +175,8 @@ impl Embeddings {
     /// `[B, L]` → `[B, L, D]`
     fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, length] = ids.dims();
-        let dtype = ops::dtype_beside(&self.token_embedding.weight);
+        let table = self.token_embedding.weight.val();
+        let dtype = activation_dtype(table.dtype().into(), &table.device());
         let positions = self.position_embedding.weight.val().narrow(0, 0, length); // [L, D]
         self.token_embedding.forward(ids).cast(dtype) + positions.cast(dtype).unsqueeze()
     }
@@ -188,7 +201,7 @@ impl TextTransformer {
 impl EncoderLayer {
     fn new(config: &ClipTextConfig, device: &Device) -> Self {
         let (d, d_mlp) = (config.hidden_size, config.intermediate_size);
-        let linear = |d_in, d_out| LinearConfig::new(d_in, d_out).init(device);
+        let linear = |d_in, d_out| Linear::new(d_in, d_out, device);
         Self {
             self_attn: SelfAttention {
                 q_proj: linear(d, d),

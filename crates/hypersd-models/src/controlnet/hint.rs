@@ -1,15 +1,14 @@
 //! Control images as a ControlNet sees them.
 
-use burn::{
-    module::Module,
-    nn::{
-        PaddingConfig2d,
-        conv::{Conv2d, Conv2dConfig},
-    },
-    tensor::{Device, Tensor},
-};
+use burn::tensor::{Device, Tensor};
+use hypersd_core::slots;
 
-use crate::{controlnet::config::ControlNetConfig, error::Error, ops};
+use crate::{
+    controlnet::config::ControlNetConfig,
+    error::Error,
+    layers::{Conv2d, conv3x3},
+    ops,
+};
 
 /// A control image, encoded for one ControlNet: the same at every step, so made once, by
 /// [`ControlNet::hint`](super::ControlNet::hint).
@@ -35,27 +34,24 @@ impl Hint {
 }
 
 /// diffusers' `ControlNetConditioningEmbedding`: an image of pixels becomes one of latents' size.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct HintEncoder {
     conv_in: Conv2d,
     blocks: Vec<Conv2d>,
     conv_out: Conv2d,
 }
 
+slots!(HintEncoder { conv_in, blocks, conv_out });
+
 impl HintEncoder {
     pub(crate) fn new(config: &ControlNetConfig, device: &Device) -> Self {
         let channels = &config.conditioning_embedding_out_channels;
-        let conv = |c_in: usize, c_out: usize, stride: usize| {
-            Conv2dConfig::new([c_in, c_out], [3, 3])
-                .with_stride([stride, stride])
-                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                .init(device)
-        };
+        let conv = |c_in: usize, c_out: usize| conv3x3(c_in, c_out, device);
         let pairs = channels.iter().zip(&channels[1..]);
         Self {
-            conv_in: conv(config.conditioning_channels, channels[0], 1),
-            blocks: pairs.flat_map(|(&c, &next)| [conv(c, c, 1), conv(c, next, 2)]).collect(),
-            conv_out: conv(channels[channels.len() - 1], config.unet.block_out_channels[0], 1),
+            conv_in: conv(config.conditioning_channels, channels[0]),
+            blocks: pairs.flat_map(|(&c, &next)| [conv(c, c), conv(c, next).with_stride(2)]).collect(),
+            conv_out: conv(channels[channels.len() - 1], config.unet.block_out_channels[0]),
         }
     }
 

@@ -1,10 +1,7 @@
 //! The network from latents and a hint to residuals.
 
-use burn::{
-    module::Module,
-    nn::conv::Conv2d,
-    tensor::{Device, FloatDType, Tensor},
-};
+use burn::tensor::{Device, FloatDType, Tensor};
+use hypersd_core::slots;
 
 use crate::{
     controlnet::{
@@ -13,7 +10,7 @@ use crate::{
         scale::ResidualScale,
     },
     error::Error,
-    layers::{context::Context, conv1x1, conv3x3, timestep::TimestepEmbedding},
+    layers::{Conv2d, context::Context, conv1x1, conv3x3, timestep::TimestepEmbedding},
     ops,
     unet::{
         Conditioning, Residuals, UNet,
@@ -23,7 +20,7 @@ use crate::{
 };
 
 /// diffusers' `ControlNetModel`. Field names are diffusers' names, so that parameter paths are its keys.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct ControlNet {
     conv_in: Conv2d,
     time_embedding: TimestepEmbedding,
@@ -33,9 +30,13 @@ pub struct ControlNet {
     controlnet_down_blocks: Vec<Conv2d>,
     mid_block: MidBlock,
     controlnet_mid_block: Conv2d,
-    #[module(skip)]
     config: ControlNetConfig,
 }
+
+slots!(ControlNet {
+    conv_in, time_embedding, add_embedding, controlnet_cond_embedding, down_blocks, controlnet_down_blocks, mid_block,
+    controlnet_mid_block; config
+});
 
 impl ControlNet {
     /// A network whose parameters wait to be loaded; nothing is allocated yet.
@@ -87,7 +88,7 @@ impl ControlNet {
     /// The device of the weights, where the inputs have to be.
     #[must_use]
     pub fn device(&self) -> Device {
-        self.conv_in.weight.lazy_device()
+        self.conv_in.device().clone()
     }
 
     /// Encodes control images of the size of the pictures to be made, one for each picture of a batch or one for all.
@@ -176,7 +177,7 @@ impl ControlNet {
     }
 
     fn dtype(&self) -> FloatDType {
-        ops::dtype_beside(&self.conv_in.weight)
+        self.conv_in.activation_dtype()
     }
 }
 

@@ -1,14 +1,15 @@
 //! Multi-head attention over token sequences.
 
-use burn::{module::Module, nn::Linear, tensor::Device, tensor::Tensor};
+use burn::tensor::{Device, Tensor};
+use hypersd_core::slots;
 
 use crate::{
-    layers::{context::Context, linear},
+    layers::{Linear, context::Context},
     ops,
 };
 
 /// Attention from tokens to a context; to themselves where the context is the tokens (diffusers' `Attention`).
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Attention {
     to_q: Linear,
     to_k: Linear,
@@ -17,14 +18,17 @@ pub(crate) struct Attention {
     heads: usize,
 }
 
+slots!(Attention { to_q, to_k, to_v, to_out; heads });
+
 impl Attention {
     /// For tokens of `width` features, split over `heads`, and a context of `context_width` features.
     pub(crate) fn new(width: usize, context_width: usize, heads: usize, device: &Device) -> Self {
+        let project = |d_in| Linear::new(d_in, width, device).without_bias();
         Self {
-            to_q: linear(width, width, false, device),
-            to_k: linear(context_width, width, false, device),
-            to_v: linear(context_width, width, false, device),
-            to_out: [linear(width, width, true, device)],
+            to_q: project(width),
+            to_k: project(context_width),
+            to_v: project(context_width),
+            to_out: [Linear::new(width, width, device)],
             heads,
         }
     }

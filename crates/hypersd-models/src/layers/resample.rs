@@ -1,33 +1,34 @@
 //! Halving and doubling of images.
 
-use burn::{
-    module::Module,
-    nn::{PaddingConfig2d, conv::Conv2d, conv::Conv2dConfig},
-    tensor::{Device, Tensor},
+use burn::tensor::{Device, Tensor};
+use hypersd_core::slots;
+
+use crate::{
+    layers::{Conv2d, SAME, conv3x3},
+    ops,
 };
 
-use crate::{layers::conv3x3, ops};
-
 /// A 3x3 convolution of stride 2 (`Downsample2D`).
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Downsample {
     conv: Conv2d,
 }
 
+slots!(Downsample { conv });
+
 impl Downsample {
     /// The UNet's: one pixel of padding on every side, `H` → `⌈H / 2⌉`.
     pub(crate) fn symmetric(channels: usize, device: &Device) -> Self {
-        Self::new(channels, PaddingConfig2d::Explicit(1, 1, 1, 1), device)
+        Self::new(channels, SAME, device)
     }
 
     /// The VAE's: one pixel of padding at the right and the bottom only, `H` → `⌊H / 2⌋`.
     pub(crate) fn right_bottom(channels: usize, device: &Device) -> Self {
-        Self::new(channels, PaddingConfig2d::Explicit(0, 0, 1, 1), device) // top, left, bottom, right
+        Self::new(channels, [(0, 1); 2], device)
     }
 
-    fn new(channels: usize, padding: PaddingConfig2d, device: &Device) -> Self {
-        let conv = Conv2dConfig::new([channels, channels], [3, 3]).with_stride([2, 2]).with_padding(padding);
-        Self { conv: conv.init(device) }
+    fn new(channels: usize, padding: [(usize, usize); 2], device: &Device) -> Self {
+        Self { conv: Conv2d::new([channels, channels], 3, device).with_stride(2).with_padding(padding) }
     }
 
     /// `[B, C, H, W]` → `[B, C, H/2, W/2]`, rounded as the padding says.
@@ -37,10 +38,12 @@ impl Downsample {
 }
 
 /// Nearest-neighbour doubling, then a 3x3 convolution (`Upsample2D`).
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Upsample {
     conv: Conv2d,
 }
+
+slots!(Upsample { conv });
 
 impl Upsample {
     pub(crate) fn new(channels: usize, device: &Device) -> Self {

@@ -1,13 +1,13 @@
 //! The residual block of UNet and VAE.
 
 use burn::{
-    module::Module,
-    nn::{GroupNorm, Linear, conv::Conv2d},
+    nn::GroupNorm,
     tensor::{Device, Tensor},
 };
+use hypersd_core::slots;
 
 use crate::{
-    layers::{conv1x1, conv3x3, group_norm, linear},
+    layers::{Conv2d, Linear, conv1x1, conv3x3, group_norm},
     ops::{self, Joined},
 };
 
@@ -23,7 +23,7 @@ pub(crate) struct ResnetShape {
 }
 
 /// Two normalised convolutions beside a shortcut (diffusers' `ResnetBlock2D`).
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Resnet {
     norm1: GroupNorm,
     conv1: Conv2d,
@@ -33,13 +33,15 @@ pub(crate) struct Resnet {
     conv_shortcut: Option<Conv2d>,
 }
 
+slots!(Resnet { norm1, conv1, time_emb_proj, norm2, conv2, conv_shortcut });
+
 impl Resnet {
     pub(crate) fn new(shape: ResnetShape, device: &Device) -> Self {
         let ResnetShape { c_in, c_out, time_width, norm_groups, eps } = shape;
         Self {
             norm1: group_norm(norm_groups, c_in, eps, device),
             conv1: conv3x3(c_in, c_out, device),
-            time_emb_proj: time_width.map(|width| linear(width, c_out, true, device)),
+            time_emb_proj: time_width.map(|width| Linear::new(width, c_out, device)),
             norm2: group_norm(norm_groups, c_out, eps, device),
             conv2: conv3x3(c_out, c_out, device),
             conv_shortcut: (c_in != c_out).then(|| conv1x1(c_in, c_out, device)),

@@ -1,12 +1,9 @@
 //! Numbers as vectors: sinusoids and the small network behind them.
 
-use burn::{
-    module::Module,
-    nn::Linear,
-    tensor::{DType, Device, FloatDType, Tensor, TensorData},
-};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use hypersd_core::slots;
 
-use crate::{layers::linear, ops};
+use crate::{layers::Linear, ops};
 
 /// How a number becomes a vector of sines and cosines.
 #[derive(Debug, Clone, Copy)]
@@ -43,15 +40,17 @@ impl Sinusoid {
 }
 
 /// The two dense layers after a sinusoid (diffusers' `TimestepEmbedding`).
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TimestepEmbedding {
     linear_1: Linear,
     linear_2: Linear,
 }
 
+slots!(TimestepEmbedding { linear_1, linear_2 });
+
 impl TimestepEmbedding {
     pub(crate) fn new(d_in: usize, d_out: usize, device: &Device) -> Self {
-        Self { linear_1: linear(d_in, d_out, true, device), linear_2: linear(d_out, d_out, true, device) }
+        Self { linear_1: Linear::new(d_in, d_out, device), linear_2: Linear::new(d_out, d_out, device) }
     }
 
     /// `[B, d_in]` → `[B, d_out]`, in the type that is computed in.
@@ -62,11 +61,10 @@ impl TimestepEmbedding {
 
     /// Rows computed on the host, on the device of the weights.
     pub(crate) fn upload(&self, rows: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
-        let device = self.linear_1.weight.val().device();
-        Tensor::from_data(TensorData::new(rows, shape), (&device, DType::F32))
+        Tensor::from_data(TensorData::new(rows, shape), (self.linear_1.device(), DType::F32))
     }
 
     pub(crate) fn dtype(&self) -> FloatDType {
-        ops::dtype_beside(&self.linear_1.weight)
+        self.linear_1.activation_dtype()
     }
 }

@@ -1,13 +1,13 @@
 //! The attention site of a UNet: image features attend to themselves and to the prompt.
 
 use burn::{
-    module::Module,
-    nn::{Dropout, DropoutConfig, GroupNorm, LayerNorm, LayerNormConfig, Linear, conv::Conv2d},
+    nn::{GroupNorm, LayerNorm, LayerNormConfig},
     tensor::{Device, Tensor},
 };
+use hypersd_core::{SlotList, Slots, slots};
 
 use crate::{
-    layers::{attention::Attention, context::Context, conv1x1, group_norm, linear},
+    layers::{Conv2d, Linear, attention::Attention, context::Context, conv1x1, group_norm},
     ops,
 };
 
@@ -24,13 +24,15 @@ pub(crate) struct TransformerShape {
 }
 
 /// diffusers' `Transformer2DModel` as UNets use it.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Transformer {
     norm: GroupNorm,
     proj_in: Projection,
     transformer_blocks: Vec<TransformerBlock>,
     proj_out: Projection,
 }
+
+slots!(Transformer { norm, proj_in, transformer_blocks, proj_out });
 
 impl Transformer {
     pub(crate) fn new(shape: TransformerShape, device: &Device) -> Self {
@@ -56,16 +58,18 @@ impl Transformer {
 }
 
 /// The same map in its two spellings: a 1x1 convolution of the image, or a dense layer of the tokens.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 enum Projection {
     Conv(Conv2d),
     Linear(Linear),
 }
 
+slots!(Projection: Conv | Linear);
+
 impl Projection {
     fn new(channels: usize, linear_projection: bool, device: &Device) -> Self {
         if linear_projection {
-            Self::Linear(linear(channels, channels, true, device))
+            Self::Linear(Linear::new(channels, channels, device))
         } else {
             Self::Conv(conv1x1(channels, channels, device))
         }
@@ -92,7 +96,7 @@ impl Projection {
 }
 
 /// Self-attention, cross-attention and feed-forward, each added to its input (`BasicTransformerBlock`).
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 struct TransformerBlock {
     norm1: LayerNorm,
     attn1: Attention,
@@ -101,6 +105,8 @@ struct TransformerBlock {
     norm3: LayerNorm,
     ff: FeedForward,
 }
+
+slots!(TransformerBlock { norm1, attn1, norm2, attn2, norm3, ff });
 
 impl TransformerBlock {
     fn new(shape: TransformerShape, device: &Device) -> Self {
@@ -127,26 +133,29 @@ impl TransformerBlock {
     }
 }
 
-/// C → 4C → C with a gated GELU between. The dropout holds diffusers' index 1 and does nothing here.
-#[derive(Module, Debug)]
+/// C → 4C → C with a gated GELU between (diffusers' `FeedForward`, a list called `net`).
+#[derive(Debug, Clone)]
 struct FeedForward {
-    net: (Geglu, Dropout, Linear),
+    proj: Linear,
+    out: Linear,
 }
 
-#[derive(Module, Debug)]
-struct Geglu {
-    proj: Linear,
+/// Position 1 of diffusers' list is a dropout, which has no parameters.
+impl Slots for FeedForward {
+    fn slots<'a>(&'a mut self, list: &mut SlotList<'a>) {
+        let Self { proj, out } = self;
+        list.field("net.0.proj", proj);
+        list.field("net.2", out);
+    }
 }
 
 impl FeedForward {
     fn new(width: usize, device: &Device) -> Self {
-        let geglu = Geglu { proj: linear(width, 8 * width, true, device) };
-        Self { net: (geglu, DropoutConfig::new(0.0).init(), linear(4 * width, width, true, device)) }
+        Self { proj: Linear::new(width, 8 * width, device), out: Linear::new(4 * width, width, device) }
     }
 
     /// x and residual `[B, S, C]` → `[B, S, C]`
     fn forward(&self, x: Tensor<3>, residual: Tensor<3>) -> Tensor<3> {
-        let (geglu, _, out) = &self.net;
-        ops::feed_forward(x, &geglu.proj, out, residual)
+        ops::feed_forward(x, &self.proj, &self.out, residual)
     }
 }

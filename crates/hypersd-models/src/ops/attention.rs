@@ -5,7 +5,7 @@ use burn::tensor::{
     ops::{AttentionModuleOptions, PadMode},
 };
 
-use super::backend::is_flex;
+use crate::backend::is_flex;
 
 /// Up to so many keys (a prompt has 77) the scores are small, and GPUs have no fused kernel for them.
 const FEW_KEYS: usize = 128;

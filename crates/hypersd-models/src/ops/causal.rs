@@ -2,10 +2,8 @@
 
 use burn::tensor::{Bool, FloatDType, Tensor, module, ops::AttentionModuleOptions};
 
-use super::{
-    attention::{softmax, split},
-    backend::is_flex,
-};
+use super::attention::{softmax, split};
+use crate::backend::is_flex;
 
 /// What scores of later positions become: their exponential is 0. Not −∞, which WGSL has no constant for.
 const NEVER: f32 = -1e9;

@@ -7,16 +7,19 @@
 use burn::{
     backend::Flex,
     module::Param,
-    nn::{GroupNorm, Linear, PaddingConfig2d, conv::Conv2d},
+    nn::GroupNorm,
     tensor::{DType, FloatDType, Tensor, TensorData},
 };
 use half::{bf16, f16};
 use hypersd_kernels::{
     self as kernels, Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, LayerWeights,
-    LinearShape, PANEL, Padding, Planes, Weights,
+    LinearShape, Padding, Planes, Weights,
 };
 
-use super::backend::is_flex;
+use crate::{
+    backend::is_flex,
+    weights::{Conv2d, Form, Linear, Weight},
+};
 
 pub(super) mod memory;
 
@@ -78,42 +81,32 @@ impl Maps {
     }
 }
 
-/// The weights of a layer as they are stored.
+/// The weight of a layer as it is kept.
 struct Stored {
     weight: FlexTensor,
-    /// Whether they are in [panels](hypersd_core::WeightOrder::Panels).
     panels: bool,
-    /// Features or channels that the layer makes.
-    outputs: usize,
 }
 
 impl Stored {
-    /// Of a dense layer of so many inputs, which a panel has a row each of: only a plain matrix has as many rows.
-    fn dense(layer: &Linear, inputs: usize) -> Self {
-        let [rows, columns] = layer.weight.dims();
-        let panels = rows != inputs;
-        Self::of(&layer.weight, panels, if panels { rows / inputs * PANEL } else { columns })
+    fn new<const D: usize>(weight: &Weight<D>) -> Self {
+        match weight.form() {
+            Form::Burn(weight) => Self { weight: Self::elements(weight.clone()), panels: false },
+            Form::Panels(weight) => Self { weight: Self::elements(weight.clone()), panels: true },
+        }
     }
 
-    /// Of a convolution, plain weights having the extents of its kernel.
-    fn conv(layer: &Conv2d) -> Self {
-        let [outputs, _, height, width] = layer.weight.dims();
-        let panels = [height, width] != layer.kernel_size;
-        Self::of(&layer.weight, panels, if panels { outputs * PANEL } else { outputs })
-    }
-
-    fn of<const D: usize>(param: &Param<Tensor<D>>, panels: bool, outputs: usize) -> Self {
-        let weight = match param.val() {
-            weight if matches!(weight.dtype(), DType::F16 | DType::BF16) => weight,
-            weight => weight.cast(FloatDType::F32),
+    /// In a type that the kernels read, in row-major order.
+    fn elements<const D: usize>(weight: Tensor<D>) -> FlexTensor {
+        let weight = match weight.dtype() {
+            DType::F16 | DType::BF16 => weight,
+            _ => weight.cast(FloatDType::F32),
         };
         let weight = weight.try_into_primitive::<Flex>().expect("weights where their input is");
-        let weight = if weight.is_contiguous() { weight } else { weight.to_contiguous() };
-        Self { weight, panels, outputs }
+        if weight.is_contiguous() { weight } else { weight.to_contiguous() }
     }
 
     fn weights(&self) -> LayerWeights<'_> {
-        const ORDERED: &str = "weights in row-major order, as `of` made them";
+        const ORDERED: &str = "weights in row-major order, as `elements` made them";
         let weights = match self.weight.dtype() {
             DType::F16 => Weights::F16(self.weight.as_slice::<f16>().expect(ORDERED)),
             DType::BF16 => Weights::BF16(self.weight.as_slice::<bf16>().expect(ORDERED)),
@@ -122,9 +115,6 @@ impl Stored {
         if self.panels { LayerWeights::Panels(weights) } else { LayerWeights::Plain(weights) }
     }
 }
-
-// The loader and the kernels speak of the same panels.
-const _: () = assert!(hypersd_core::PANEL == PANEL);
 
 /// The elements of a parameter that may not be there.
 fn optional<const D: usize>(param: Option<&Param<Tensor<D>>>) -> Option<Host> {
@@ -140,12 +130,11 @@ fn tensor<const D: usize>(shape: [usize; D], write: impl FnOnce(&mut Vec<f32>)) 
 }
 
 pub(super) fn linear<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Option<Tensor<D>>) -> Tensor<D> {
+    let [outputs, inputs] = layer.weight.shape();
     let mut shape = x.dims();
-    let inputs = shape[D - 1];
-    let weight = Stored::dense(layer, inputs);
-    let outputs = weight.outputs;
     shape[D - 1] = outputs;
     let rows = shape[..D - 1].iter().product();
+    let weight = Stored::new(&layer.weight);
     let (x, bias, residual) = (Host::new(x), optional(layer.bias.as_ref()), residual.map(Host::new));
     let (bias, residual) = (bias.as_ref().map(Host::slice), residual.as_ref().map(Host::slice));
     let extents = LinearShape { rows, inputs, outputs };
@@ -154,20 +143,9 @@ pub(super) fn linear<const D: usize>(x: Tensor<D>, layer: &Linear, residual: Opt
     })
 }
 
-/// Whether the kernels have such a convolution.
-pub(super) fn has_conv2d(layer: &Conv2d) -> bool {
-    layer.groups == 1
-        && layer.dilation == [1, 1]
-        && layer.stride[0] == layer.stride[1]
-        && padding(layer).is_some()
-}
-
-fn padding(layer: &Conv2d) -> Option<Padding> {
-    match layer.padding {
-        PaddingConfig2d::Valid => Some(Padding::default()),
-        PaddingConfig2d::Explicit(top, left, bottom, right) => Some(Padding { top, bottom, left, right }),
-        PaddingConfig2d::Same => None,
-    }
+fn padding(layer: &Conv2d) -> Padding {
+    let [(top, bottom), (left, right)] = layer.padding;
+    Padding { top, bottom, left, right }
 }
 
 /// `skip` is appended to the channels of x.
@@ -178,14 +156,10 @@ pub(super) fn conv2d(
     shift: Option<Tensor<2>>,
     residual: Option<Tensor<4>>,
 ) -> Tensor<4> {
-    let weight = Stored::conv(layer);
-    let outputs = weight.outputs;
-    let shape = ConvShape {
-        outputs,
-        kernel: layer.kernel_size,
-        stride: layer.stride[0],
-        padding: padding(layer).expect("a convolution that `has_conv2d` accepted"),
-    };
+    let weight = Stored::new(&layer.weight);
+    let [outputs, _, height, width] = layer.weight.shape();
+    let (kernel, stride, padding) = ([height, width], layer.stride, padding(layer));
+    let shape = ConvShape { outputs, kernel, stride, padding };
     let [b, _, h, w] = x.dims();
     let [out_h, out_w] = shape.output_size(h, w);
     let (x, bias) = (Maps::new(x, skip), optional(layer.bias.as_ref()));
@@ -204,14 +178,14 @@ pub(super) fn conv2d(
 /// Whether the kernels have such a convolution of an `x` enlarged to `size`.
 pub(super) fn has_doubled_conv2d(x: &Tensor<4>, size: [usize; 2], layer: &Conv2d) -> bool {
     let [_, _, h, w] = x.dims();
-    let same3x3 =
-        layer.kernel_size == [3, 3] && layer.stride == [1, 1] && padding(layer) == Some(Padding::all(1));
-    size == [2 * h, 2 * w] && same3x3 && has_conv2d(layer)
+    let [_, _, height, width] = layer.weight.shape();
+    let same3x3 = [height, width] == [3, 3] && layer.stride == 1 && padding(layer) == Padding::all(1);
+    size == [2 * h, 2 * w] && same3x3
 }
 
 pub(super) fn conv2d_doubled(x: Tensor<4>, layer: &Conv2d) -> Tensor<4> {
-    let weight = Stored::conv(layer);
-    let outputs = weight.outputs;
+    let weight = Stored::new(&layer.weight);
+    let outputs = layer.weight.shape()[0];
     let [b, _, h, w] = x.dims();
     let (x, bias) = (Maps::new(x, None), optional(layer.bias.as_ref()));
     let epilogue = Epilogue { bias: bias.as_ref().map(Host::slice), ..Epilogue::default() };
@@ -267,11 +241,9 @@ pub(super) fn activate<const D: usize>(x: Tensor<D>, activation: Activation) -> 
 /// Some rows at a time: what lies between is four times as wide as x.
 pub(super) fn feed_forward(x: Tensor<3>, proj: &Linear, out: &Linear, residual: Tensor<3>) -> Tensor<3> {
     let [b, s, d_in] = x.dims();
+    let [d_out, d] = out.weight.shape();
     let (x, residual) = (Host::new(x), Host::new(residual));
-    let proj_weight = Stored::dense(proj, d_in);
-    let d = proj_weight.outputs / 2;
-    let out_weight = Stored::dense(out, d);
-    let d_out = out_weight.outputs;
+    let [proj_weight, out_weight] = [proj, out].map(|layer| Stored::new(&layer.weight));
     let (proj_bias, out_bias) = (optional(proj.bias.as_ref()), optional(out.bias.as_ref()));
     let [proj_bias, out_bias] = [&proj_bias, &out_bias].map(|bias| bias.as_ref().map(Host::slice));
 
@@ -320,16 +292,17 @@ mod tests {
     //! they are.
 
     use burn::{
-        module::Module,
-        nn::{GroupNormConfig, LinearConfig, conv::Conv2dConfig},
+        nn::{
+            self, GroupNormConfig, LinearConfig, PaddingConfig2d,
+            conv::{self, Conv2dConfig},
+        },
         tensor::{Device, Distribution, activation},
     };
+    use hypersd_core::{HostTensor, LoadOptions, MemorySource, Slots, load};
     use hypersd_testing::{Array, assert_close};
 
-    use hypersd_core::{HostTensor, LoadOptions, MemorySource, load};
-
     use super::*;
-    use crate::ops::{self, backend::in_type, weight_order};
+    use crate::ops;
 
     /// Two f32 computations of sums of up to a few thousand terms, one of them by Winograd's algorithm.
     const TOLERANCE: f64 = 5e-6;
@@ -344,22 +317,55 @@ mod tests {
         assert_close(name, got, &want, TOLERANCE);
     }
 
+    /// What `blank` becomes if it is loaded with the parameters of a layer like it, as a file has them.
+    fn loaded<N: Slots, const D: usize>(blank: N, weight: Tensor<D>, bias: &Option<Param<Tensor<1>>>) -> N {
+        let tensor =
+            |shape, data: TensorData| HostTensor::from_f32(shape, data.try_into_vec_as().expect("f32"));
+        let weight = tensor(weight.dims().to_vec(), weight.into_data());
+        let bias = bias.as_ref().map(|bias| tensor(bias.dims().to_vec(), bias.val().into_data()));
+        let tensors = [("weight", Some(weight)), ("bias", bias)];
+        let tensors = tensors.into_iter().filter_map(|(name, tensor)| Some((name.to_string(), tensor?)));
+        let options = LoadOptions { device: Device::flex(), dtype: FloatDType::F32, ignore: &[] };
+        load(blank, &tensors.collect::<MemorySource>(), &options).expect("parameters that fit")
+    }
+
+    /// The dense layer that Burn's is, with its parameters.
+    fn dense(burns: &nn::Linear) -> Linear {
+        let [d_in, d_out] = burns.weight.dims();
+        let blank = Linear::new(d_in, d_out, &Device::flex());
+        let blank = if burns.bias.is_some() { blank } else { blank.without_bias() };
+        loaded(blank, burns.weight.val().transpose(), &burns.bias)
+    }
+
+    /// The convolution that Burn's is, with its parameters.
+    fn convolution(burns: &conv::Conv2d) -> Conv2d {
+        let [c_out, c_in, kernel, _] = burns.weight.dims();
+        let padding = match burns.padding {
+            PaddingConfig2d::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
+            _ => [(0, 0); 2],
+        };
+        let blank = Conv2d::new([c_in, c_out], kernel, &Device::flex());
+        let blank = blank.with_stride(burns.stride[0]).with_padding(padding);
+        loaded(blank, burns.weight.val(), &burns.bias)
+    }
+
     #[test]
     fn linear_is_burns() {
-        for bias in [true, false] {
-            let layer = LinearConfig::new(40, 72).with_bias(bias).init(&Device::flex());
-            let (x, residual) = (random([2, 13, 40]), random([2, 13, 72]));
-            assert_same("linear", linear(x.clone(), &layer, None), layer.forward(x.clone()));
-            let want = layer.forward(x.clone()) + residual.clone();
+        for (bias, outputs) in [(true, 80), (true, 72), (false, 72)] {
+            let burns = LinearConfig::new(40, outputs).with_bias(bias).init(&Device::flex());
+            let layer = dense(&burns);
+            let (x, residual) = (random([2, 13, 40]), random([2, 13, outputs]));
+            assert_same("linear", linear(x.clone(), &layer, None), burns.forward(x.clone()));
+            let want = burns.forward(x.clone()) + residual.clone();
             assert_same("linear plus residual", linear(x, &layer, Some(residual)), want);
         }
     }
 
     #[test]
     fn a_transposed_input_is_read_in_its_order() {
-        let layer = LinearConfig::new(24, 16).init(&Device::flex());
+        let burns = LinearConfig::new(24, 16).init(&Device::flex());
         let x = random([2, 24, 9]).swap_dims(1, 2);
-        assert_same("linear", linear(x.clone(), &layer, None), layer.forward(x));
+        assert_same("linear", linear(x.clone(), &dense(&burns), None), burns.forward(x));
     }
 
     #[test]
@@ -375,10 +381,10 @@ mod tests {
         ] {
             let name = format!("{channels:?} {kernel}x{kernel} stride {stride} {padding:?}");
             let config = Conv2dConfig::new(channels, [kernel, kernel]).with_stride([stride, stride]);
-            let layer = config.with_padding(padding).init(&Device::flex());
-            assert!(has_conv2d(&layer), "{name}");
+            let burns = config.with_padding(padding).init(&Device::flex());
+            let layer = convolution(&burns);
             let x = random([2, channels[0], 11, 14]);
-            let want = layer.forward(x.clone());
+            let want = burns.forward(x.clone());
             assert_same(&name, conv2d(x.clone(), None, &layer, None, None), want.clone());
 
             let (shift, residual) = (random([2, channels[1]]), random(want.dims()));
@@ -390,64 +396,60 @@ mod tests {
     #[test]
     fn upsample_conv2d_is_burns() {
         let config = Conv2dConfig::new([20, 36], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-        let layer = config.init(&Device::flex());
+        let burns = config.init(&Device::flex());
+        let layer = convolution(&burns);
         for ([h, w], size) in [([6, 7], [12, 14]), ([36, 40], [72, 80]), ([36, 40], [71, 79])] {
             let x = random([2, 20, h, w]);
             let repeated = x.clone().reshape([2, 20, h, 1, w, 1]).expand([2, 20, h, 2, w, 2]);
             let large = repeated.reshape([2, 20, 2 * h, 2 * w]).narrow(2, 0, size[0]).narrow(3, 0, size[1]);
-            assert_same(&format!("{size:?}"), ops::upsample_conv2d(x, size, &layer), layer.forward(large));
+            assert_same(&format!("{size:?}"), ops::upsample_conv2d(x, size, &layer), burns.forward(large));
         }
-    }
-
-    /// What `blank` becomes if it is loaded with the parameters of a layer like it, as a file has them.
-    fn loaded<M: Module, const D: usize>(blank: M, weight: Tensor<D>, bias: &Option<Param<Tensor<1>>>) -> M {
-        let tensor =
-            |shape, data: TensorData| HostTensor::from_f32(shape, data.try_into_vec_as().expect("f32"));
-        let weight = tensor(weight.dims().to_vec(), weight.into_data());
-        let bias = bias.as_ref().map(|bias| tensor(bias.dims().to_vec(), bias.val().into_data()));
-        let tensors = [("weight", Some(weight)), ("bias", bias)];
-        let tensors = tensors.into_iter().filter_map(|(name, tensor)| Some((name.to_string(), tensor?)));
-        let (device, dtype) = (Device::flex(), FloatDType::F32);
-        let options = LoadOptions { order: weight_order(&device), device, dtype, ignore: &[] };
-        load(blank, &tensors.collect::<MemorySource>(), &options).expect("parameters that fit")
     }
 
     #[test]
     fn weights_in_panels_give_the_same_bits() {
+        fn in_panels<const D: usize>(weight: &Weight<D>) -> bool {
+            matches!(weight.form(), Form::Panels(_))
+        }
         let device = Device::flex();
-        let linear = |i, o| LinearConfig::new(i, o).init(&device);
-        let panels = |plain: &Linear, blank: Linear| {
-            let layer = loaded(blank, plain.weight.val().transpose(), &plain.bias);
-            assert_ne!(layer.weight.dims(), plain.weight.dims());
-            layer
+        let pair = |d_in, d_out| {
+            let layer = dense(&LinearConfig::new(d_in, d_out).init(&device));
+            let plain = Linear { weight: layer.weight.in_burns_order(), ..layer.clone() };
+            assert!(in_panels(&layer.weight) && !in_panels(&plain.weight));
+            [layer, plain]
         };
-        let (plain, x) = (linear(21, 48), random([2, 13, 21]));
-        let layer = panels(&plain, linear(21, 48));
-        let want = ops::linear(x.clone(), &plain).into_data();
-        assert_eq!(ops::linear(x.clone(), &layer).into_data(), want);
-
-        let (out, residual) = (linear(24, 32), random([2, 13, 32]));
-        let want = ops::feed_forward(x.clone(), &plain, &out, residual.clone()).into_data();
-        let out = panels(&out, linear(24, 32));
-        assert_eq!(ops::feed_forward(x, &layer, &out, residual).into_data(), want);
+        let ([proj, plain_proj], [out, plain_out]) = (pair(21, 48), pair(24, 32));
+        let (x, residual) = (random([2, 13, 21]), random([2, 13, 32]));
+        let want = ops::linear(x.clone(), &plain_proj).into_data();
+        assert_eq!(ops::linear(x.clone(), &proj).into_data(), want);
+        let want = ops::feed_forward(x.clone(), &plain_proj, &plain_out, residual.clone()).into_data();
+        assert_eq!(ops::feed_forward(x, &proj, &out, residual).into_data(), want);
 
         for stride in [1, 2] {
             let config = Conv2dConfig::new([20, 32], [3, 3]).with_stride([stride, stride]);
             let config = config.with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-            let (plain, x) = (config.init(&device), random([1, 20, 11, 14]));
-            let layer = loaded(config.init(&device), plain.weight.val(), &plain.bias);
-            assert_ne!(layer.weight.dims(), plain.weight.dims());
+            let (layer, x) = (convolution(&config.init(&device)), random([1, 20, 11, 14]));
+            let plain = Conv2d { weight: layer.weight.in_burns_order(), ..layer.clone() };
+            assert!(in_panels(&layer.weight) && !in_panels(&plain.weight));
             assert_eq!(ops::conv2d(x.clone(), &layer).into_data(), ops::conv2d(x, &plain).into_data());
         }
     }
 
+    /// On the CPU the kernels compute in f32; another type is left to Burn, which knows nothing of panels.
     #[test]
-    fn a_convolution_that_the_kernels_lack_is_left_to_burn() {
-        let layer = Conv2dConfig::new([4, 4], [3, 3]).with_groups(2).init(&Device::flex());
-        assert!(!has_conv2d(&layer));
-        let half = in_type(&layer, DType::F16);
-        let x = random([1, 4, 5, 5]);
-        assert_same("half", ops::conv2d(x.clone(), &half), in_type(&half, DType::F32).forward(x));
+    fn a_type_that_the_kernels_lack_is_left_to_burn() {
+        let device = Device::flex();
+        let burns = LinearConfig::new(24, 32).init(&device);
+        let x = random([2, 9, 24]);
+        let got = ops::linear(x.clone().cast(FloatDType::F64), &dense(&burns)).cast(FloatDType::F32);
+        assert_same("linear", got, burns.forward(x));
+
+        let padding = PaddingConfig2d::Explicit(1, 0, 0, 2);
+        let burns =
+            Conv2dConfig::new([4, 16], [3, 3]).with_stride([2, 2]).with_padding(padding).init(&device);
+        let x = random([1, 4, 7, 6]);
+        let got = ops::conv2d(x.clone().cast(FloatDType::F64), &convolution(&burns)).cast(FloatDType::F32);
+        assert_same("conv2d", got, burns.forward(x));
     }
 
     #[test]
@@ -467,7 +469,7 @@ mod tests {
         let norm = GroupNormConfig::new(4, 32).init(&Device::flex()); // one group reaches from x into skip
         let want = ops::group_norm_silu(both.clone(), &norm).into_data();
         assert_eq!(ops::group_norm_silu_joined(joined(), &norm).into_data(), want);
-        let conv = Conv2dConfig::new([32, 16], [1, 1]).init(&Device::flex());
+        let conv = convolution(&Conv2dConfig::new([32, 16], [1, 1]).init(&Device::flex()));
         assert_eq!(ops::conv2d_joined(joined(), &conv).into_data(), ops::conv2d(both, &conv).into_data());
     }
 
@@ -488,7 +490,7 @@ mod tests {
         let wide = proj.forward(x.clone());
         let gated = wide.clone().narrow(2, 0, 24) * activation::gelu(wide.narrow(2, 24, 24));
         let want = out.forward(gated) + residual.clone();
-        assert_same("feed-forward", feed_forward(x, &proj, &out, residual), want);
+        assert_same("feed-forward", feed_forward(x, &dense(&proj), &dense(&out), residual), want);
     }
 
     #[test]

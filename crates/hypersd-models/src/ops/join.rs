@@ -1,10 +1,11 @@
 //! Feature maps with a skip connection.
 
-use burn::{nn::conv::Conv2d, tensor::Tensor};
+use burn::tensor::Tensor;
 
 use super::conv2d;
 #[cfg(feature = "flex")]
 use super::cpu;
+use crate::weights::Conv2d;
 
 /// Feature maps followed by those of a skip connection. Kernels on the CPU read one after the other, so there they are not
 /// copied together.
@@ -41,7 +42,7 @@ impl Joined {
 /// - x `[B, c_in, H, W]` → `[B, c_out, H', W']`
 pub(crate) fn conv2d_joined(x: Joined, layer: &Conv2d) -> Tensor<4> {
     #[cfg(feature = "flex")]
-    if cpu::takes(&x.x) && cpu::has_conv2d(layer) {
+    if cpu::takes(&x.x) {
         return cpu::conv2d(x.x, x.skip, layer, None, None);
     }
     conv2d(x.whole(), layer)

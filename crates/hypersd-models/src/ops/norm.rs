@@ -1,6 +1,7 @@
 //! Normalisations.
 
 use burn::{
+    module::Param,
     nn::{GroupNorm, LayerNorm},
     tensor::{FloatDType, Tensor},
 };
@@ -10,7 +11,7 @@ use hypersd_kernels::Activation;
 
 #[cfg(feature = "flex")]
 use super::cpu;
-use super::{Joined, backend::in_type, silu};
+use super::{Joined, silu};
 
 /// Group normalisation (Wu & He 2018, arXiv:1803.08494), in f32 whatever the type of the tensor: neither the squares
 /// of f16 nor the sums of bf16 can be relied upon.
@@ -78,5 +79,10 @@ pub fn layer_norm<const D: usize>(x: Tensor<D>, layer: &LayerNorm) -> Tensor<D> 
     if layer.gamma.val().dtype() == x.dtype() {
         return layer.forward(x);
     }
-    in_type(layer, x.dtype()).forward(x)
+    let in_type =
+        |parameter: &Param<Tensor<1>>| Param::initialized(parameter.id, parameter.val().cast(x.dtype()));
+    let mut layer = layer.clone();
+    layer.gamma = in_type(&layer.gamma);
+    layer.beta = layer.beta.as_ref().map(in_type);
+    layer.forward(x)
 }

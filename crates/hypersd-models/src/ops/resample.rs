@@ -1,16 +1,14 @@
 //! Nearest-neighbour enlargement, and the convolution after it.
 
-use burn::{
-    nn::conv::Conv2d,
-    tensor::{
-        Tensor, module,
-        ops::{InterpolateMode, InterpolateOptions},
-    },
+use burn::tensor::{
+    Tensor, module,
+    ops::{InterpolateMode, InterpolateOptions},
 };
 
+use super::conv2d;
 #[cfg(feature = "flex")]
 use super::cpu;
-use super::{backend::is_flex, conv2d};
+use crate::{backend::is_flex, weights::Conv2d};
 
 /// Enlarges to `size` = `[h, w]`, each twice the input's or one less, as a network needs whose image did not halve
 /// evenly; every pixel becomes four. Then a convolution.

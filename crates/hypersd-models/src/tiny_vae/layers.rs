@@ -1,50 +1,59 @@
 //! The sequence of layers that each half is.
 
-use burn::{
-    module::Module,
-    nn::{PaddingConfig2d, Relu, conv::Conv2d, conv::Conv2dConfig},
-    tensor::{Device, FloatDType, Tensor},
+use burn::tensor::{Device, FloatDType, Tensor};
+use hypersd_core::{SlotList, Slots, slots};
+
+use crate::{
+    layers::{Conv2d, conv3x3},
+    ops,
+    tiny_vae::config::TinyVaeConfig,
 };
 
-use crate::{layers::conv3x3, ops, tiny_vae::config::TinyVaeConfig};
-
 /// A sequence of layers; their indices are part of the parameters' names.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Layers {
     layers: Vec<Layer>,
 }
 
-#[derive(Module, Debug)]
+slots!(Layers { layers });
+
+#[derive(Debug, Clone)]
 #[expect(clippy::large_enum_variant, reason = "a network has some forty, and they do not move")]
 enum Layer {
     Conv(Conv2d),
     Block(Block),
-    Relu(Relu),
-    Upsample(Upsample),
+    Relu,
+    /// Doubles height and width.
+    Upsample,
 }
 
-/// Doubles height and width.
-#[derive(Module, Debug)]
-struct Upsample {}
+slots!(Layer: Conv | Block; Relu | Upsample);
 
-/// Three convolutions beside a shortcut (`AutoencoderTinyBlock`).
-#[derive(Module, Debug)]
+/// Three convolutions beside a shortcut (`AutoencoderTinyBlock`), each with a ReLU behind it.
+#[derive(Debug, Clone)]
 struct Block {
-    conv: (Conv2d, Relu, Conv2d, Relu, Conv2d),
+    conv: [Conv2d; 3],
+}
+
+/// The activations between the convolutions count too.
+impl Slots for Block {
+    fn slots<'a>(&'a mut self, list: &mut SlotList<'a>) {
+        let Self { conv } = self;
+        for (i, conv) in conv.iter_mut().enumerate() {
+            list.field(format!("conv.{}", 2 * i), conv);
+        }
+    }
 }
 
 impl Layers {
     pub(super) fn encoder(config: &TinyVaeConfig, device: &Device) -> Self {
         let channels = config.encoder_block_out_channels[0];
-        let halve = Conv2dConfig::new([channels, channels], [3, 3])
-            .with_stride([2, 2])
-            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-            .with_bias(false);
+        let halve = || conv3x3(channels, channels, device).with_stride(2).without_bias();
         let mut layers = Vec::new();
         for (level, &blocks) in config.num_encoder_blocks.iter().enumerate() {
             layers.push(Layer::Conv(match level {
                 0 => conv3x3(config.in_channels, channels, device),
-                _ => halve.init(device),
+                _ => halve(),
             }));
             layers.extend((0..blocks).map(|_| Layer::Block(Block::new(channels, device))));
         }
@@ -54,14 +63,11 @@ impl Layers {
 
     pub(super) fn decoder(config: &TinyVaeConfig, device: &Device) -> Self {
         let channels = config.decoder_block_out_channels[0];
-        let smooth = Conv2dConfig::new([channels, channels], [3, 3])
-            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-            .with_bias(false);
-        let mut layers =
-            vec![Layer::Conv(conv3x3(config.latent_channels, channels, device)), Layer::Relu(Relu::new())];
+        let smooth = || conv3x3(channels, channels, device).without_bias();
+        let mut layers = vec![Layer::Conv(conv3x3(config.latent_channels, channels, device)), Layer::Relu];
         for (level, &blocks) in config.num_decoder_blocks.iter().enumerate() {
             if level > 0 {
-                layers.extend([Layer::Upsample(Upsample {}), Layer::Conv(smooth.init(device))]);
+                layers.extend([Layer::Upsample, Layer::Conv(smooth())]);
             }
             layers.extend((0..blocks).map(|_| Layer::Block(Block::new(channels, device))));
         }
@@ -75,8 +81,8 @@ impl Layers {
             x = match layer {
                 Layer::Conv(conv) => ops::conv2d(x, conv),
                 Layer::Block(block) => block.forward(x),
-                Layer::Relu(_) => ops::relu(x),
-                Layer::Upsample(_) => {
+                Layer::Relu => ops::relu(x),
+                Layer::Upsample => {
                     let Some(Layer::Conv(conv)) = layers.next() else {
                         unreachable!("`decoder` has a convolution follow")
                     };
@@ -89,22 +95,22 @@ impl Layers {
     }
 
     pub(super) fn dtype(&self) -> FloatDType {
-        let weight = self.layers.iter().find_map(|layer| match layer {
-            Layer::Conv(conv) => Some(&conv.weight),
+        let conv = self.layers.iter().find_map(|layer| match layer {
+            Layer::Conv(conv) => Some(conv),
             _ => None,
         });
-        weight.map_or(FloatDType::F32, ops::dtype_beside)
+        conv.map_or(FloatDType::F32, Conv2d::activation_dtype)
     }
 }
 
 impl Block {
     fn new(channels: usize, device: &Device) -> Self {
         let conv = || conv3x3(channels, channels, device);
-        Self { conv: (conv(), Relu::new(), conv(), Relu::new(), conv()) }
+        Self { conv: [conv(), conv(), conv()] }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (first, _, second, _, third) = &self.conv;
+        let [first, second, third] = &self.conv;
         let h = ops::relu(ops::conv2d(x.clone(), first));
         let h = ops::relu(ops::conv2d(h, second));
         ops::relu(ops::add(ops::conv2d(h, third), x))

@@ -1,9 +1,7 @@
 //! Down, middle and up blocks. ControlNets are made of the first two as well.
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
+use burn::tensor::{Device, Tensor};
+use hypersd_core::slots;
 
 use crate::{
     layers::{
@@ -18,12 +16,14 @@ use crate::{
 
 /// Resnets, each followed by attention where the level has it, then a downsampler
 /// (`CrossAttnDownBlock2D`, `DownBlock2D`).
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct DownBlock {
     resnets: Vec<Resnet>,
     attentions: Vec<Transformer>,
     downsamplers: Vec<Downsample>,
 }
+
+slots!(DownBlock { resnets, attentions, downsamplers });
 
 impl DownBlock {
     /// All down blocks of a network, the largest image first.
@@ -75,11 +75,13 @@ impl DownBlock {
 }
 
 /// Resnet, attention, resnet (`UNetMidBlock2DCrossAttn`).
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MidBlock {
     resnets: [Resnet; 2],
     attentions: [Transformer; 1],
 }
+
+slots!(MidBlock { resnets, attentions });
 
 impl MidBlock {
     /// The middle block of a network.
@@ -105,12 +107,14 @@ impl MidBlock {
 
 /// Resnets that take a skip connection each, with attention where the level has it, then an upsampler
 /// (`CrossAttnUpBlock2D`, `UpBlock2D`).
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct UpBlock {
     resnets: Vec<Resnet>,
     attentions: Vec<Transformer>,
     upsamplers: Vec<Upsample>,
 }
+
+slots!(UpBlock { resnets, attentions, upsamplers });
 
 impl UpBlock {
     /// All up blocks of a network, the smallest image first.

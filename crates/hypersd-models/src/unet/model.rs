@@ -1,14 +1,14 @@
 //! The network from latents to predicted noise.
 
 use burn::{
-    module::Module,
-    nn::{GroupNorm, conv::Conv2d},
+    nn::GroupNorm,
     tensor::{Device, Tensor},
 };
+use hypersd_core::slots;
 
 use crate::{
     error::{Error, check_shape},
-    layers::{context::Context, conv3x3, group_norm, timestep::TimestepEmbedding},
+    layers::{Conv2d, context::Context, conv3x3, group_norm, timestep::TimestepEmbedding},
     ops,
     unet::{
         blocks::{DownBlock, MidBlock, UpBlock},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// diffusers' `UNet2DConditionModel`. Field names are diffusers' names, so that parameter paths are its keys.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct UNet {
     conv_in: Conv2d,
     time_embedding: TimestepEmbedding,
@@ -29,9 +29,12 @@ pub struct UNet {
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
-    #[module(skip)]
     config: UNetConfig,
 }
+
+slots!(UNet {
+    conv_in, time_embedding, add_embedding, down_blocks, mid_block, up_blocks, conv_norm_out, conv_out; config
+});
 
 impl UNet {
     /// A network whose parameters wait to be loaded; nothing is allocated yet.

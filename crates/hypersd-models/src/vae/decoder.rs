@@ -1,30 +1,31 @@
 //! Latents to images: the second half of the autoencoder.
 
 use burn::{
-    module::Module,
-    nn::{GroupNorm, conv::Conv2d},
+    nn::GroupNorm,
     tensor::{Device, Tensor},
 };
+use hypersd_core::slots;
 
 use crate::{
     error::{Error, check_shape},
-    layers::{conv1x1, conv3x3, group_norm, resample::Upsample, resnet::Resnet},
+    layers::{Conv2d, conv1x1, conv3x3, group_norm, resample::Upsample, resnet::Resnet},
     ops,
     vae::{config::VaeConfig, mid::MidBlock, tiling::Tiling},
 };
 
 /// The decoding half of diffusers' `AutoencoderKL`. Field names are diffusers' names, so that parameter paths are its
 /// keys.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct Decoder {
     decoder: Layers,
     post_quant_conv: Option<Conv2d>,
-    #[module(skip)]
     config: VaeConfig,
 }
 
+slots!(Decoder { decoder, post_quant_conv; config });
+
 /// All but the first 1x1 convolution.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 struct Layers {
     conv_in: Conv2d,
     mid_block: MidBlock,
@@ -33,12 +34,16 @@ struct Layers {
     conv_out: Conv2d,
 }
 
+slots!(Layers { conv_in, mid_block, up_blocks, conv_norm_out, conv_out });
+
 /// `UpDecoderBlock2D`: one resnet more than a block of the encoder has.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 struct UpBlock {
     resnets: Vec<Resnet>,
     upsamplers: Vec<Upsample>,
 }
+
+slots!(UpBlock { resnets, upsamplers });
 
 impl Decoder {
     /// The other half's tensors in a file of both, as patterns for [`LoadOptions`](hypersd_core::LoadOptions).
@@ -99,7 +104,7 @@ impl Decoder {
     }
 
     fn decode_unscaled(&self, latents: Tensor<4>) -> Tensor<4> {
-        let x = latents.cast(ops::dtype_beside(&self.decoder.conv_in.weight));
+        let x = latents.cast(self.decoder.conv_in.activation_dtype());
         let x = match &self.post_quant_conv {
             Some(conv) => ops::conv2d(x, conv),
             None => x,

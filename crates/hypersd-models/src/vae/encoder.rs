@@ -1,30 +1,31 @@
 //! Images to the moments of their latents: the first half of the autoencoder.
 
 use burn::{
-    module::Module,
-    nn::{GroupNorm, conv::Conv2d},
+    nn::GroupNorm,
     tensor::{Device, Tensor},
 };
+use hypersd_core::slots;
 
 use crate::{
     error::{Error, check_shape},
-    layers::{conv1x1, conv3x3, group_norm, resample::Downsample, resnet::Resnet},
+    layers::{Conv2d, conv1x1, conv3x3, group_norm, resample::Downsample, resnet::Resnet},
     ops,
     vae::{config::VaeConfig, latents::Moments, mid::MidBlock},
 };
 
 /// The encoding half of diffusers' `AutoencoderKL`. Field names are diffusers' names, so that parameter paths are its
 /// keys.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct Encoder {
     encoder: Layers,
     quant_conv: Option<Conv2d>,
-    #[module(skip)]
     config: VaeConfig,
 }
 
+slots!(Encoder { encoder, quant_conv; config });
+
 /// All but the last 1x1 convolution.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 struct Layers {
     conv_in: Conv2d,
     down_blocks: Vec<DownBlock>,
@@ -33,12 +34,16 @@ struct Layers {
     conv_out: Conv2d,
 }
 
+slots!(Layers { conv_in, down_blocks, mid_block, conv_norm_out, conv_out });
+
 /// `DownEncoderBlock2D`.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 struct DownBlock {
     resnets: Vec<Resnet>,
     downsamplers: Vec<Downsample>,
 }
+
+slots!(DownBlock { resnets, downsamplers });
 
 impl Encoder {
     /// The other half's tensors in a file of both, as patterns for [`LoadOptions`](hypersd_core::LoadOptions).
@@ -80,7 +85,7 @@ impl Encoder {
             let expected = format!("[any, {}, {factor} or more, {factor} or more]", self.config.in_channels);
             return Err(Error::Shape { argument: "image", expected, found: image.dims().to_vec() });
         }
-        let x = image.cast(ops::dtype_beside(&self.encoder.conv_in.weight));
+        let x = image.cast(self.encoder.conv_in.activation_dtype());
         let moments = ops::in_pool(&x.device(), || self.encoder.forward(x));
         let moments = match &self.quant_conv {
             Some(conv) => ops::conv2d(moments, conv),

@@ -1,23 +1,25 @@
 //! The middle of encoder and decoder: the only place where the VAE attends.
 
 use burn::{
-    module::Module,
-    nn::{GroupNorm, Linear},
+    nn::GroupNorm,
     tensor::{Device, Tensor},
 };
+use hypersd_core::slots;
 
 use crate::{
-    layers::{group_norm, linear, resnet::Resnet},
+    layers::{Linear, group_norm, resnet::Resnet},
     ops,
     vae::config::VaeConfig,
 };
 
 /// Resnet, attention, resnet (`UNetMidBlock2D`).
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct MidBlock {
     resnets: [Resnet; 2],
     attentions: Vec<Attention>,
 }
+
+slots!(MidBlock { resnets, attentions });
 
 impl MidBlock {
     pub(super) fn new(config: &VaeConfig, device: &Device) -> Self {
@@ -40,7 +42,7 @@ impl MidBlock {
 }
 
 /// Every pixel attends to every other, with one head as wide as the image has channels.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 struct Attention {
     group_norm: GroupNorm,
     to_q: Linear,
@@ -49,10 +51,12 @@ struct Attention {
     to_out: [Linear; 1],
 }
 
+slots!(Attention { group_norm, to_q, to_k, to_v, to_out });
+
 impl Attention {
     fn new(config: &VaeConfig, device: &Device) -> Self {
         let channels = config.widest();
-        let project = || linear(channels, channels, true, device);
+        let project = || Linear::new(channels, channels, device);
         Self {
             group_norm: group_norm(config.norm_num_groups, channels, VaeConfig::EPS, device),
             to_q: project(),

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use burn::{module::Module, tensor::Tensor};
-use hypersd_core::{LoadOptions, SafetensorsFile, load};
-use hypersd_models::weight_order;
+use burn::tensor::Tensor;
+use hypersd_core::{LoadOptions, SafetensorsFile, Slots, load};
 use hypersd_testing::{Array, device, dtype};
 use serde::de::DeserializeOwned;
 
@@ -24,16 +23,16 @@ pub(crate) fn config<T: DeserializeOwned>(name: &str) -> T {
     serde_json::from_str(&text).expect("a valid configuration")
 }
 
-/// The module with the weights of a fixture.
-pub(crate) fn loaded<M: Module>(module: M, name: &str) -> M {
-    loaded_half(module, name, &[])
+/// The network with the weights of a fixture.
+pub(crate) fn loaded<N: Slots>(network: N, name: &str) -> N {
+    loaded_half(network, name, &[])
 }
 
-/// The module with the weights of a fixture that has others as well.
-pub(crate) fn loaded_half<M: Module>(module: M, name: &str, ignore: &'static [&'static str]) -> M {
+/// The network with the weights of a fixture that has others as well.
+pub(crate) fn loaded_half<N: Slots>(network: N, name: &str, ignore: &'static [&'static str]) -> N {
     let source = SafetensorsFile::open(path(name)).expect("a committed fixture");
-    let options = LoadOptions { device: device(), dtype: dtype(), order: weight_order(&device()), ignore };
-    load(module, &source, &options).expect("the fixture fits the module")
+    let options = LoadOptions { device: device(), dtype: dtype(), ignore };
+    load(network, &source, &options).expect("the fixture fits the network")
 }
 
 /// Zeros of a shape.

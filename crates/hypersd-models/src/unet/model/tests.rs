@@ -21,8 +21,7 @@ fn unet(family: &str) -> UNet {
     let config = fs::read_to_string(path(&format!("{family}.json"))).expect("a committed fixture");
     let config = serde_json::from_str(&config).expect("a valid configuration");
     let weights = SafetensorsFile::open(path(&format!("{family}.safetensors"))).expect("a committed fixture");
-    let options =
-        LoadOptions { device: device(), dtype: dtype(), order: ops::weight_order(&device()), ignore: &[] };
+    let options = LoadOptions { device: device(), dtype: dtype(), ignore: &[] };
     load(UNet::new(&config, &device()).unwrap(), &weights, &options).expect("the fixture fits the network")
 }
 
