@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use hypersd::{Pipeline, PipelineBuilder, Request, Steps};
 use hypersd_core::{HostTensor, SafetensorsFile, TensorSource, save_safetensors};
-use hypersd_testing::device;
+use hypersd_testing::{device, weights};
 use serde_json::Value;
 
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
@@ -48,7 +48,7 @@ fn latents(builder: PipelineBuilder) -> Vec<f32> {
 
 #[test]
 fn a_file_is_sampled_as_it_was_trained() {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-sd15");
+    let model = weights("").join("tiny-sd15");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let noise = latents(Pipeline::open(&model).expect("the model"));
 

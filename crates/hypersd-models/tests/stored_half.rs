@@ -3,10 +3,7 @@
 
 #![cfg(feature = "flex")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use burn::{
     module::Module,
@@ -21,13 +18,15 @@ use hypersd_models::{
     unet::{Conditioning, UNet},
     vae::Vae,
 };
-use hypersd_testing::{Array, fixture};
+use hypersd_testing::{Array, fixture, fixtures, weights};
 use serde::de::DeserializeOwned;
 
 const HALVES: [FloatDType; 2] = [FloatDType::F16, FloatDType::BF16];
 
+const PACKAGE: &str = "crates/hypersd-models";
+
 fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    fixtures(PACKAGE).join(name)
 }
 
 fn config<T: DeserializeOwned>(name: &str) -> T {
@@ -50,16 +49,16 @@ fn rounded(file: &SafetensorsFile, dtype: FloatDType) -> MemorySource {
 }
 
 /// A network stored in half precision, and one in f32 with the same values.
-fn pair<M: Module>(blank: M, weights: &str, dtype: FloatDType) -> [M; 2] {
-    let file = SafetensorsFile::open(path(weights)).expect("a committed fixture");
+fn pair<M: Module>(blank: M, file: &str, dtype: FloatDType) -> [M; 2] {
+    let file = SafetensorsFile::open(weights(PACKAGE).join(file)).expect("weights");
     let options = |dtype| LoadOptions {
         device: Device::flex(),
         dtype,
         order: weight_order(&Device::flex()),
         ignore: IGNORED_TENSORS,
     };
-    let half = load(blank.clone(), &file, &options(dtype)).expect("the fixture fits");
-    let wide = load(blank, &rounded(&file, dtype), &options(FloatDType::F32)).expect("the fixture fits");
+    let half = load(blank.clone(), &file, &options(dtype)).expect("the weights fit");
+    let wide = load(blank, &rounded(&file, dtype), &options(FloatDType::F32)).expect("the weights fit");
     [half, wide]
 }
 
