@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from common import save
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from weights import Draws
 
 OUT = Path("crates/hypersd-models/tests/fixtures/clip")
 MERGES = Path("crates/hypersd-models/data/clip-merges.txt")
@@ -140,20 +141,18 @@ def make_prompts(temporary):
     (OUT / "prompts.json").write_text(json.dumps(fixture, separators=(",", ":")))
 
 
-def randomize(model, seed):
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        matrix = parameter.ndim == 2 and "embedding" not in name
-        scale = 1.5 * parameter.shape[-1] ** -0.5 if matrix else 0.3
-        parameter.data = noise * scale + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
-    return model.eval()
-
-
 @torch.no_grad()
-def make_encoder(name, model, ids):
+def make_encoder(name, model, ids, seed):
     folder = OUT / name
+    draws = Draws(OUT.parent, f"clip-{name}", seed)
+    draws.file(f"clip/{name}/model.safetensors")
+    for parameter_name, parameter in model.eval().named_parameters():
+        matrix = parameter.ndim == 2 and "embedding" not in parameter_name
+        scale = 1.5 * parameter.shape[-1] ** -0.5 if matrix else 0.3
+        shift = 1.0 if "norm" in parameter_name and parameter_name.endswith("weight") else 0.0
+        parameter.copy_(draws.draw(parameter_name, parameter.shape, scale, shift))
     model.save_pretrained(folder)
+    draws.write()
     out = model(ids, output_hidden_states=True)
     states = {f"hidden_states.{i}": state for i, state in enumerate(out.hidden_states)}
     states |= {"ids": ids.int(), "last_hidden_state": out.last_hidden_state}
@@ -186,11 +185,11 @@ def make_encoders():
     )
     padded = ids.clone()
     padded[0, 9:], padded[1, 30:] = vocab - 1, vocab - 1  # L pads with its end of text
-    make_encoder("small_l", randomize(CLIPTextModel(small_l), 2), padded)
+    make_encoder("small_l", CLIPTextModel(small_l), padded, seed=2)
     padded = ids.clone()
     padded[0, 9], padded[0, 10:] = vocab - 1, 0  # bigG with token 0
     padded[1, 76] = vocab - 1
-    make_encoder("small_g", randomize(CLIPTextModelWithProjection(small_g), 3), padded)
+    make_encoder("small_g", CLIPTextModelWithProjection(small_g), padded, seed=3)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Tiny ControlNets of both families, with every parameter random, and what diffusers computes with them.
 
 Writes `crates/hypersd-controlnet/tests/fixtures/`: for each network `<name>.json` (the configuration),
-`<name>.safetensors` (the weights, in f16 so that both sides start from the same numbers) and `<name>_cases.safetensors`
-(inputs, hints and residuals in f32; the images in u8). Also the configurations of the published models, as diffusers
+`<name>_cases.safetensors` (inputs, hints and residuals in f32; the images in u8) and in `weights/` the draws of the
+weights (`weights.py`; in f16, so that both sides start from the same numbers). Also the configurations of the published models, as diffusers
 writes them.
 """
 
@@ -15,6 +15,7 @@ from diffusers import ControlNetModel
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from unet import SD15, SDXL, TINY_SD15, TINY_SDXL, inputs
+from weights import Draws
 
 FOLDER = "crates/hypersd-controlnet/tests/fixtures"
 
@@ -60,28 +61,26 @@ CASES = {
 
 
 @torch.no_grad()
-def network(config, seed):
-    torch.manual_seed(seed)
-    net = randomize(ControlNetModel(**config)).eval()
+def network(config, draws, file):
+    net = ControlNetModel(**config)
     # randomize is made for the UNet's stream; here SiLUs follow each other. Let the hint arrive as strong as latents.
-    embedding = net.controlnet_cond_embedding
-    for conv in (embedding.conv_in, *embedding.blocks):
-        conv.weight.normal_(std=1.6 * conv.weight[0].numel() ** -0.5)
-        conv.bias.normal_(std=0.2)
-    embedding.conv_out.weight.mul_(0.1)
-    for parameter in embedding.parameters():
-        parameter.copy_(parameter.half())
-    return net
+    hint = {}
+    for name, parameter in net.controlnet_cond_embedding.named_parameters(prefix="controlnet_cond_embedding"):
+        gain = 0.1 if "conv_out" in name else 1.6
+        hint[name] = 0.2 if parameter.ndim == 1 else gain * parameter[0].numel() ** -0.5
+    return randomize(net, draws, file, others=hint).eval()
 
 
 @torch.no_grad()
 def family(name, config, seed, cases, batch, h, w, t):
-    net = network(config, seed)
+    draws = Draws(FOLDER, name, seed)
+    net = network(config, draws, f"{name}.safetensors")
     net.save_config(FOLDER)
     Path(FOLDER, "config.json").rename(Path(FOLDER, f"{name}.json"))
     save(f"{FOLDER}/{name}.safetensors", {k: v.half() for k, v in net.state_dict().items()})
+    draws.write()
 
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(100 + seed)
     tensors = inputs(config, batch, h, w, t, generator)
     image = torch.randint(0, 256, (batch, 3, 8 * h, 8 * w), generator=generator, dtype=torch.uint8)
     added = {k: tensors[v] for k, v in (("text_embeds", "pooled"), ("time_ids", "time_ids")) if v in tensors}
@@ -104,7 +103,7 @@ def picture(net):
     pixels = np.random.default_rng(3).integers(0, 256, (45, 70, 3), dtype=np.uint8)
     processor = VaeImageProcessor(vae_scale_factor=8, do_convert_rgb=True, do_normalize=False)
     image = processor.preprocess(Image.fromarray(pixels), height=40, width=56)
-    tensors = inputs(NETWORKS["tiny_sd15"], 1, 5, 7, [333.0], torch.Generator().manual_seed(3))
+    tensors = inputs(NETWORKS["tiny_sd15"], 1, 5, 7, [333.0], torch.Generator().manual_seed(103))
     out = net(tensors["x"], tensors["t"], tensors["context"], image)
     down = {f"plain.down.{i}": x for i, x in enumerate(out.down_block_res_samples)}
     tensors |= down | {"plain.mid": out.mid_block_res_sample, "pixels": torch.from_numpy(pixels)}

@@ -24,6 +24,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, ControlNetModel, UNet2DCon
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 from unet import SD15, SDXL
+from weights import Draws
 
 # The sizes of the published Hyper-SD15-1step-lora.safetensors and Hyper-SDXL-1step-lora.safetensors, to the byte.
 LORA_BYTES = {"sd15": 269_127_096, "sdxl": 787_359_648}
@@ -117,8 +118,8 @@ def write_lora(path, size):
     """What to do with a UNet: write a LoRA of rank 64 for it."""
 
     def use(unet):
-        generator = torch.Generator().manual_seed(15)
-        save(path, parts.lora(unet, rank=64, alphas=(64,), strength=0.1, generator=generator), {"format": "pt"})
+        draws = Draws(path.parent, path.stem, seed=15)
+        save(path, parts.lora(unet, rank=64, alphas=(64,), strength=0.1, draws=draws), {"format": "pt"})
         assert path.stat().st_size == size, path.stat().st_size
 
     return use

@@ -93,7 +93,7 @@ def lora_modules(unet):
     ]
 
 
-def lora(unet, rank, alphas, strength, generator):
+def lora(unet, rank, alphas, strength, draws):
     """A LoRA of Hyper-SD's form: kohya's suffixes on diffusers' paths, F32, one scalar alpha for each module.
 
     `alphas` are dealt out in turn, but the attention projections all take the last one: diffusers 0.42.1 loses
@@ -104,12 +104,11 @@ def lora(unet, rank, alphas, strength, generator):
     for i, (path, shape) in enumerate(lora_modules(unet)):
         out, fan_in = shape[0], shape[1:].numel()
         alpha = alphas[-1] if ".to_" in path else alphas[i % len(alphas)]
-        down = torch.randn(rank, *shape[1:], generator=generator) * fan_in**-0.5
-        up = torch.randn(out, rank, *(1 for _ in shape[2:]), generator=generator)
         name = lora_name(path)
-        tensors[name + ".lora_down.weight"] = down
-        tensors[name + ".lora_up.weight"] = up * (strength * rank**0.5 / alpha)
-        tensors[name + ".alpha"] = torch.tensor(float(alpha))
+        down, up = name + ".lora_down.weight", name + ".lora_up.weight"
+        tensors[down] = draws.draw(down, (rank, *shape[1:]), fan_in**-0.5)
+        tensors[up] = draws.draw(up, (out, rank, *(1 for _ in shape[2:])), strength * rank**0.5 / alpha)
+        tensors[name + ".alpha"] = draws.value(name + ".alpha", alpha)
     return tensors
 
 

@@ -10,7 +10,7 @@ import cases
 import parts
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
-from tiny import FIXTURES
+from tiny import FIXTURES, made
 
 DEFAULTS = cases.PROMPTS | dict(lora=1.0, vae="kl") | cases.SCHEDULE | cases.REQUEST
 THINGS = ("cat", "dog", "tree", "river", "tower", "cloud")
@@ -73,11 +73,11 @@ def main():
 @functools.cache
 def folder(lora, vae):
     """The tiny folder as a pipeline in f32, with its LoRA merged at the given weight."""
-    own = {"vae": AutoencoderTiny.from_pretrained(FIXTURES / "tiny-taesd")} if vae == "taesd" else {}
-    pipe = StableDiffusionPipeline.from_pretrained(FIXTURES / "tiny-sd15", dtype=torch.float32, **own)
+    own = {"vae": AutoencoderTiny.from_pretrained(made() / "tiny-taesd")} if vae == "taesd" else {}
+    pipe = StableDiffusionPipeline.from_pretrained(made() / "tiny-sd15", dtype=torch.float32, **own)
     pipe.set_progress_bar_config(disable=True)
     config = pipe.scheduler.config
-    return (pipe if lora is None else parts.fuse(pipe, FIXTURES / "tiny-sd15-lora.safetensors", lora)), config
+    return (pipe if lora is None else parts.fuse(pipe, made() / "tiny-sd15-lora.safetensors", lora)), config
 
 
 def run(case):

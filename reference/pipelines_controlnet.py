@@ -9,7 +9,7 @@
 
 Some cases record what the ControlNet gives for the first step, scaled, `residual.down.N` and `residual.mid`, or
 `control`, the control image as the network gets it. Without width and height the picture has the size of the (first)
-control image, rounded down to multiples of 8. Run `tiny_controlnet.py` first.
+control image, rounded down to multiples of 8.
 """
 
 import functools
@@ -23,7 +23,7 @@ from diffusers import (
     StableDiffusionXLControlNetPipeline,
 )
 from PIL import Image, ImageOps
-from tiny import FIXTURES
+from tiny import FIXTURES, made
 
 PIPELINES = {"sd15": StableDiffusionControlNetPipeline, "sdxl": StableDiffusionXLControlNetPipeline}
 SD15, SD15_B, SDXL = "tiny-controlnet-sd15", "tiny-controlnet-sd15-b", "tiny-controlnet-sdxl"
@@ -99,13 +99,13 @@ def main():
 @functools.cache
 def folder(family, lora, controlnets):
     """The tiny folder as a pipeline in f32, with its LoRA merged and with the ControlNets."""
-    nets = [ControlNetModel.from_pretrained(FIXTURES / net, torch_dtype=torch.float32) for net in controlnets]
+    nets = [ControlNetModel.from_pretrained(made() / net, torch_dtype=torch.float32) for net in controlnets]
     pipe = PIPELINES[family].from_pretrained(
-        FIXTURES / f"tiny-{family}", dtype=torch.float32, controlnet=nets if len(nets) > 1 else nets[0]
+        made() / f"tiny-{family}", dtype=torch.float32, controlnet=nets if len(nets) > 1 else nets[0]
     )
     pipe.set_progress_bar_config(disable=True)
     config = pipe.scheduler.config
-    lora_file = FIXTURES / f"tiny-{family}-lora.safetensors"
+    lora_file = made() / f"tiny-{family}-lora.safetensors"
     return (pipe if lora is None else parts.fuse(pipe, lora_file, lora)), config
 
 

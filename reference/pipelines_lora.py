@@ -19,7 +19,7 @@ from common import save
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.training_utils import _collate_lora_metadata
 from lora import TEXT, adapter, rename, sgm_names, targets
-from tiny import FIXTURES
+from tiny import FIXTURES, made
 
 OUT = FIXTURES / "pipelines-lora"
 PIPELINES = {"sd15": StableDiffusionPipeline, "sdxl": StableDiffusionXLPipeline}
@@ -66,7 +66,7 @@ def stack(loras):
 @functools.cache
 def folder(family):
     more = {"add_watermarker": False} if family == "sdxl" else {}
-    pipe = PIPELINES[family].from_pretrained(FIXTURES / f"tiny-{family}", dtype=torch.float32, **more)
+    pipe = PIPELINES[family].from_pretrained(made() / f"tiny-{family}", dtype=torch.float32, **more)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -12,7 +12,7 @@ import parts
 import torch
 from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
-from tiny import FIXTURES
+from tiny import FIXTURES, made
 
 DEFAULTS = cases.PROMPTS | dict(lora=1.0, unet=None) | cases.SCHEDULE | cases.REQUEST | dict(width=128, height=128)
 ONE_STEP = dict(lora=None, unet="tiny-sdxl-1step-unet.safetensors", scheduler="lcm", steps=None, timesteps=[800])
@@ -66,14 +66,14 @@ def main():
 def folder(lora, unet):
     """The tiny folder as a pipeline in f32, with its LoRA merged at the given weight."""
     pipe = StableDiffusionXLPipeline.from_pretrained(
-        FIXTURES / "tiny-sdxl", dtype=torch.float32, add_watermarker=False
+        made() / "tiny-sdxl", dtype=torch.float32, add_watermarker=False
     )
     if unet is not None:
         pipe.unet = UNet2DConditionModel.from_config(pipe.unet.config).eval()
-        pipe.unet.load_state_dict(load_file(FIXTURES / unet))
+        pipe.unet.load_state_dict(load_file(made() / unet))
     pipe.set_progress_bar_config(disable=True)
     config = pipe.scheduler.config
-    return (pipe if lora is None else parts.fuse(pipe, FIXTURES / "tiny-sdxl-lora.safetensors", lora)), config
+    return (pipe if lora is None else parts.fuse(pipe, made() / "tiny-sdxl-lora.safetensors", lora)), config
 
 
 def run(case):

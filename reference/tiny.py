@@ -6,33 +6,42 @@ a picture without leaving it.
 """
 
 import copy
+import functools
 
 import parts
 import torch
+import weights
 from safetensors.torch import load_file
 
 FIXTURES = parts.ROOT / "tests/fixtures"
+DIFFUSION = "diffusion_pytorch_model.safetensors"  # as diffusers calls the weights of a part
 PROMPT = "a photo of a cat sitting on a windowsill, golden hour"
 
 # The last layers of the residual branches.
 BRANCH_ENDS = ("conv2.weight", "proj_out.weight", "to_out.0.weight", "ff.net.2.weight", "conv.4.weight")
 
 
+@functools.cache
+def made():
+    """The folder with the tiny models, their weights drawn again from the lists that the `tiny_*.py` wrote."""
+    return weights.made(FIXTURES)
+
+
 @torch.no_grad()
-def randomise(model, generator, branch=1.0):
+def randomise(model, draws, file, branch=1.0):
     """Makes every parameter random, such that activations stay of order one; exact in f16.
 
-    `branch` scales what the residual branches add to the trunk.
+    `draws` is told that they are the next of a file's. `branch` scales what the residual branches add to the trunk.
     """
+    draws.file(file)
     for name, p in model.named_parameters():
-        noise = torch.randn(p.shape, generator=generator)
         if p.ndim > 1:
             size = 0.5 if "embedding.weight" in name else p[0].numel() ** -0.5
-            p.copy_((branch if name.endswith(BRANCH_ENDS) else 1) * size * noise)
+            p.copy_(draws.draw(name, p.shape, (branch if name.endswith(BRANCH_ENDS) else 1) * size))
         elif "norm" in name and name.endswith("weight"):
-            p.copy_(1 + 0.2 * noise)
+            p.copy_(draws.draw(name, p.shape, 0.2, 1))
         else:
-            p.copy_(0.1 * noise)
+            p.copy_(draws.draw(name, p.shape, 0.1))
     return rounded(model).eval()
 
 
@@ -50,7 +59,7 @@ def merged(pipe, lora_file):
 
 
 @torch.no_grad()
-def fit_noise_prediction(unet, networks, alphas_cumprod, condition, generator):
+def fit_noise_prediction(unet, networks, alphas_cumprod, condition, draws):
     """Fits the last convolution of `unet`, by ridge regression, to tell the noise in a noisy latent.
 
     Without it one step from t = 999 divides an arbitrary output by sqrt(0.0047). `networks` are those that will use
@@ -61,8 +70,8 @@ def fit_noise_prediction(unet, networks, alphas_cumprod, condition, generator):
         hook = network.conv_out.register_forward_pre_hook(lambda _, x: inputs.append(x[0]))
         for t in (999, 999, 999, 999, 874, 749, 624, 499, 374, 249):
             a = alphas_cumprod[t]
-            noise = torch.randn(8, 4, 16, 16, generator=generator)
-            x0 = torch.randn(8, 4, 16, 16, generator=generator)
+            noise = draws.randn(8, 4, 16, 16)
+            x0 = draws.randn(8, 4, 16, 16)
             network(a.sqrt() * x0 + (1 - a).sqrt() * noise, t, **condition)
             targets.append(noise)
         hook.remove()
@@ -79,12 +88,12 @@ def fit_noise_prediction(unet, networks, alphas_cumprod, condition, generator):
 
 
 @torch.no_grad()
-def fit_picture(last, decode, generator, scale=1.0, slope=1.0):
+def fit_picture(last, decode, draws, scale=1.0, slope=1.0):
     """Fits the last convolution so that latents become pixels of spread 0.4 around 0 in each colour.
 
     `scale` is what the pipeline multiplies latents with, `slope` what the decoder does to its last output.
     """
-    latents = 5 * torch.randn(8, 4, 16, 16, generator=generator)
+    latents = 5 * draws.randn(8, 4, 16, 16)
     factor = 0.4 / decode(latents * scale).std((0, 2, 3))
     last.weight.mul_(factor[:, None, None, None])
     last.bias.mul_(factor)

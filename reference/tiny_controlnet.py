@@ -1,11 +1,12 @@
 """Writes tests/fixtures/: tiny ControlNets for the tiny models, and what they are shown.
 
     tiny-controlnet-sd15/, tiny-controlnet-sd15-b/, tiny-controlnet-sdxl/   folders as diffusers writes them
+    weights/tiny-controlnet.tsv              the draws of their weights (`weights.py`)
     control/photo.png, photo-square.png      drawn to have what photographs have: shading, edges, texture, noise
     control/edges.png, edges-square.png      OpenCV's Canny of the two
 
 Every parameter is random, also of the convolutions that training starts from zero. The network that reads the picture
-is then fitted: with random values its biases drown the picture. Run `tiny_sd15.py` and `tiny_sdxl.py` first.
+is then fitted: with random values its biases drown the picture.
 """
 
 import inspect
@@ -15,7 +16,8 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from PIL import Image
-from tiny import FIXTURES, randomise, rounded
+from tiny import DIFFUSION, FIXTURES, randomise, rounded
+from weights import Draws
 
 FOLDER = FIXTURES / "control"
 # width, height; the first is no multiple of 8
@@ -38,27 +40,26 @@ def main():
         Image.fromarray(photo).save(FOLDER / f"{name}.png")
         Image.fromarray(np.repeat(edges[..., None], 3, 2)).save(FOLDER / f"{name.replace('photo', 'edges')}.png")
 
-    generator = torch.Generator().manual_seed(3)
-    write("tiny-controlnet-sd15", "tiny-sd15", generator)
-    write("tiny-controlnet-sd15-b", "tiny-sd15", generator)
+    draws = Draws(FIXTURES, "tiny-controlnet", seed=3)
+    write("tiny-controlnet-sd15", "tiny-sd15", draws)
+    write("tiny-controlnet-sd15-b", "tiny-sd15", draws)
     # Published ones may have fewer transformer blocks than the UNet; so has this.
-    write("tiny-controlnet-sdxl", "tiny-sdxl", generator, transformer_layers_per_block=[1, 1, 1])
+    write("tiny-controlnet-sdxl", "tiny-sdxl", draws, transformer_layers_per_block=[1, 1, 1])
+    draws.write()
 
 
 @torch.no_grad()
-def write(name, model, generator, **changes):
+def write(name, model, draws, **changes):
     unet = UNet2DConditionModel.load_config(FIXTURES / model / "unet") | changes
     parameters = inspect.signature(ControlNetModel).parameters
     shared = {key: value for key, value in unet.items() if key in parameters}
     network = ControlNetModel.from_config(shared | {"conditioning_embedding_out_channels": HINT_CHANNELS})
-    randomise(network, generator, branch=0.5)
+    randomise(network, draws, f"{name}/{DIFFUSION}", branch=0.5)
     fit_hint(network.controlnet_cond_embedding)
     for conv in (*network.controlnet_down_blocks, network.controlnet_mid_block):
         conv.weight *= STRENGTH
         conv.bias *= STRENGTH
     rounded(network).half().save_pretrained(FIXTURES / name, safe_serialization=True)
-    size = sum(f.stat().st_size for f in (FIXTURES / name).iterdir())
-    print(f"{FIXTURES / name}  {size:,} bytes")
 
 
 def fit_hint(network):

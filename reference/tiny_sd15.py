@@ -1,4 +1,5 @@
-"""Writes tests/fixtures/: a tiny Stable Diffusion 1.5 folder, a Hyper-SD LoRA for it, and a tiny TAESD.
+"""Writes tests/fixtures/: a tiny Stable Diffusion 1.5 folder, and the draws of its weights (`weights.py`), of a
+Hyper-SD LoRA for it, and of a tiny TAESD.
 
 Everything has the topology, the files and the names of the published models; only the widths are small.
 """
@@ -11,38 +12,41 @@ import sd15
 import torch
 from common import save
 from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
-from tiny import FIXTURES, PROMPT, check, fit_noise_prediction, fit_picture, merged, randomise
+from tiny import DIFFUSION, FIXTURES, PROMPT, check, fit_noise_prediction, fit_picture, merged, randomise
 from transformers import CLIPTextConfig, CLIPTextModel
+from weights import Draws
 
 
 def main():
     torch.set_num_threads(2)
-    generator = torch.Generator().manual_seed(15)
+    draws = Draws(FIXTURES, "tiny-sd15", seed=15)
     merges = parts.merges(1000)
     with tempfile.TemporaryDirectory() as folder:
         vocabulary = parts.write_tokenizer(folder, merges)
         pipe = sd15.pipeline(
-            randomise(unet(), generator, branch=0.5),
-            randomise(text_encoder(vocabulary), generator),
-            randomise(vae(), generator),
+            randomise(unet(), draws, f"tiny-sd15/unet/{DIFFUSION}", branch=0.5),
+            randomise(text_encoder(vocabulary), draws, "tiny-sd15/text_encoder/model.safetensors"),
+            randomise(vae(), draws, f"tiny-sd15/vae/{DIFFUSION}"),
             folder,
         )
 
-    adapter = parts.lora(pipe.unet, rank=2, alphas=(1, 2, 8), strength=0.3, generator=generator)
     lora_file = FIXTURES / "tiny-sd15-lora.safetensors"
+    draws.file(lora_file.name)
+    adapter = parts.lora(pipe.unet, rank=2, alphas=(1, 2, 8), strength=0.3, draws=draws)
     save(lora_file, adapter, {"format": "pt"})
 
     networks = pipe.unet, merged(pipe, lora_file)
     condition = {"encoder_hidden_states": pipe.encode_prompt(PROMPT, "cpu", 8, False)[0]}
-    fit_noise_prediction(pipe.unet, networks, pipe.scheduler.alphas_cumprod, condition, generator)
-    fit_picture(pipe.vae.decoder.conv_out, lambda z: pipe.vae.decode(z).sample, generator, scale=1 / 0.18215)
-    tiny = randomise(taesd(), generator, branch=0.5)
-    fit_picture(tiny.decoder.layers[-1], lambda z: tiny.decode(z).sample, generator, slope=2.0)
+    fit_noise_prediction(pipe.unet, networks, pipe.scheduler.alphas_cumprod, condition, draws)
+    fit_picture(pipe.vae.decoder.conv_out, lambda z: pipe.vae.decode(z).sample, draws, scale=1 / 0.18215)
+    tiny = randomise(taesd(), draws, f"tiny-taesd/{DIFFUSION}", branch=0.5)
+    fit_picture(tiny.decoder.layers[-1], lambda z: tiny.decode(z).sample, draws, slope=2.0)
 
     shutil.rmtree(FIXTURES / "tiny-sd15", ignore_errors=True)
     parts.save_folder(pipe.to(torch.float16), FIXTURES / "tiny-sd15", merges)
     tiny.to(torch.float16).save_pretrained(FIXTURES / "tiny-taesd", safe_serialization=True)
     check(StableDiffusionPipeline, FIXTURES / "tiny-sd15", lora_file, modules=278)
+    draws.write()
 
 
 def unet():

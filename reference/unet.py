@@ -1,8 +1,8 @@
 """Tiny UNets of both families, with every parameter random, and what diffusers computes with them.
 
 Writes `crates/hypersd-models/tests/fixtures/unet/`: for each family `<family>.json` (the configuration),
-`<family>.safetensors` (the weights, in f16 so that both sides start from the same numbers) and `<family>_<case>.safetensors`
-(inputs and outputs in f32, block by block). Also the configurations of the published models, as diffusers writes them.
+`<family>_<case>.safetensors` (inputs and outputs in f32, block by block) and in `../weights/` the draws of the weights
+(`weights.py`; in f16, so that both sides start from the same numbers). Also the configurations of the published models, as diffusers writes them.
 """
 
 from pathlib import Path
@@ -10,8 +10,10 @@ from pathlib import Path
 import torch
 from common import randomize, save
 from diffusers import UNet2DConditionModel
+from weights import Draws
 
-FOLDER = "crates/hypersd-models/tests/fixtures/unet"
+FIXTURES = "crates/hypersd-models/tests/fixtures"
+FOLDER = f"{FIXTURES}/unet"
 
 SD15 = dict(
     block_out_channels=(320, 640, 1280, 1280),
@@ -111,12 +113,13 @@ def inputs(config, batch, height, width, t, generator):
 
 @torch.no_grad()
 def family(name, config, seed, cases):
-    torch.manual_seed(seed)
-    unet = randomize(UNet2DConditionModel(**config)).eval()
+    draws = Draws(FIXTURES, f"unet-{name}", seed)
+    unet = randomize(UNet2DConditionModel(**config), draws, f"unet/{name}.safetensors").eval()
     unet.save_config(FOLDER)
     rename_config(name)
     save(f"{FOLDER}/{name}.safetensors", {k: v.half() for k, v in unet.state_dict().items()})
-    generator = torch.Generator().manual_seed(seed)
+    draws.write()
+    generator = torch.Generator().manual_seed(100 + seed)
     for case, (batch, height, width, t, controlled) in cases.items():
         tensors = inputs(config, batch, height, width, t, generator)
         outputs = record(unet, tensors)

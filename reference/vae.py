@@ -1,7 +1,8 @@
 """A tiny KL autoencoder and a tiny TAESD, with every parameter random, and what diffusers computes with them.
 
-Writes `crates/hypersd-models/tests/fixtures/vae/`: for each network its configuration, its weights (f16, so that both
-sides start from the same numbers) and inputs and outputs in f32. Also the configurations of the published models.
+Writes `crates/hypersd-models/tests/fixtures/vae/`: for each network its configuration, inputs and outputs in f32, and in
+`../weights/` the draws of its weights (`weights.py`; in f16, so that both sides start from the same numbers). Also the
+configurations of the published models.
 """
 
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import torch
 from common import randomize, save
 from diffusers import AutoencoderKL, AutoencoderTiny
+from weights import Draws
 
-FOLDER = Path("crates/hypersd-models/tests/fixtures/vae")
+FIXTURES = Path("crates/hypersd-models/tests/fixtures")
+FOLDER = FIXTURES / "vae"
 
 KL = dict(
     block_out_channels=(128, 256, 512, 512),
@@ -32,9 +35,10 @@ def config(network, name):
     (FOLDER / "config.json").rename(FOLDER / f"{name}.json")
 
 
-def weights(network, name):
+def weights(network, name, draws):
     config(network, name)
     save(FOLDER / f"{name}.safetensors", {k: v.half() for k, v in network.state_dict().items()})
+    draws.write()
 
 
 def pictures(*shape):
@@ -43,12 +47,13 @@ def pictures(*shape):
 
 @torch.no_grad()
 def kl():
-    torch.manual_seed(3)
-    vae = randomize(AutoencoderKL(**TINY)).eval()
+    draws = Draws(FIXTURES, "vae-tiny_kl", seed=3)
+    vae = randomize(AutoencoderKL(**TINY), draws, "vae/tiny_kl.safetensors").eval()
     # Two logarithms of variances that must be clamped, below and above.
     vae.quant_conv.bias[5] = -45.0
     vae.quant_conv.bias[7] = 35.0
-    weights(vae, "tiny_kl")
+    weights(vae, "tiny_kl", draws)
+    torch.manual_seed(103)
     for case, (batch, height, width) in {"even": (2, 32, 40), "odd": (1, 45, 51)}.items():
         image = pictures(batch, 3, height, width)
         moments = vae.encode(image).latent_dist
@@ -73,9 +78,10 @@ def tiled(vae):
 
 @torch.no_grad()
 def taesd():
-    torch.manual_seed(4)
-    vae = randomize(AutoencoderTiny(**TAESD), stream=1).eval()
-    weights(vae, "tiny_taesd")
+    draws = Draws(FIXTURES, "vae-tiny_taesd", seed=4)
+    vae = randomize(AutoencoderTiny(**TAESD), draws, "vae/tiny_taesd.safetensors", stream=1).eval()
+    weights(vae, "tiny_taesd", draws)
+    torch.manual_seed(104)
     for case, (batch, height, width) in {"even": (2, 32, 40), "odd": (1, 45, 51)}.items():
         image = pictures(batch, 3, height, width)
         latents = vae.encode(image).latents

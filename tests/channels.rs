@@ -3,12 +3,12 @@
 use std::{fs, path::Path};
 
 use hypersd::{Device, Error, Pipeline, Request};
-use hypersd_testing::fixtures;
+use hypersd_testing::weights;
 use serde_json::Value;
 
 /// The tiny model with other numbers in its UNet's configuration. Its weights are not touched: nothing gets that far.
 fn model(folder: &Path, changes: &[(&str, usize)]) {
-    let own = fixtures("").join("tiny-sd15");
+    let own = weights("").join("tiny-sd15");
     for entry in ["model_index.json", "scheduler", "text_encoder", "tokenizer", "vae", "unet"] {
         copy(&own.join(entry), &folder.join(entry));
     }
@@ -65,7 +65,7 @@ fn a_unet_of_other_latents_than_the_vae_does_not_fit() {
 
 #[test]
 fn sizes_are_multiples_of_the_vaes_factor() {
-    let builder = Pipeline::open(fixtures("").join("tiny-sd15")).expect("the model");
+    let builder = Pipeline::open(weights("").join("tiny-sd15")).expect("the model");
     for (width, height, option) in [(100, 64, "width"), (64, 100, "height"), (64, 0, "height")] {
         let request = Request { width: Some(width), height: Some(height), ..Request::default() };
         match builder.check(&request).expect_err("half a latent") {

@@ -2,10 +2,10 @@
 
 use hypersd::{Algorithm, Denoised, Device, Error, Pipeline, Request, Spacing, Steps, Tensor};
 use hypersd_schedulers::{Scheduler, SchedulerConfig};
-use hypersd_testing::fixtures;
+use hypersd_testing::weights;
 
 fn pipeline() -> Pipeline {
-    let builder = Pipeline::open(fixtures("").join("tiny-sd15")).expect("the model");
+    let builder = Pipeline::open(weights("").join("tiny-sd15")).expect("the model");
     builder.load(&Device::flex()).expect("the pipeline")
 }
 

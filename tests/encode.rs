@@ -2,7 +2,7 @@
 //! that the VAE makes of its own latents.
 
 use hypersd::{Device, Error, Image, Pipeline};
-use hypersd_testing::{assert_close, fixture, fixtures};
+use hypersd_testing::{assert_close, fixture, fixtures, weights};
 
 /// Two f32 computations through some twenty layers; 1e-6 is seen.
 const F32: f64 = 2e-5;
@@ -13,9 +13,9 @@ fn photo(width: usize, height: usize) -> Image {
 }
 
 fn pipeline(model: &str, vae: Option<&str>, low_memory: bool) -> Pipeline {
-    let mut builder = Pipeline::open(fixtures("").join(model)).expect("the model");
+    let mut builder = Pipeline::open(weights("").join(model)).expect("the model");
     if let Some(vae) = vae {
-        builder = builder.vae(fixtures("").join(vae)).expect("the VAE");
+        builder = builder.vae(weights("").join(vae)).expect("the VAE");
     }
     if low_memory {
         builder = builder.low_memory();

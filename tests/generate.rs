@@ -5,9 +5,9 @@ mod common;
 
 use std::fs;
 
-use common::{Run, USAGE, fixtures, lora, model, refused, refused_with_model};
+use common::{Run, USAGE, lora, model, refused, refused_with_model};
 use hypersd::{Image, Provenance, TextChunk};
-use hypersd_testing::{fixture, relative_l2};
+use hypersd_testing::{fixture, fixtures, relative_l2, weights};
 use tempfile::TempDir;
 
 /// The exit status of everything but a wrong command line.
@@ -68,7 +68,7 @@ fn the_demos_defaults_give_way_to_options() {
 
 #[test]
 fn the_demos_controlnet_follows_a_photograph() {
-    let photo = fixtures().join("control/photo.png").display().to_string();
+    let photo = fixtures("").join("control/photo.png").display().to_string();
     let run = Run::new();
     let output = run.generate(&["--controlnet", "demo", "--control-image", &photo, "--canny", "100,200"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -108,7 +108,7 @@ fn one_step_with_the_lora_is_the_picture_of_diffusers() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(run.written(), ["cat.png", "cat.safetensors"]);
 
-    let want = fixture(fixtures().join("pipelines/tcd-1-eta-1.0.safetensors"));
+    let want = fixture(fixtures("").join("pipelines/tcd-1-eta-1.0.safetensors"));
     let got = fixture(run.path("cat.safetensors"));
     assert_eq!(got.keys().collect::<Vec<_>>(), ["latents"]);
     assert_eq!(got["latents"].shape, want["latents"].shape);
@@ -184,8 +184,8 @@ fn numbers_that_cannot_be_right_are_usage_errors() {
 
 #[test]
 fn controls_must_come_in_equal_numbers() {
-    let net = fixtures().join("tiny-controlnet-sd15").display().to_string();
-    let image = fixtures().join("control/edges.png").display().to_string();
+    let net = weights("").join("tiny-controlnet-sd15").display().to_string();
+    let image = fixtures("").join("control/edges.png").display().to_string();
     let with = |more: &[&str], words: &[&str]| {
         let arguments: Vec<&str> = ["--controlnet", &net].into_iter().chain(more.iter().copied()).collect();
         refused_with_model(&arguments, USAGE, words);
@@ -204,8 +204,8 @@ fn controls_must_come_in_equal_numbers() {
 
 #[test]
 fn a_controlnet_of_the_other_family_is_refused() {
-    let net = fixtures().join("tiny-controlnet-sdxl").display().to_string();
-    let image = fixtures().join("control/edges.png").display().to_string();
+    let net = weights("").join("tiny-controlnet-sdxl").display().to_string();
+    let image = fixtures("").join("control/edges.png").display().to_string();
     refused_with_model(
         &["--controlnet", &net, "--control-image", &image],
         FAILURE,
@@ -216,8 +216,8 @@ fn a_controlnet_of_the_other_family_is_refused() {
 #[test]
 fn a_photograph_guides_by_its_edges_in_its_own_size() {
     let run = Run::new();
-    let net = fixtures().join("tiny-controlnet-sd15").display().to_string();
-    let photo = fixtures().join("control/photo.png").display().to_string();
+    let net = weights("").join("tiny-controlnet-sd15").display().to_string();
+    let photo = fixtures("").join("control/photo.png").display().to_string();
     let output = run.generate(&[
         "--model",
         &model(),
@@ -263,7 +263,7 @@ fn files_of_other_kinds_are_named_for_what_they_are() {
     let pickle = write("model.ckpt", b"PK\x03\x04 archive/data.pkl");
     refused_with_model(&["--unet", &pickle], FAILURE, &["model.ckpt", "pickle"]);
     let vae =
-        fs::read(fixtures().join("tiny-sd15/vae/diffusion_pytorch_model.safetensors")).expect("the VAE");
+        fs::read(weights("").join("tiny-sd15/vae/diffusion_pytorch_model.safetensors")).expect("the VAE");
     let vae = write("vae.safetensors", &vae);
     refused_with_model(&["--unet", &vae], FAILURE, &["vae.safetensors", "no UNet"]);
     refused_with_model(&["--lora", &vae], FAILURE, &["LoRA"]);

@@ -13,6 +13,7 @@ use hypersd::{
     Device, HubReference, Pipeline, Request, Steps,
     hub::{Error, Hub, HubOptions, Transfer},
 };
+use hypersd_testing::weights;
 use tempfile::TempDir;
 
 use crate::server::{Fault, Repository, Server};
@@ -21,14 +22,10 @@ const MODEL: &str = "someone/tiny-sd15";
 const LORA: &str = "someone/loras/tiny-sd15-lora.safetensors";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
 /// The tiny model, with what a repository has beside it that is of no use here.
 fn model() -> Repository {
     let mut repository = Repository::new(COMMIT);
-    repository.add_folder(&fixtures().join("tiny-sd15"));
+    repository.add_folder(&weights("").join("tiny-sd15"));
     repository.add("README.md", b"# A model".to_vec());
     repository.add("unet/diffusion_pytorch_model.bin", b"a pickle".to_vec());
     repository.add("unet/diffusion_pytorch_model.fp16.safetensors", b"half".to_vec());
@@ -38,7 +35,7 @@ fn model() -> Repository {
 
 fn loras() -> Repository {
     let mut repository = Repository::new("89abcdef0123456789abcdef0123456789abcdef");
-    let lora = fs::read(fixtures().join("tiny-sd15-lora.safetensors")).expect("the fixture");
+    let lora = fs::read(weights("").join("tiny-sd15-lora.safetensors")).expect("the fixture");
     repository.add("tiny-sd15-lora.safetensors", lora);
     repository.add("other.safetensors", b"other".to_vec());
     repository
@@ -108,7 +105,7 @@ fn from_names_to_a_picture() {
             Request { width: Some(64), height: Some(64), steps: Steps::Count(1), ..Request::default() };
         pipeline.generate(&request).expect("a picture")
     };
-    let here = draw(&fixtures().join("tiny-sd15"), &fixtures().join("tiny-sd15-lora.safetensors"));
+    let here = draw(&weights("").join("tiny-sd15"), &weights("").join("tiny-sd15-lora.safetensors"));
     assert_eq!(draw(&model, &lora), here, "the files that were fetched are the files");
 }
 
@@ -233,7 +230,7 @@ fn progress_is_told_from_nothing_to_all() {
 #[test]
 fn a_path_that_exists_is_not_asked_for() {
     let place = Place::new();
-    let path = fixtures().join("tiny-sd15");
+    let path = weights("").join("tiny-sd15");
     assert_eq!(place.hub().locate(&path).expect("a path"), path);
     let error = place.hub().locate("nowhere").expect_err("neither").to_string();
     assert!(error.contains("no such file or folder") && error.contains("owner/name"), "{error}");
@@ -318,11 +315,11 @@ fn a_broken_transfer_goes_on_where_it_stopped() {
 
     place.server.forget();
     let lora = fetch(&place.hub(), LORA).expect("the LoRA");
-    let size = fs::metadata(fixtures().join("tiny-sd15-lora.safetensors")).expect("the fixture").len();
+    let size = fs::metadata(weights("").join("tiny-sd15-lora.safetensors")).expect("the fixture").len();
     assert_eq!(place.server.ranges(), [format!("bytes={}-", size / 2)], "the second half only");
     assert_eq!(
         fs::read(lora).expect("read"),
-        fs::read(fixtures().join("tiny-sd15-lora.safetensors")).expect("read")
+        fs::read(weights("").join("tiny-sd15-lora.safetensors")).expect("read")
     );
 }
 
@@ -334,7 +331,7 @@ fn a_broken_transfer_is_taken_up_again() {
     let lora = fetch(&hub, LORA).expect("the LoRA");
     assert_eq!(
         fs::read(lora).expect("read"),
-        fs::read(fixtures().join("tiny-sd15-lora.safetensors")).expect("read")
+        fs::read(weights("").join("tiny-sd15-lora.safetensors")).expect("read")
     );
 }
 

@@ -3,11 +3,11 @@
 use std::{fs, path::PathBuf};
 
 use hypersd::{Algorithm, LoraWeights, Pipeline, Request, Steps};
-use hypersd_testing::{device, dtype};
+use hypersd_testing::{device, dtype, weights};
 use proptest::prelude::*;
 
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    weights("").join(name)
 }
 
 fn load(loras: &[(PathBuf, f32)]) -> Pipeline {

@@ -1,16 +1,13 @@
 //! Pipelines that keep no weights in memory: the same pictures to the byte, and faults of files found as early.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use hypersd::{Algorithm, Control, Image, Pipeline, PipelineBuilder, Request, Steps};
 use hypersd_core::{SafetensorsFile, TensorSource, save_safetensors};
-use hypersd_testing::{device, dtype};
+use hypersd_testing::{device, dtype, weights};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    weights("").join(name)
 }
 
 fn open(family: &str) -> PipelineBuilder {

@@ -3,24 +3,21 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex},
 };
 
 use hypersd::{Device, FloatDType, Image, Notice, Pipeline, Request, Steps, Tensor};
 use hypersd_core::{HostTensor, SafetensorsFile, TensorSource, save_safetensors};
+use hypersd_testing::weights;
 use serde_json::Value;
 
 const WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
 /// A tiny VAE with a first convolution `loudness` times as large. The norms behind it take the factor out again, so that
 /// only what lies between sees it, and f16 ends at 65504.
 fn loud_vae(model: &str, folder: &Path, loudness: f32, force_upcast: bool) {
-    let own = fixtures().join(model).join("vae");
+    let own = weights("").join(model).join("vae");
     let config = fs::read_to_string(own.join("config.json")).expect("the configuration");
     let mut config: Value = serde_json::from_str(&config).expect("JSON");
     config["force_upcast"] = force_upcast.into();
@@ -41,7 +38,7 @@ fn loud_vae(model: &str, folder: &Path, loudness: f32, force_upcast: bool) {
 fn decode(model: &str, vae: &Path, dtype: FloatDType) -> (Image, Vec<Notice>) {
     let notices = Arc::new(Mutex::new(Vec::new()));
     let sink = notices.clone();
-    let pipeline = Pipeline::open(fixtures().join(model))
+    let pipeline = Pipeline::open(weights("").join(model))
         .and_then(|builder| builder.vae(vae))
         .expect("the model")
         .dtype(dtype)
@@ -56,7 +53,7 @@ fn decode(model: &str, vae: &Path, dtype: FloatDType) -> (Image, Vec<Notice>) {
 
 /// The same for every type, so that only the decoder differs.
 fn latents() -> Tensor<4> {
-    let pipeline = Pipeline::open(fixtures().join("tiny-sd15")).expect("the model").load(&Device::flex());
+    let pipeline = Pipeline::open(weights("").join("tiny-sd15")).expect("the model").load(&Device::flex());
     let request = Request { steps: Steps::Count(1), width: Some(96), height: Some(64), ..Request::default() };
     pipeline.expect("the pipeline").latents(&request).expect("latents")
 }
@@ -109,6 +106,6 @@ fn what_lies_between_does_not_overflow_on_the_cpu() {
 
 #[test]
 fn what_does_not_overflow_is_decoded_as_asked() {
-    let (_, notices) = decode("tiny-sd15", &fixtures().join("tiny-sd15/vae"), FloatDType::F16);
+    let (_, notices) = decode("tiny-sd15", &weights("").join("tiny-sd15/vae"), FloatDType::F16);
     assert_eq!(notices, []);
 }

@@ -7,15 +7,15 @@
 #[path = "common/parity.rs"]
 mod parity;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use hypersd::{Control, Image, Pipeline, Request, Strength};
-use hypersd_testing::{device, dtype, write_single_file};
+use hypersd_testing::{device, dtype, weights, write_single_file};
 use parity::fixtures;
 use serde::Deserialize;
-
-/// Sides of the pictures that the tiny models are made for.
-const TINY_SIDE: usize = 128;
 
 /// A family's fixtures.
 struct Suite {
@@ -96,19 +96,20 @@ impl Case {
         format!("{:?} {:?} {:?} {controlnets:?}", self.vae, self.unet, self.lora)
     }
 
-    fn load(&self, suite: &Suite, model: &str) -> Pipeline {
-        let mut builder = Pipeline::open(fixtures().join(model)).expect("the tiny model").dtype(dtype());
+    /// The pipeline on the weights of `model`, a folder or a single file.
+    fn load(&self, suite: &Suite, model: &Path) -> Pipeline {
+        let mut builder = Pipeline::open(model).expect("the tiny model").dtype(dtype());
         if let Some(unet) = &self.unet {
-            builder = builder.unet(fixtures().join(unet)).expect("the other UNet");
+            builder = builder.unet(weights("").join(unet)).expect("the other UNet");
         }
         if let Some(weight) = self.lora {
-            builder = builder.lora(fixtures().join(suite.lora), weight).expect("the LoRA");
+            builder = builder.lora(weights("").join(suite.lora), weight).expect("the LoRA");
         }
         if self.vae.as_deref() == Some("taesd") {
-            builder = builder.vae(fixtures().join("tiny-taesd")).expect("the TAESD");
+            builder = builder.vae(weights("").join("tiny-taesd")).expect("the TAESD");
         }
         for controlnet in self.control.iter().flat_map(|control| &control.controlnets) {
-            builder = builder.controlnet(fixtures().join(controlnet)).expect("the ControlNet");
+            builder = builder.controlnet(weights("").join(controlnet)).expect("the ControlNet");
         }
         builder.load(&device()).expect("the pipeline")
     }
@@ -123,64 +124,66 @@ impl Suite {
         self.cases().into_iter().find(|case| case.common.name == name).expect("the case")
     }
 
-    /// Runs every case on the weights of `model`, a folder or a single file.
-    fn run(&self, model: &str) {
+    fn model(&self) -> PathBuf {
+        weights("").join(self.model)
+    }
+
+    /// Runs every case.
+    fn run(&self) {
         let mut pipelines = BTreeMap::new();
         let family = |case: &Case| case.control.as_ref().is_none_or(|control| control.family == self.family);
         for case in self.cases().into_iter().filter(family) {
-            let pipeline = pipelines.entry(case.key()).or_insert_with(|| case.load(self, model));
-            let request = case.request();
-            let sized = request.width.is_some() || case.control.is_some();
-            // A single file does not say what size its model is made for.
-            let side = (Path::new(model).extension().is_some() && !sized).then_some(TINY_SIDE);
-            let request =
-                Request { width: request.width.or(side), height: request.height.or(side), ..request };
-            parity::assert_is_diffusers(self.cases, &case.common.name, &request, pipeline);
+            let pipeline = pipelines.entry(case.key()).or_insert_with(|| case.load(self, &self.model()));
+            parity::assert_is_diffusers(self.cases, &case.common.name, &case.request(), pipeline);
         }
     }
 
-    /// Runs every case on the weights of the folder in one file.
-    fn run_in_one_file(&self) {
+    /// Runs one case on the weights of the folder in one file. It is enough: that each tensor of such a file is the
+    /// folder's, bit for bit, is what `crates/hypersd-models/tests/single_file.rs` asserts.
+    fn run_in_one_file(&self, name: &str) {
         let scratch = tempfile::tempdir().expect("a temporary folder");
-        let file = write_single_file(&fixtures().join(self.model), scratch.path());
-        self.run(&file.display().to_string());
+        let file = write_single_file(&self.model(), scratch.path());
+        let case = self.case(name);
+        // A single file does not say what size its model is made for.
+        assert!(case.common.request().width.is_some(), "{name}");
+        parity::assert_is_diffusers(self.cases, name, &case.request(), &case.load(self, &file));
     }
 }
 
 #[test]
 fn sd15_is_diffusers() {
-    SD15.run("tiny-sd15");
+    SD15.run();
 }
 
 #[test]
 fn sdxl_is_diffusers() {
-    SDXL.run("tiny-sdxl");
+    SDXL.run();
 }
 
 #[test]
 fn sd15_in_one_file_is_diffusers() {
-    SD15.run_in_one_file();
+    SD15.run_in_one_file("96x64"); // with a LoRA
 }
 
 #[test]
 fn sdxl_in_one_file_is_diffusers() {
-    SDXL.run_in_one_file();
+    SDXL.run_in_one_file("cfg-negative");
 }
 
 #[test]
 fn sd15_with_controlnets_is_diffusers() {
-    Suite { cases: "pipelines-controlnet", ..SD15 }.run("tiny-sd15");
+    Suite { cases: "pipelines-controlnet", ..SD15 }.run();
 }
 
 #[test]
 fn sdxl_with_controlnets_is_diffusers() {
-    Suite { cases: "pipelines-controlnet", ..SDXL }.run("tiny-sdxl");
+    Suite { cases: "pipelines-controlnet", ..SDXL }.run();
 }
 
 #[test]
 fn every_lora_module_is_applied() {
     for suite in [SD15, SDXL] {
-        let pipeline = suite.case("tcd-1-eta-1.0").load(&suite, suite.model);
+        let pipeline = suite.case("tcd-1-eta-1.0").load(&suite, &suite.model());
         let [report] = pipeline.lora_reports() else { panic!("one report for one file") };
         assert_eq!((report.applied, report.modules), (suite.modules, suite.modules));
     }
@@ -189,7 +192,7 @@ fn every_lora_module_is_applied() {
 #[test]
 fn the_same_request_gives_the_same_bytes() {
     let case = SD15.case("tcd-4-eta-1.0");
-    let pipeline = case.load(&SD15, SD15.model);
+    let pipeline = case.load(&SD15, &SD15.model());
     let draw = || pipeline.generate(&case.request()).expect("a picture");
     assert_eq!(draw(), draw());
 }
@@ -197,7 +200,7 @@ fn the_same_request_gives_the_same_bytes() {
 #[test]
 fn a_preview_decodes_and_the_iterator_knows_its_length() {
     let case = SD15.case("ddim-4");
-    let pipeline = case.load(&SD15, SD15.model);
+    let pipeline = case.load(&SD15, &SD15.model());
     let mut steps = pipeline.denoise(&case.request()).expect("a request");
     assert_eq!(steps.len(), 4);
     let first = steps.next().expect("four steps").expect("a step");

@@ -9,7 +9,7 @@ mod parity;
 use std::path::PathBuf;
 
 use hypersd::{LoraWeights, Pipeline};
-use hypersd_testing::{device, dtype};
+use hypersd_testing::{device, dtype, weights};
 use parity::fixtures;
 use serde::Deserialize;
 
@@ -44,7 +44,7 @@ impl Case {
     }
 
     fn load(&self) -> Pipeline {
-        let model = fixtures().join(format!("tiny-{}", self.family));
+        let model = weights("").join(format!("tiny-{}", self.family));
         let mut builder = Pipeline::open(model).expect("the tiny model").dtype(dtype());
         for (path, weights) in self.loras() {
             builder = builder.lora(path, weights).expect("the LoRA");

@@ -8,19 +8,16 @@ use std::{
 use hypersd::{
     Algorithm, Device, Error, Image, Pipeline, Provenance, Request, Steps, TextChunk, WeightFile, WeightPart,
 };
+use hypersd_testing::{fixtures, weights};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
 fn model() -> PathBuf {
-    fixtures().join("tiny-sd15")
+    weights("").join("tiny-sd15")
 }
 
 fn lora() -> PathBuf {
-    fixtures().join("tiny-sd15-lora.safetensors")
+    weights("").join("tiny-sd15-lora.safetensors")
 }
 
 /// The first digits of the SHA-256 of bytes.
@@ -29,7 +26,7 @@ fn digits(bytes: &[u8], length: usize) -> String {
 }
 
 fn file_digits(name: &str) -> String {
-    digits(&fs::read(fixtures().join(name)).expect("a fixture"), 10)
+    digits(&fs::read(weights("").join(name)).expect("a fixture"), 10)
 }
 
 #[test]
@@ -55,7 +52,7 @@ fn weight_files_are_known_by_their_hashes() {
 
 #[test]
 fn what_replaces_a_part_is_hashed_in_its_place() {
-    let taesd = fixtures().join("tiny-taesd");
+    let taesd = weights("").join("tiny-taesd");
     let builder = Pipeline::open(model()).expect("the model").vae(&taesd).expect("the VAE");
     let files = builder.hash_weights().expect("the files").finish().expect("hashes");
     let vaes: Vec<_> = files.iter().filter(|file| file.part == WeightPart::Vae).collect();
@@ -101,7 +98,7 @@ fn a_blob_of_the_hubs_cache_is_known_by_its_name() {
     let cache = tempfile::tempdir().expect("a temporary folder");
     let folder = cache.path().join("models--someone--vae");
     let snapshot = folder.join("snapshots/0123");
-    copy(&fixtures().join("tiny-taesd"), &snapshot);
+    copy(&weights("").join("tiny-taesd"), &snapshot);
     fs::create_dir(folder.join("blobs")).expect("a folder");
     let digest = "0123456789abcdef".repeat(4); // another than the contents', to see that they are not read
     let weights = snapshot.join("diffusion_pytorch_model.safetensors");
@@ -137,7 +134,7 @@ fn what_the_request_leaves_open_is_filled_in() {
 
 /// The text of a picture's chunk, as a version wrote it.
 fn written(name: &str) -> String {
-    fs::read_to_string(fixtures().join("provenance").join(name)).expect("a fixture")
+    fs::read_to_string(fixtures("").join("provenance").join(name)).expect("a fixture")
 }
 
 /// Reads a picture with this text.

@@ -5,8 +5,9 @@ mod common;
 
 use std::{fs, path::Path};
 
-use common::{Run, USAGE, fixtures, lora, model, refused_with_model};
+use common::{Run, USAGE, lora, model, refused_with_model};
 use hypersd::Recipe;
+use hypersd_testing::weights;
 
 /// A command of the page, and the lines it is shown to print.
 struct Shown {
@@ -40,7 +41,7 @@ fn run(command: &str) -> std::process::Output {
     let arguments: Vec<String> = command
         .split(' ')
         .map(|argument| match argument {
-            "sd15" | "sdxl" => fixtures().join(format!("tiny-{argument}")).display().to_string(),
+            "sd15" | "sdxl" => weights("").join(format!("tiny-{argument}")).display().to_string(),
             file if file.ends_with(".safetensors") => {
                 fs::copy(lora(), run.path(file)).expect("a copy of the LoRA");
                 file.to_owned()

@@ -9,10 +9,7 @@ use std::{
 use half::{bf16, f16};
 use hypersd::{Algorithm, Control, Device, FloatDType, Image, Pipeline, Request, Steps};
 use hypersd_core::{HostData, HostTensor, SafetensorsFile, TensorSource, save_safetensors};
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
+use hypersd_testing::weights;
 
 /// Copies a folder with every weight rounded to a half type and stored in it.
 fn round(from: &Path, to: &Path, dtype: FloatDType) {
@@ -78,7 +75,7 @@ fn pictures_are_those_of_f32_weights_with_the_same_values() {
         ] {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let rounded = parts.map(|part| folder.path().join(part));
-            parts.iter().zip(&rounded).for_each(|(part, to)| round(&fixtures().join(part), to, dtype));
+            parts.iter().zip(&rounded).for_each(|(part, to)| round(&weights("").join(part), to, dtype));
             let [half, wide] = [dtype, FloatDType::F32]
                 .map(|dtype| picture(rounded.each_ref().map(PathBuf::as_path), dtype));
             assert!(half == wide, "{parts:?} in {dtype:?}");

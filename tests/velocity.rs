@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use hypersd::{Pipeline, PipelineBuilder, PredictionType, Request, Steps};
 use hypersd_core::{HostTensor, SafetensorsFile, TensorSource, save_safetensors};
-use hypersd_testing::device;
+use hypersd_testing::{device, weights};
 use serde_json::Value;
 
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
@@ -53,7 +53,7 @@ fn latents_of(builder: PipelineBuilder, prediction: Option<PredictionType>) -> V
 
 #[test]
 fn a_file_is_sampled_as_it_was_trained() {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-sd15");
+    let model = weights("").join("tiny-sd15");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let noise = latents(Pipeline::open(&model).expect("the model"));
 
@@ -77,7 +77,7 @@ fn a_file_is_sampled_as_it_was_trained() {
 
 #[test]
 fn a_request_says_it_where_the_files_are_wrong() {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-sd15");
+    let model = weights("").join("tiny-sd15");
     let folder = tempfile::tempdir().expect("a temporary folder");
     configured(&model, folder.path(), &[("prediction_type", "v_prediction".into())]);
     let open = |folder: &Path| Pipeline::open(folder).expect("the model");

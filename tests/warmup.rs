@@ -1,22 +1,16 @@
 //! Warming up changes nothing but the time that the next picture takes.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use hypersd::{Algorithm, Control, Device, Error, Image, Notice, Pipeline, Request, Steps, Strength};
-
-fn fixtures() -> PathBuf {
-    hypersd_testing::fixtures("")
-}
+use hypersd_testing::{fixtures, weights};
 
 /// The tiny model with its ControlNet, with its weights in memory or not, and what it gives notice of.
 fn pipeline(low_memory: bool) -> (Pipeline, Arc<Mutex<Vec<Notice>>>) {
     let notices = Arc::new(Mutex::new(Vec::new()));
     let sink = notices.clone();
-    let builder = Pipeline::open(fixtures().join("tiny-sd15")).expect("the model");
-    let builder = builder.controlnet(fixtures().join("tiny-controlnet-sd15")).expect("the ControlNet");
+    let builder = Pipeline::open(weights("").join("tiny-sd15")).expect("the model");
+    let builder = builder.controlnet(weights("").join("tiny-controlnet-sd15")).expect("the ControlNet");
     let builder = builder.on_notice(move |notice| sink.lock().expect("one thread").push(notice));
     let builder = if low_memory { builder.low_memory() } else { builder };
     (builder.load(&Device::flex()).expect("the pipeline"), notices)
@@ -24,7 +18,7 @@ fn pipeline(low_memory: bool) -> (Pipeline, Arc<Mutex<Vec<Notice>>>) {
 
 /// Three pictures of which the ControlNet draws the first half, with guidance, and a prompt that is cut off.
 fn request() -> Request {
-    let image = Image::open(fixtures().join("control/photo.png")).expect("a picture");
+    let image = Image::open(fixtures("").join("control/photo.png")).expect("a picture");
     let strength = Strength { end: 0.5, ..Strength::default() };
     Request {
         prompt: "a cat on a windowsill ".repeat(40),

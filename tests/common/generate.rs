@@ -2,25 +2,22 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Output},
 };
 
+use hypersd_testing::weights;
 use tempfile::TempDir;
 
 /// The exit status of a command line that cannot be right.
 pub(crate) const USAGE: i32 = 2;
 
-pub(crate) fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
 pub(crate) fn model() -> String {
-    fixtures().join("tiny-sd15").display().to_string()
+    weights("").join("tiny-sd15").display().to_string()
 }
 
 pub(crate) fn lora() -> String {
-    fixtures().join("tiny-sd15-lora.safetensors").display().to_string()
+    weights("").join("tiny-sd15-lora.safetensors").display().to_string()
 }
 
 /// Runs the program in a folder of its own.

@@ -14,14 +14,16 @@ use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, canonical_names},
     parameters,
 };
-use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
+use hypersd_testing::{Array, assert_close, device, dtype, fixture, fixtures, tolerance, weights};
 
 /// Relative L2 error of any state in f32: the order of summation differs from PyTorch's, over four layers
 /// (6e-7 at most on flex).
 const STATES: f64 = 2e-6;
 
+const PACKAGE: &str = "crates/hypersd-models";
+
 fn folder(name: &str) -> PathBuf {
-    hypersd_testing::fixtures("crates/hypersd-models").join(name)
+    fixtures(PACKAGE).join(name)
 }
 
 fn config(name: &str) -> ClipTextConfig {
@@ -30,7 +32,8 @@ fn config(name: &str) -> ClipTextConfig {
 }
 
 fn load_encoder(name: &str, config: &ClipTextConfig) -> ClipTextModel {
-    let file = SafetensorsFile::open(folder("clip").join(name).join("model.safetensors")).unwrap();
+    let file =
+        SafetensorsFile::open(weights(PACKAGE).join("clip").join(name).join("model.safetensors")).unwrap();
     let renames = canonical_names(file.names());
     let source = Renamed::new(file, renames).unwrap();
     let options = LoadOptions { device: device(), dtype: dtype(), ignore: IGNORED_TENSORS };
@@ -111,14 +114,16 @@ fn the_pooled_state_is_taken_by_either_rule() {
 fn both_forms_of_names_load_strictly() {
     // small_l is saved by transformers 5, without a prefix; small_g with it.
     let names = |name: &str| {
-        SafetensorsFile::open(folder("clip").join(name).join("model.safetensors")).unwrap().names()
+        SafetensorsFile::open(weights(PACKAGE).join("clip").join(name).join("model.safetensors"))
+            .unwrap()
+            .names()
     };
     assert!(names("small_l").iter().all(|name| !name.starts_with("text_model.")));
     assert_eq!(canonical_names(names("small_l")).len(), names("small_l").len());
     assert!(canonical_names(names("small_g")).is_empty());
 
     // bigG's projection in a network without one is an error, not a tensor left aside.
-    let file = SafetensorsFile::open(folder("clip/small_g/model.safetensors")).unwrap();
+    let file = SafetensorsFile::open(weights(PACKAGE).join("clip/small_g/model.safetensors")).unwrap();
     let config = ClipTextConfig { with_projection: false, ..config("small_g") };
     let options = LoadOptions { device: device(), dtype: dtype(), ignore: IGNORED_TENSORS };
     let error = load(ClipTextModel::new(&config, &device()).unwrap(), &file, &options).unwrap_err();

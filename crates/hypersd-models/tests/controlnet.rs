@@ -12,7 +12,7 @@ use hypersd_models::{
     controlnet::{ChannelOrder, ControlNet, ControlNetConfig, Hint, ResidualScale},
     unet::{Conditioning, Context, PerLevel, Residuals, UNet, UNetConfig},
 };
-use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
+use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance, weights};
 
 /// Both sides add in f32 in another order, through some twenty layers; 2.3e-7 is seen.
 const F32: f64 = 5e-6;
@@ -27,10 +27,12 @@ fn network(name: &str) -> ControlNet {
 fn changed(name: &str, change: fn(&mut ControlNetConfig)) -> ControlNet {
     let mut config = config(name);
     change(&mut config);
-    let weights = SafetensorsFile::open(path(&format!("{name}.safetensors"))).expect("a committed fixture");
+    let weights =
+        SafetensorsFile::open(weights("crates/hypersd-controlnet").join(format!("{name}.safetensors")))
+            .expect("weights");
     let options = LoadOptions { device: device(), dtype: dtype(), ignore: &[] };
     let network = ControlNet::new(&config, &device()).unwrap();
-    load(network, &weights, &options).expect("the fixture fits the network")
+    load(network, &weights, &options).expect("the weights fit the network")
 }
 
 fn cases(name: &str) -> Case {

@@ -5,14 +5,14 @@ mod controlnet_fixtures;
 
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use controlnet_fixtures::{config, path};
+use controlnet_fixtures::config;
 use hypersd_core::{Dtype, Error, HostTensor, TensorInfo, TensorSource};
 use hypersd_models::{
     SingleFile,
     controlnet::{ControlNet, ControlNetConfig},
     parameters,
 };
-use hypersd_testing::device;
+use hypersd_testing::{device, fixtures};
 
 /// Names and shapes, as in a file whose numbers nobody reads.
 struct Listed(BTreeMap<String, Vec<usize>>);
@@ -37,7 +37,8 @@ impl TensorSource for Listed {
 
 /// Rows of diffusers' name, shape and LDM's name.
 fn rows(list: &str) -> Vec<(String, Vec<usize>, String)> {
-    let text = fs::read_to_string(path(&format!("keys/{list}.tsv"))).expect("a committed fixture");
+    let text = fs::read_to_string(fixtures("crates/hypersd-models").join(format!("keys/{list}.tsv")))
+        .expect("a committed fixture");
     let row = |line: &str| {
         let columns: Vec<&str> = line.split('\t').collect();
         let shape = columns[1].split('x').map(|n| n.parse().expect("a number")).collect();

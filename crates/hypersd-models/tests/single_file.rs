@@ -14,7 +14,7 @@ use hypersd_models::{
     unet::{PerLevel, UNet, UNetConfig},
     vae::{self, VaeConfig},
 };
-use hypersd_testing::{device, write_single_file};
+use hypersd_testing::{device, weights, write_single_file};
 use lists::{Row, Shapes, columns, ldm_vae, old_vae, open_clip, rows, shape};
 use proptest::prelude::*;
 
@@ -329,8 +329,9 @@ fn two_tensors_for_one_parameter_are_an_error() {
     assert!(error.contains("\"conv_in.weight\"") && error.contains("\"input_blocks.0.0.weight\""), "{error}");
 }
 
-fn repository(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(path)
+/// A tiny model of the pipelines' tests, or what is in it.
+fn tiny(path: &str) -> PathBuf {
+    weights("").join(path)
 }
 
 /// The same tensors under the same names, bit for bit.
@@ -351,7 +352,7 @@ fn assert_same_tensors(got: &dyn TensorSource, want: &dyn TensorSource) {
 }
 
 fn file_and_folder(name: &str) -> (SingleFile, impl Fn(&str) -> SafetensorsFile) {
-    let folder = repository(name);
+    let folder = tiny(name);
     let scratch = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&scratch).unwrap();
     let file = SingleFile::open(write_single_file(&folder, &scratch)).unwrap();
@@ -359,7 +360,7 @@ fn file_and_folder(name: &str) -> (SingleFile, impl Fn(&str) -> SafetensorsFile)
 }
 
 fn config<T: serde::de::DeserializeOwned>(path: &str) -> T {
-    let text = fs::read_to_string(repository(path)).expect("a committed fixture");
+    let text = fs::read_to_string(tiny(path)).expect("a committed fixture");
     serde_json::from_str(&text).expect("a configuration")
 }
 
@@ -408,7 +409,7 @@ fn a_small_sdxl_file_is_its_folder() {
     assert_eq!(text_2.config, config("tiny-sdxl/text_encoder_2/config.json"));
 
     // A UNet alone does not tell the widths of its numbers; the model that it is for does.
-    let alone = SingleFile::open_for(repository("tiny-sdxl-1step-unet.safetensors"), Some(&own)).unwrap();
+    let alone = SingleFile::open_for(tiny("tiny-sdxl-1step-unet.safetensors"), Some(&own)).unwrap();
     assert_eq!(alone.unet.unwrap().config, unet.config);
 }
 
@@ -427,7 +428,7 @@ fn original(source: &SafetensorsFile, half: &str, shift: usize) -> BTreeMap<Stri
 
 #[test]
 fn the_two_files_of_a_taesd() {
-    let source = SafetensorsFile::open(repository("tiny-taesd/diffusion_pytorch_model.safetensors")).unwrap();
+    let source = SafetensorsFile::open(tiny("tiny-taesd/diffusion_pytorch_model.safetensors")).unwrap();
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("taesd");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();

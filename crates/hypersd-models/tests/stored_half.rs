@@ -3,10 +3,7 @@
 
 #![cfg(feature = "flex")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use burn::tensor::{Device, FloatDType, Tensor};
 use half::{bf16, f16};
@@ -19,13 +16,15 @@ use hypersd_models::{
     unet::{Conditioning, Context, UNet},
     vae,
 };
-use hypersd_testing::fixture;
+use hypersd_testing::{fixture, fixtures, weights};
 use serde::de::DeserializeOwned;
 
 const HALVES: [FloatDType; 2] = [FloatDType::F16, FloatDType::BF16];
 
+const PACKAGE: &str = "crates/hypersd-models";
+
 fn path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    fixtures(PACKAGE).join(name)
 }
 
 fn config<T: DeserializeOwned>(name: &str) -> T {
@@ -50,14 +49,14 @@ fn rounded(file: &SafetensorsFile, dtype: FloatDType) -> MemorySource {
 /// A network stored in half precision, and one in f32 with the same values.
 fn pair<N: Slots + Clone>(
     blank: N,
-    weights: &str,
+    file: &str,
     ignore: &'static [&'static str],
     dtype: FloatDType,
 ) -> [N; 2] {
-    let file = SafetensorsFile::open(path(weights)).expect("a committed fixture");
+    let file = SafetensorsFile::open(weights(PACKAGE).join(file)).expect("weights");
     let options = |dtype| LoadOptions { device: Device::flex(), dtype, ignore };
-    let half = load(blank.clone(), &file, &options(dtype)).expect("the fixture fits");
-    let wide = load(blank, &rounded(&file, dtype), &options(FloatDType::F32)).expect("the fixture fits");
+    let half = load(blank.clone(), &file, &options(dtype)).expect("the weights fit");
+    let wide = load(blank, &rounded(&file, dtype), &options(FloatDType::F32)).expect("the weights fit");
     [half, wide]
 }
 

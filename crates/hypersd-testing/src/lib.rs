@@ -10,8 +10,9 @@
 
 pub mod measure;
 mod single_file;
+mod weights;
 
-pub use single_file::write_single_file;
+pub use self::{single_file::write_single_file, weights::weights};
 
 use std::{
     collections::BTreeMap,
@@ -110,12 +111,16 @@ pub fn pipeline_tolerance(f32: f64) -> f64 {
 }
 
 /// The committed fixtures of a package, by its folder in the repository: `crates/hypersd-models`, or the empty string for
-/// the pipelines'. A program that was carried to another machine is told by `HYPERSD_TEST_REPOSITORY` where that is.
+/// the pipelines'. Models with random weights are among what [`weights`] gives.
 #[must_use]
 pub fn fixtures(package: &str) -> PathBuf {
+    repository().join(package).join("tests/fixtures")
+}
+
+/// The repository. A program that was carried to another machine is told by `HYPERSD_TEST_REPOSITORY` where that is.
+fn repository() -> PathBuf {
     let built_in = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let repository = env::var_os("HYPERSD_TEST_REPOSITORY").map_or_else(built_in, PathBuf::from);
-    repository.join(package).join("tests/fixtures")
+    env::var_os("HYPERSD_TEST_REPOSITORY").map_or_else(built_in, PathBuf::from)
 }
 
 /// A tensor of a fixture file.

@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use burn::tensor::Tensor;
 use hypersd_core::{LoadOptions, SafetensorsFile, Slots, load};
-use hypersd_testing::{Array, device, dtype};
+use hypersd_testing::{Array, device, dtype, weights};
 use serde::de::DeserializeOwned;
+
+const PACKAGE: &str = "crates/hypersd-models";
 
 /// The path of a committed fixture.
 pub(crate) fn path(name: &str) -> PathBuf {
-    hypersd_testing::fixtures("crates/hypersd-models").join(name)
+    hypersd_testing::fixtures(PACKAGE).join(name)
 }
 
 /// The tensors of a safetensors fixture.
@@ -23,16 +25,16 @@ pub(crate) fn config<T: DeserializeOwned>(name: &str) -> T {
     serde_json::from_str(&text).expect("a valid configuration")
 }
 
-/// The network with the weights of a fixture.
+/// The network with drawn weights.
 pub(crate) fn loaded<N: Slots>(network: N, name: &str) -> N {
     loaded_half(network, name, &[])
 }
 
-/// The network with the weights of a fixture that has others as well.
+/// The network with drawn weights, of a file that has others as well.
 pub(crate) fn loaded_half<N: Slots>(network: N, name: &str, ignore: &'static [&'static str]) -> N {
-    let source = SafetensorsFile::open(path(name)).expect("a committed fixture");
+    let source = SafetensorsFile::open(weights(PACKAGE).join(name)).expect("weights");
     let options = LoadOptions { device: device(), dtype: dtype(), ignore };
-    load(network, &source, &options).expect("the fixture fits the network")
+    load(network, &source, &options).expect("the weights fit the network")
 }
 
 /// Zeros of a shape.

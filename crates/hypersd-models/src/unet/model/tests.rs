@@ -1,26 +1,26 @@
 //! Every block for itself against diffusers (`reference/unet.py`): each gets diffusers' inputs, so that an error
 //! shows where it arises.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs};
 
 use burn::tensor::Tensor;
 use hypersd_core::{LoadOptions, SafetensorsFile, load};
-use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
+use hypersd_testing::{Array, assert_close, device, dtype, fixture, fixtures, tolerance, weights};
 
 use super::{Conditioning, Context, UNet};
 use crate::{layers::timestep::Sinusoid, ops};
 
+const PACKAGE: &str = "crates/hypersd-models";
+
 /// Both sides add in f32 in another order, within one block; 5e-7 is seen.
 const BLOCK: f64 = 5e-6;
 
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/unet").join(name)
-}
-
 fn unet(family: &str) -> UNet {
-    let config = fs::read_to_string(path(&format!("{family}.json"))).expect("a committed fixture");
+    let config = fs::read_to_string(fixtures(PACKAGE).join(format!("unet/{family}.json")))
+        .expect("a committed fixture");
     let config = serde_json::from_str(&config).expect("a valid configuration");
-    let weights = SafetensorsFile::open(path(&format!("{family}.safetensors"))).expect("a committed fixture");
+    let weights =
+        SafetensorsFile::open(weights(PACKAGE).join(format!("unet/{family}.safetensors"))).expect("weights");
     let options = LoadOptions { device: device(), dtype: dtype(), ignore: &[] };
     load(UNet::new(&config, &device()).unwrap(), &weights, &options).expect("the fixture fits the network")
 }
@@ -32,7 +32,7 @@ fn skips(case: &BTreeMap<String, Array>, i: usize) -> Vec<&Array> {
 
 fn assert_blocks(family: &str) {
     let unet = unet(family);
-    let case = fixture(path(&format!("{family}_even.safetensors")));
+    let case = fixture(fixtures(PACKAGE).join(format!("unet/{family}_even.safetensors")));
     let mut conditioning = Conditioning::new(Context::text(case["context"].tensor()));
     if let (Some(pooled), Some(ids)) = (case.get("pooled"), case.get("time_ids")) {
         let time_ids = ids.data.chunks(6).map(<[f32]>::to_vec).collect();
