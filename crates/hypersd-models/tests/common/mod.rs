@@ -23,13 +23,8 @@ pub(crate) fn config<T: DeserializeOwned>(name: &str) -> T {
     serde_json::from_str(&text).expect("a valid configuration")
 }
 
-/// The network with the weights of a fixture.
-pub(crate) fn loaded<N: Slots>(network: N, name: &str) -> N {
-    loaded_half(network, name, &[])
-}
-
-/// The network with the weights of a fixture that has others as well.
-pub(crate) fn loaded_half<N: Slots>(network: N, name: &str, ignore: &'static [&'static str]) -> N {
+/// The network with the weights of a fixture, which may have others as well that match `ignore`.
+pub(crate) fn loaded<N: Slots>(network: N, name: &str, ignore: &'static [&'static str]) -> N {
     let source = SafetensorsFile::open(path(name)).expect("a committed fixture");
     let options = LoadOptions { device: device(), dtype: dtype(), ignore };
     load(network, &source, &options).expect("the fixture fits the network")
