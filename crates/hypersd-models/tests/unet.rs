@@ -18,7 +18,7 @@ const F32: f64 = 2e-5;
 
 fn unet(family: &str) -> UNet {
     let config = config(&format!("unet/{family}.json"));
-    loaded(UNet::new(&config, &device()).unwrap(), &format!("unet/{family}.safetensors"))
+    loaded(UNet::new(&config, &device()).unwrap(), &format!("unet/{family}.safetensors"), &[])
 }
 
 fn conditioning(case: &BTreeMap<String, Array>) -> Conditioning {

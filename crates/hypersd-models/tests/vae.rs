@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{config, fixture, loaded_half, zeros};
+use common::{config, fixture, loaded, zeros};
 use hypersd_models::{
     Error,
     tiny_vae::{self, TinyVaeConfig},
@@ -20,12 +20,12 @@ const SCALED: f64 = 1e-6;
 
 fn encoder(config: &VaeConfig) -> vae::Encoder {
     let blank = vae::Encoder::new(config, &device()).unwrap();
-    loaded_half(blank, "vae/tiny_kl.safetensors", vae::Encoder::OTHER_HALF)
+    loaded(blank, "vae/tiny_kl.safetensors", vae::Encoder::OTHER_HALF)
 }
 
 fn decoder(config: &VaeConfig) -> vae::Decoder {
     let blank = vae::Decoder::new(config, &device()).unwrap();
-    loaded_half(blank, "vae/tiny_kl.safetensors", vae::Decoder::OTHER_HALF)
+    loaded(blank, "vae/tiny_kl.safetensors", vae::Decoder::OTHER_HALF)
 }
 
 /// Both halves of the autoencoder.
@@ -41,8 +41,8 @@ fn tiny() -> (tiny_vae::Encoder, tiny_vae::Decoder) {
     let decoder = tiny_vae::Decoder::new(&config, &device()).unwrap();
     let file = "vae/tiny_taesd.safetensors";
     (
-        loaded_half(encoder, file, tiny_vae::Encoder::OTHER_HALF),
-        loaded_half(decoder, file, tiny_vae::Decoder::OTHER_HALF),
+        loaded(encoder, file, tiny_vae::Encoder::OTHER_HALF),
+        loaded(decoder, file, tiny_vae::Decoder::OTHER_HALF),
     )
 }
 

@@ -25,13 +25,8 @@ pub(crate) fn config<T: DeserializeOwned>(name: &str) -> T {
     serde_json::from_str(&text).expect("a valid configuration")
 }
 
-/// The network with drawn weights.
-pub(crate) fn loaded<N: Slots>(network: N, name: &str) -> N {
-    loaded_half(network, name, &[])
-}
-
-/// The network with drawn weights, of a file that has others as well.
-pub(crate) fn loaded_half<N: Slots>(network: N, name: &str, ignore: &'static [&'static str]) -> N {
+/// The network with drawn weights, of a file that may have others as well that match `ignore`.
+pub(crate) fn loaded<N: Slots>(network: N, name: &str, ignore: &'static [&'static str]) -> N {
     let source = SafetensorsFile::open(weights(PACKAGE).join(name)).expect("weights");
     let options = LoadOptions { device: device(), dtype: dtype(), ignore };
     load(network, &source, &options).expect("the weights fit the network")
