@@ -49,7 +49,7 @@ pub struct Request {
     /// How timesteps are spaced; `None` is what the model's configuration says. Hyper-SD's N-step LoRAs want
     /// [`Spacing::Trailing`].
     pub spacing: Option<Spacing>,
-    /// Whether Euler and DPM-Solver++ space their sigmas as Karras et al. do; `None` is what the model's
+    /// Whether Euler, DPM-Solver++ and UniPC space their sigmas as Karras et al. do; `None` is what the model's
     /// configuration says.
     pub karras: Option<bool>,
     /// How many steps, or which timesteps.
