@@ -46,7 +46,7 @@ pub struct Request {
     /// The spacing of timesteps; `None` is what the model's configuration says. Hyper-SD's N-step LoRAs want
     /// [`Spacing::Trailing`].
     pub spacing: Option<Spacing>,
-    /// True where Euler and DPM-Solver++ space their sigmas as Karras et al. do; `None` is what the model's
+    /// True where Euler, DPM-Solver++ and UniPC space their sigmas as Karras et al. do; `None` is what the model's
     /// configuration says.
     pub karras: Option<bool>,
     /// The quantity that the UNet was trained to predict; `None` is what the model's files say. Needed where they do not say it, as

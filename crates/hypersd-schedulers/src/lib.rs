@@ -51,6 +51,8 @@
 //!
 //! - Trailing spacing has N timesteps. diffusers has N + 1 for 62 step counts (61, 103, 121, …), the last being −1.
 //! - The last step of a list that `strength` has cut is a last step: no noise after it.
+//! - UniPC and the third order of DPM-Solver++ have coefficients in f64. diffusers' are in f32, and their roundings, which
+//!   differ between processors, are divided by powers of small steps: 1e-5 of a latent in 50 steps, 1e-6 in 8.
 //! - What is NaN, infinite or an index error there is an error here, or the limit where rounding alone is to blame
 //!   (DDIM at eta 1 from zero signal).
 //! - Dynamic thresholding, exponential, beta, Lu and flow sigmas, SDE solvers, UniPC for the noise, and solver orders

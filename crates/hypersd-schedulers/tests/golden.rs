@@ -2,7 +2,7 @@
 //! [0.5, 0.75, −1, 0.1] and noise of torch's generator with seed 7. Written down independently of
 //! `reference/schedulers.py`.
 
-use hypersd_schedulers::{Algorithm, PredictionType, Scheduler, SchedulerConfig, Spacing, Steps};
+use hypersd_schedulers::{Algorithm, FinalSigma, PredictionType, Scheduler, SchedulerConfig, Spacing, Steps};
 
 /// Units in the last place that another order of the same f32 operations may cost, in one step or several.
 const ULPS: u32 = 8;
@@ -219,6 +219,73 @@ fn dpmpp() {
             (999.0, [0x409da1f5, 0xc12b316f, 0x4127f64e, 0x418a1e9b]),
             (427.0, [0x40eb4b61, 0xc1920bc9, 0x4191eb5e, 0x41de9e38]),
             (0.0, [0x40eaed88, 0xc192487d, 0x419236fe, 0x41deb07c]),
+        ],
+    );
+}
+
+/// A constant velocity, unlike a constant epsilon, tells one order from another.
+fn velocity(config: SchedulerConfig) -> SchedulerConfig {
+    SchedulerConfig { prediction_type: Some(PredictionType::VPrediction), ..config }
+}
+
+#[test]
+fn unipc() {
+    use Steps::Count;
+    check(
+        Algorithm::UniPc,
+        velocity(leading()),
+        Count(3),
+        0.0,
+        &[
+            (751.0, [0x3f4c0152, 0xbf3500ce, 0x3f0be07d, 0x3fef8e30]),
+            (501.0, [0x3f1bfc38, 0xbf7fb3e7, 0x3f6eeb93, 0x3febf46e]),
+            (251.0, [0x3e5a6020, 0xbf9fc958, 0x3fab3ac2, 0x3fba1e3c]),
+        ],
+    );
+    check(
+        Algorithm::UniPc,
+        SchedulerConfig { solver_order: Some(3), ..velocity(trailing()) },
+        Count(4),
+        0.0,
+        &[
+            (999.0, [0x3f665315, 0xbf1ef699, 0x3ed5b6ec, 0x3ffa08f5]),
+            (749.0, [0x3f3b29b0, 0xbf572e3c, 0x3f3796fe, 0x3ff1e1ea]),
+            (499.0, [0x3f090c48, 0xbf90848f, 0x3f8d2b38, 0x3fec473a]),
+            (249.0, [0x3e1ed6c4, 0xbfad76aa, 0x3fbcf11d, 0x3fbae46a]),
+        ],
+    );
+    check(
+        Algorithm::UniPc,
+        SchedulerConfig {
+            solver_type: Some("bh1".to_owned()),
+            disable_corrector: Some(vec![0]),
+            final_sigmas_type: Some(FinalSigma::SigmaMin),
+            ..velocity(leading())
+        },
+        Count(3),
+        0.0,
+        &[
+            (751.0, [0x3f4c0152, 0xbf3500ce, 0x3f0be07d, 0x3fef8e30]),
+            (501.0, [0x3f1bacf8, 0xbf7f7eac, 0x3f6ec872, 0x3feb9f0e]),
+            (251.0, [0x3e6eff20, 0xbf9f87d2, 0x3faa22d4, 0x3fbde211]),
+        ],
+    );
+}
+
+#[test]
+fn third_order_dpmpp() {
+    use Steps::Count;
+    check(
+        Algorithm::Dpmpp2m,
+        SchedulerConfig { solver_order: Some(3), ..velocity(leading()) },
+        Count(5),
+        0.0,
+        &[
+            (831.0, [0x3f67bc77, 0xbf1d8f65, 0x3ed1acd8, 0x3ffa7f63]),
+            (665.0, [0x3f4940cc, 0xbf466277, 0x3f204a86, 0x3ff53e87]),
+            (499.0, [0x3f287037, 0xbf78d159, 0x3f634872, 0x3ff281fa]),
+            (333.0, [0x3f06083f, 0xbf983876, 0x3f964e39, 0x3ff0df9c]),
+            (167.0, [0x3e7d84c5, 0xbfb30165, 0x3fbf7a60, 0x3fd23962]),
         ],
     );
 }

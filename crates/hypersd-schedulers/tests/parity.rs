@@ -256,7 +256,7 @@ fn karras_timesteps_of_unipc_are_those_of_dpmpp() {
     let config = SchedulerConfig { use_karras_sigmas: Some(true), ..SchedulerConfig::stable_diffusion() };
     let [unipc, dpmpp] = [Algorithm::UniPc, Algorithm::Dpmpp2m]
         .map(|algorithm| Scheduler::new(algorithm, &config).expect("valid"));
-    for count in 1..=1000 {
+    for count in (1..=50).chain((51..=1000).step_by(13)) {
         let [unipc, dpmpp] = [&unipc, &dpmpp].map(|scheduler| {
             let schedule = scheduler.schedule(&Steps::Count(count), 0.0, None).expect("valid");
             schedule.steps.iter().map(|step| step.t).collect::<Vec<_>>()

@@ -1,7 +1,7 @@
 //! What holds for every step count, eta, prediction type and latent.
 
 use hypersd_schedulers::{
-    Algorithm, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing, Step, Steps,
+    Algorithm, Linear, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing, Step, Steps,
 };
 use proptest::prelude::*;
 
@@ -29,7 +29,8 @@ fn latent() -> impl Strategy<Value = Vec<f32>> {
 fn count(algorithm: Algorithm) -> std::ops::RangeInclusive<usize> {
     match algorithm {
         Algorithm::Tcd | Algorithm::Lcm => 1..=50,
-        // At 1000, leading timesteps reach 1000 with the offset of 1, and DPM-Solver++ has no room for its N + 1.
+        // Above, leading timesteps reach 1000 with the offset of 1: the multistep solvers count N + 1.
+        Algorithm::Dpmpp2m | Algorithm::UniPc => 1..=998,
         _ => 1..=999,
     }
 }
@@ -40,11 +41,13 @@ prop_compose! {
         spacing in spacing(),
         prediction in prediction(),
         count in prop_oneof![count(algorithm), 1..=12_usize],
+        order in 1..=3_usize,
         eta in prop_oneof![Just(0.0), Just(1.0), 0.0..=1.0],
     ) -> (Algorithm, SchedulerConfig, usize, f64) {
         let config = SchedulerConfig {
             timestep_spacing: Some(spacing),
             prediction_type: Some(prediction),
+            solver_order: Some(order),
             ..SchedulerConfig::stable_diffusion()
         };
         (algorithm, config, count, eta)
@@ -114,10 +117,13 @@ proptest! {
             };
             prop_assert_eq!(step.noisy(), draws, "step {}", i);
             prop_assert!(draws || step.next.noise == 0.0);
+            let (order, left) = (config.solver_order.unwrap(), count - i);
             let looks_back = match algorithm {
-                Algorithm::Dpmpp2m => usize::from(i > 0 && !last),
-                // The corrector of the step before, of second order where that was.
-                Algorithm::UniPc => i.min(2),
+                Algorithm::Dpmpp2m if last => 0,
+                Algorithm::Dpmpp2m if left == 2 && count < 15 => (order - 1).min(1).min(i),
+                Algorithm::Dpmpp2m => (order - 1).min(i),
+                // The corrector of the step before, which looks back on as many as that had for its own order.
+                Algorithm::UniPc => order.min(left + 1).min(i),
                 _ => 0,
             };
             prop_assert_eq!(step.looks_back(), looks_back, "step {}", i);
@@ -229,12 +235,11 @@ proptest! {
             Ok(tail) => {
                 prop_assert_eq!(tail.steps.len(), kept);
                 // The first steps look back on no more than there is.
-                let order = 2;
-                for (known, step) in tail.steps.iter().enumerate().take(order) {
+                for (known, step) in tail.steps.iter().enumerate() {
                     prop_assert!(step.looks_back() <= known);
                 }
-                let order = order.min(kept);
-                prop_assert_eq!(&tail.steps[order..], &whole.steps[count - kept + order..]);
+                let same = kept.min(Linear::REACH);
+                prop_assert_eq!(&tail.steps[same..], &whole.steps[count - kept + same..]);
             }
             Err(error) => prop_assert!(kept == 0, "{}", error),
         }

@@ -1,5 +1,5 @@
-//! UniPC, a multistep predictor whose result the model's next output corrects: algorithms 5 and 6 of
-//! [arXiv:2302.04867](https://arxiv.org/abs/2302.04867), for models of the clean image (equation 9).
+//! UniPC, a multistep predictor (UniP) whose result the model's next output corrects (UniC):
+//! [arXiv:2302.04867](https://arxiv.org/abs/2302.04867), in its form for predictions of the clean image.
 //!
 //! Predictor and corrector are one formula. Both go from one level to the next, exactly in the linear part, with a
 //! polynomial through x0 at levels that are known. The corrector goes the way again that the step before has gone, with
@@ -150,7 +150,7 @@ impl UniPc {
         self.update((from, [Linear::earlier_x(1), Linear::earlier_x0(1)]), to, &known)
     }
 
-    /// From a sigma, with the latent and x0 there, `to` another, through x0 at further sigmas: equation 8.
+    /// From a sigma, with the latent and x0 there, `to` another, through x0 at further sigmas.
     fn update(&self, (from, [x, x0]): At<[Linear; 2]>, to: f32, known: &[At<Linear>]) -> Linear {
         let (from, to) = (Precise::new(from), Precise::new(to));
         let h = to.lambda - from.lambda;
@@ -175,8 +175,8 @@ impl UniPc {
     }
 }
 
-/// The weights ρ of the differences: R·ρ = b of the paper's theorem 3.1, Σ_k ρ_k·r_k^j = b_{j+1}, which matches as many
-/// orders of h as there are nodes r. With one node it is ½ to the order that counts.
+/// The weights ρ of the differences, of the paper's (and diffusers') R·ρ = b: Σ_k ρ_k·r_k^j = b_{j+1}, which matches as
+/// many orders of h as there are nodes r. With one node it is ½ to the order that counts.
 fn weights(h: f64, b_h: f64, nodes: &[f64]) -> Vec<f64> {
     if nodes.len() == 1 {
         return vec![0.5];
