@@ -49,8 +49,8 @@ pub struct Request {
     /// True where Euler, DPM-Solver++ and UniPC space their sigmas as Karras et al. do; `None` is what the model's
     /// configuration says.
     pub karras: Option<bool>,
-    /// The quantity that the UNet was trained to predict; `None` is what the model's files say. Needed where they do not say it, as
-    /// with Stable Diffusion 2 in one file, or where they are wrong.
+    /// The quantity that the UNet was trained to predict; `None` is what the model's files say. Needed where they do not
+    /// say it, as with Stable Diffusion 2 in one file, or where they are wrong.
     pub prediction: Option<PredictionType>,
     /// The number of steps, or their timesteps.
     pub steps: Steps,

@@ -182,11 +182,11 @@ fn every_field_of_0_1_0_is_read_and_still_written() {
 fn what_a_newer_version_adds_is_passed_over_and_its_words_are_kept() {
     let newer = read(&written("newer.json")).expect("readable").expect("provenance");
     let known = read(&written("0.1.0.json")).expect("readable").expect("provenance");
-    assert_eq!((newer.rng.as_str(), newer.scheduler.as_str()), ("philox", "unipc"));
+    assert_eq!((newer.rng.as_str(), newer.scheduler.as_str()), ("philox", "restart"));
     assert_eq!(newer.weights[..4], known.weights);
     assert_eq!(newer.weights[4].part, WeightPart::Other("ip_adapter".into()));
     assert_eq!((newer.seed, &newer.timesteps), (known.seed, &known.timesteps));
-    assert!(newer.parameters().contains("Sampler: unipc, "), "{}", newer.parameters());
+    assert!(newer.parameters().contains("Sampler: restart, "), "{}", newer.parameters());
     assert_eq!(rewritten(&newer)["weights"][4]["part"], "ip_adapter");
 }
 

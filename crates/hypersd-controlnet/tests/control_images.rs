@@ -6,24 +6,26 @@ use burn::tensor::{FloatDType, Tensor};
 use hypersd_controlnet::{ControlNet, Strength, after_zeros, control_pixels, control_size};
 use hypersd_core::{Image, LoadOptions, SafetensorsFile, load};
 use hypersd_models::unet::{Conditioning, Context, Residuals};
-use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance};
+use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance, weights};
 
 /// Both sides add in f32 in another order, through some twenty layers; 2.3e-7 is seen.
 const F32: f64 = 5e-6;
 
 type Case = BTreeMap<String, Array>;
 
+const PACKAGE: &str = "crates/hypersd-controlnet";
+
 fn path(name: &str) -> PathBuf {
-    hypersd_testing::fixtures("crates/hypersd-controlnet").join(name)
+    hypersd_testing::fixtures(PACKAGE).join(name)
 }
 
 fn network() -> ControlNet {
     let config = fs::read_to_string(path("tiny_sd15.json")).expect("a committed fixture");
     let config = serde_json::from_str(&config).expect("a valid configuration");
-    let weights = SafetensorsFile::open(path("tiny_sd15.safetensors")).expect("a committed fixture");
+    let weights = SafetensorsFile::open(weights(PACKAGE).join("tiny_sd15.safetensors")).expect("weights");
     let options = LoadOptions { device: device(), dtype: dtype(), ignore: &[] };
     load(ControlNet::new(&config, &device()).unwrap(), &weights, &options)
-        .expect("the fixture fits the network")
+        .expect("the weights fit the network")
 }
 
 fn residuals(network: &ControlNet, case: &Case, image: &Image) -> Residuals {
