@@ -92,7 +92,7 @@ impl Pipeline {
 
     /// Turns final latents `[B, 4, h, w]` (or a preview's [`x0`](crate::Denoised::x0)) into pictures of
     /// 8w x 8h pixels, one after the other to save memory. Where the VAE overflows in half precision the picture is
-    /// decoded again in f32, with a [`Notice`].
+    /// decoded again in f32, with a [`Notice`](crate::Notice).
     ///
     /// # Errors
     /// [`Error::Image`] if the decoder's output has values that are not finite even so; in
