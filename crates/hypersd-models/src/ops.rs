@@ -11,7 +11,7 @@
 //! On the CPU the weights of dense layers and of 3x3 convolutions may lie in the order in which the kernels read them
 //! ([`weight_order`]). Their shape then is another than their layer's, and only these operations know what to make of it.
 //!
-//! A network brings its inputs to the type that is computed in beside its weights ([`dtype_beside`]) and leaves types
+//! A network brings its inputs to the type that is computed in beside its weights (`dtype_beside`) and leaves types
 //! alone from there on: f32 on the CPU, where weights may be stored in half precision, and the weights' own elsewhere.
 
 mod attention;
