@@ -130,7 +130,7 @@ impl PipelineBuilder {
     /// [`Control`](crate::Control) for each, in the order they were added.
     ///
     /// # Errors
-    /// [`Error::Control`], [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or is no ControlNet.
+    /// [`Error::Weights`], [`Error::Config`] and [`Error::Model`] for what cannot be opened, or is no ControlNet.
     pub fn controlnet(mut self, location: impl Into<Location>) -> Result<Self, Error> {
         let location = &locate(location)?;
         self.controlnets.push(Part::open(location, controlnet_config, || {
