@@ -174,7 +174,11 @@ fn numbers_that_cannot_be_right_are_usage_errors() {
     refused_with_model(&["--timesteps", "999,1000", "--scheduler", "tcd"], USAGE, &["1000"]);
     refused_with_model(&["--timesteps", "999,499"], USAGE, &["ddim", "timesteps"]);
     refused_with_model(&["--timesteps", "5", "--steps", "2", "--scheduler", "lcm"], USAGE, &["--steps"]);
-    refused_with_model(&["--scheduler", "plms"], USAGE, &["plms", "ddim", "tcd", "lcm", "euler", "dpmpp-2m"]);
+    refused_with_model(
+        &["--scheduler", "plms"],
+        USAGE,
+        &["plms", "ddim", "tcd", "lcm", "euler", "dpmpp-2m", "unipc"],
+    );
     refused_with_model(&["--spacing", "wide"], USAGE, &["wide", "trailing"]);
     refused_with_model(&["--lora", "file.safetensors=much"], USAGE, &["much"]);
     refused_with_model(&["--output", "cat.jpg"], USAGE, &[".png"]);

@@ -58,7 +58,7 @@ pub(crate) struct Options {
     pub(crate) force_settings: bool,
 
     /// The scheduler [default: the recipe's, else the model's own, else ddim]
-    #[arg(long, value_name = "ddim|tcd|lcm|euler|euler-a|dpmpp-2m")]
+    #[arg(long, value_name = "ddim|tcd|lcm|euler|euler-a|dpmpp-2m|unipc")]
     scheduler: Option<Algorithm>,
     /// How timesteps are spaced [default: the recipe's, else as the model's configuration says]
     #[arg(long, value_name = "leading|trailing|linspace")]
