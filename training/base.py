@@ -1,4 +1,4 @@
-"""Stage 2, the base model: a CLIP text encoder and a UNet in SD1.5's architecture, trained together to predict noise.
+"""Stage 3, the base model: a CLIP text encoder and a UNet in SD1.5's architecture, trained together to predict noise.
 
 Timesteps are drawn evenly; the loss of each is weighted by 1 / sqrt(SNR) (Yu et al., arXiv 2310.08442), so that neither
 the clean end takes all capacity nor the noisy one, where a small error of the noise is a large one of the picture, is

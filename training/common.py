@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import signal
-import sys
 import time
 import zlib
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 CRATE = ROOT / "crates/hypersd-demo"
-sys.path.append(str(ROOT / "reference"))  # `parts`: tokenizers, LoRA names and folders, as the fixtures have them
 
 
 @dataclass(frozen=True)

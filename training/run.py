@@ -16,8 +16,8 @@ from .common import ROOT, Setup, Signals, claim
 # A stage's module, and what it leaves behind, in the order they need each other.
 STAGES = {
     "vae": "vae/config.json",
-    "base": "base/text_encoder/config.json",
     "judge": "judge.safetensors",
+    "base": "base/text_encoder/config.json",
     "hyper": "hyper-lora.safetensors",
     "canny": "controlnet/config.json",
     "scribble": "controlnet-scribble/config.json",
