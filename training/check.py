@@ -1,4 +1,5 @@
-"""Checks the recipe in a few minutes: every stage for a few steps on a few pictures, and that resuming changes nothing.
+"""Checks the recipe in a few minutes: every stage for a few steps on a few pictures, the export, and that resuming changes
+nothing.
 
     python -m training.check [--device cuda] [--workers 2]
 
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from . import base, canny, data, examples, hyper, judge, polish, scribble, vae
+from . import base, canny, data, examples, export, hyper, judge, polish, scribble, vae
 from .common import Setup, Signals
 from .run import STAGES
 
@@ -85,6 +86,7 @@ def main():
             runs.append(run_all(setup, stop))
             missing = [path for path in STAGES.values() if not (setup.work / path).exists()]
             assert not missing, missing
+            export.models(setup.work, setup.work / "crate", milestone=stop)
     differ = {stage: difference(runs[0][stage], runs[1][stage]) for stage in STAGES}
     print(differ)
     assert options.device != "cpu" or options.workers or not any(differ.values()), "a resumed run went elsewhere"

@@ -2,8 +2,8 @@
 
 `crates/hypersd-demo/` gets the diffusers folder, the LoRA and the ControlNets; `tests/fixtures/demo/` gets the judge and
 the edges of drawings of what was held out. With `--milestone` a stage that is not at its end gives the average of its
-weights so far, and one that has not begun is left as it is in the crate; training can go on from such a model, for it
-begins with the crate's.
+weights so far, and one that has not begun leaves what the crate has, which does not fit the latents of the new base. Such
+a crate is to go on training from (stages begin with the crate's weights), not to be used.
 
 With `--lists` it writes nothing but the captions of the measure's pairs. `captions.json` is never written: it is what
 the first model was measured with.
@@ -48,8 +48,8 @@ def base_of(work, milestone):
     return averaged(work, "base", (warm.unet(), warm.text_encoder(warm.tokenizer(work))))
 
 
-def lora(work, milestone, unet):
-    trained, to = work / "hyper-lora.safetensors", CRATE / "hyper-lora.safetensors"
+def lora(work, crate, milestone, unet):
+    trained, to = work / "hyper-lora.safetensors", crate / "hyper-lora.safetensors"
     if trained.exists() or not milestone:
         shutil.copy(trained, to)
     elif (work / "hyper.pt").exists():
@@ -58,26 +58,30 @@ def lora(work, milestone, unet):
         hyper.save_lora(to, unet, layers)
 
 
-def controlnet(work, name, milestone):
+def controlnet(work, crate, name, milestone):
     folder = work / name
     if folder.exists() or not milestone:
-        ControlNetModel.from_pretrained(folder).half().save_pretrained(CRATE / name)
+        ControlNetModel.from_pretrained(folder).half().save_pretrained(crate / name)
 
 
-def models(work, milestone):
+def models(work, crate=CRATE, milestone=False):
+    """Everything that is embedded, as the crate has it."""
+    crate.mkdir(exist_ok=True)
     polished = work / "vae-polished"
     vae = AutoencoderKL.from_pretrained(polished if polished.exists() or not milestone else work / "vae")
     unet, encoder = base_of(work, milestone)
-    lora(work, milestone, unet)
-    shutil.rmtree(CRATE / "model", ignore_errors=True)
+    lora(work, crate, milestone, unet)
+    shutil.rmtree(crate / "model", ignore_errors=True)
     pipe = sd15.pipeline(unet, encoder, vae, work / "tokenizer").to(torch.float16)
-    parts.save_folder(pipe, CRATE / "model", warm.merges_for(captions.words()))
+    parts.save_folder(pipe, crate / "model", warm.merges_for(captions.words()))
     for name in ("controlnet", "controlnet-scribble"):
-        controlnet(work, name, milestone)
-    for path in CRATE.rglob("config.json"):
+        controlnet(work, crate, name, milestone)
+    for path in crate.rglob("config.json"):
         config = json.loads(path.read_text())
         config.pop("_name_or_path", None)  # a folder of the machine it was trained on
         parts.write_json(path, config)
+    size = sum(file.stat().st_size for file in crate.rglob("*") if file.is_file())
+    print(f"{crate}: {size:,} bytes")
 
 
 def edges():
@@ -120,11 +124,9 @@ def main():
     pairs()
     if options.lists:
         return
-    models(options.work, options.milestone)
+    models(options.work, milestone=options.milestone)
     shutil.copy(options.work / "judge.safetensors", FIXTURES / "judge.safetensors")
     edges()
-    size = sum(file.stat().st_size for file in CRATE.rglob("*") if file.is_file())
-    print(f"{CRATE}: {size:,} bytes")
 
 
 if __name__ == "__main__":

@@ -70,6 +70,15 @@ def halves(seed, count):
     return np.stack(pictures), np.array(labels)
 
 
+def kept(path, draw_all, *arguments):
+    """What `draw_all` gives, drawn once and kept: a training that is resumed does not draw again."""
+    if not path.exists():
+        with atomically(path) as file:
+            np.savez(file, **dict(zip(("pictures", "labels"), draw_all(*arguments))))
+    read = np.load(path)
+    return read["pictures"], read["labels"]
+
+
 def disturbed(x):
     """A little blur, noise, and another brightness: what must not change the answer."""
     blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "replicate"), 3, 1)
@@ -100,7 +109,10 @@ def load(setup):
 
 def train(setup, signals):
     judge = setup.network(Judge())
-    kinds = singles(10**6, PICTURES), halves(2 * 10**6, PICTURES)
+    kinds = (
+        kept(setup.work / "judge-singles.npz", singles, 10**6, PICTURES),
+        kept(setup.work / "judge-halves.npz", halves, 2 * 10**6, PICTURES),
+    )
     optimizer, average = Muon(judge.parameters(), lr=2e-3), Average(judge.parameters(), decay=0.99)
     run = Run(setup, signals, "judge", STEPS, {"judge": judge, "optimizer": optimizer, "average": average})
     for step in run:

@@ -24,7 +24,7 @@ def scribble(picture, rng):
     """uint8 [H, W, 3] to white strokes on black, uint8 [H, W]."""
     smooth = cv2.GaussianBlur(np.ascontiguousarray(picture), (0, 0), rng.uniform(1.0, 2.0))
     outlines, _ = cv2.findContours(cv2.Canny(smooth, 40, 110), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    drawn, width, share = np.zeros(picture.shape[:2], np.uint8), int(rng.integers(2, 7)), rng.uniform(0.4, 1.0)
+    drawn, width, share = np.zeros(picture.shape[:2], np.uint8), int(rng.integers(2, 6)), rng.uniform(0.4, 1.0)
     for outline in outlines:
         if len(outline) >= SHORT and rng.uniform() < share:
             cv2.polylines(drawn, [stroke(outline[:, 0], rng)], False, 255, width, cv2.LINE_AA)
