@@ -108,6 +108,7 @@ def load(setup):
 
 
 def train(setup, signals):
+    torch.manual_seed(1)
     judge = setup.network(Judge())
     kinds = (
         kept(setup.work / "judge-singles.npz", singles, 10**6, PICTURES),

@@ -33,6 +33,7 @@ def perceived(eye, y, x):
 
 
 def train(setup, signals):
+    torch.manual_seed(3)
     drawn = data.Kept(setup.work, SHARDS)
     vae, eye, critic = base.load_vae(setup), judge.load(setup), setup.network(patches())
     decoder = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
