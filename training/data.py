@@ -7,6 +7,7 @@ training runs and its oldest are replaced as new ones come.
 
 import dataclasses
 import json
+import multiprocessing
 
 import numpy as np
 import torch.utils.data
@@ -91,6 +92,17 @@ def draw_shard(folder, number):
         np.save(file, np.stack([p for p, _ in drawn]))
     with atomically(scenes) as file:
         file.write(json.dumps([dataclasses.asdict(s) for _, s in drawn]).encode())
+
+
+def draw_shards(setup, count):
+    """Draws the first `count` shards, those that are not there, with all the workers that there are."""
+    shards = [(setup.work, number) for number in range(count)]
+    if setup.workers:
+        with multiprocessing.Pool(setup.workers) as pool:
+            pool.starmap(draw_shard, shards)
+    else:
+        for folder, number in shards:
+            draw_shard(folder, number)
 
 
 class Kept:

@@ -69,8 +69,7 @@ def encode(setup, vae, pictures):
 
 
 def train(setup, signals):
-    for number in range(SHARDS):
-        data.draw_shard(setup.work, number)
+    data.draw_shards(setup, SHARDS)
     pictures = data.Kept(setup.work, SHARDS)
     vae = setup.network(network())
     print(f"VAE: {parameters_of(vae):,} parameters, {parameters_of(vae.decoder):,} of them the decoder's", flush=True)

@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw
 
 from .things import BLACK, COLOURS, THINGS, Pen, curve, mix
 
+cv2.setNumThreads(0)  # pictures are drawn beside each other, if at all, by processes
+
 SIZE = 128
 OVERSAMPLING = 4
 SIDE = SIZE * OVERSAMPLING
