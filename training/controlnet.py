@@ -1,25 +1,13 @@
-"""Stage 4, a canny ControlNet: a copy of the UNet's first half that learns to bring edges in (arXiv 2302.05543)."""
+"""What the ControlNets' stages share: a copy of the UNet's first half learns to bring hints in (arXiv 2302.05543)."""
 
-import argparse
-
-import base
-import cv2
-import data
-import numpy as np
-import sampling
 import torch
-from common import DEVICE, WORK, Run, descend, to_device, warmup_cosine
-from diffusers import ControlNetModel
-from muon import Muon
 
-BATCH = 32
-THRESHOLDS = (100, 200)
+from . import base, examples, sampling
+from .common import Average, Run, descend, save_folder
+from .muon import Muon
 
-
-def edges(pictures):
-    """Canny's edges of uint8 [N, H, W, 3], as [N, 3, H, W] of zeros and ones."""
-    maps = np.stack([cv2.Canny(np.ascontiguousarray(p), *THRESHOLDS) for p in pictures])
-    return (torch.from_numpy(maps).to(DEVICE).float() / 255)[:, None].expand(-1, 3, -1, -1).contiguous()
+BATCH = {"cpu": 32, "cuda": 128}
+SILENT = 0.3  # share of empty captions, so that a hint is followed where words are silent
 
 
 def residuals_from(controlnet, hint):
@@ -32,42 +20,46 @@ def residuals_from(controlnet, hint):
     return residuals
 
 
+def as_hint(setup, maps):
+    """uint8 [N, H, W] to [N, 3, H, W] in [0, 1]."""
+    return (torch.from_numpy(maps).to(setup.device).float() / 255)[:, None].expand(-1, 3, -1, -1).contiguous()
+
+
 @torch.no_grad()
-def look(unet, controlnet, texts, vae, pictures, path):
-    """A sheet: edges, then 25 steps from the noise of one seed without and with them, for prompts that do not say what."""
-    hint = edges(pictures)
-    context, empty = texts(["a photo of a thing"] * len(pictures)), texts([""])
-    rows = [(hint.permute(0, 2, 3, 1).cpu().numpy() * 255).astype(np.uint8)]
+def look(setup, unet, controlnet, texts, vae, maps, path):
+    """A sheet: hints, then 25 steps from the noise of one seed without and with them, for words that do not say what."""
+    hint = as_hint(setup, maps)
+    context, empty = texts(["a picture"] * len(maps)), texts([""])
+    rows = [maps[..., None].repeat(3, -1)]
     for residuals in (None, residuals_from(controlnet, hint)):
         rows.append(sampling.decode(vae, sampling.sample(unet, context, empty, 25, residuals=residuals)))
     sampling.sheet(rows, path)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=700)
-    options = parser.parse_args()
-    torch.manual_seed(3)
-    unet, texts, vae = base.load()
-    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 16, 24, 32))
-    controlnet = to_device(controlnet).requires_grad_(True)
-    pictures, _ = data.load()
-    examples = base.Examples(drop=0.3)  # so that edges are followed where words are silent
-    optimizer = Muon(controlnet.parameters(), lr=2e-3)
-    schedule = warmup_cosine(optimizer, options.steps)
-    run = Run("controlnet", options.steps, {"controlnet": controlnet, "optimizer": optimizer, "schedule": schedule})
+def train(setup, signals, name, folder, steps, begin, hints):
+    """Trains the ControlNet that `begin(unet)` gives on the maps uint8 [N, H, W] that `hints(pictures, rng)` makes."""
+    batch = BATCH[setup.device.type]
+    unet, texts, vae = base.load(setup)
+    source = examples.of(setup, vae)
+    controlnet = setup.network(begin(unet)).requires_grad_(True).train()
+    parameters = list(controlnet.parameters())
+    optimizer, average = Muon(parameters, lr=2e-3), Average(parameters, decay=0.998)
+    state = {"controlnet": controlnet, "optimizer": optimizer, "average": average}
+    run = Run(setup, signals, name, steps, state)
     for step in run:
-        x0, words, chosen = examples.batch(BATCH)
-        noise, t = torch.randn_like(x0), torch.randint(0, 1000, (BATCH,), device=DEVICE)
-        x, context = sampling.add_noise(x0, noise, t), texts(words)
-        residuals = residuals_from(controlnet, edges(pictures[chosen]))(x, t, context)
-        loss = base.noise_loss(unet(x, t, context, **residuals).sample, noise, t)
-        descend(loss, controlnet.parameters(), optimizer, schedule)
+        x0, words, chosen = source.batch(run.rng, batch, drop=SILENT)
+        noise, t = torch.randn_like(x0), torch.randint(0, 1000, (batch,), device=x0.device)
+        hint = as_hint(setup, hints(source.pictures(chosen), run.rng))
+        with setup.precision():
+            x, context = sampling.add_noise(x0, noise, t), texts(words)
+            eps = unet(x, t, context, **residuals_from(controlnet, hint)(x, t, context)).sample
+        loss = base.noise_loss(eps, noise, t)
+        descend(loss, parameters, optimizer, run.rate())
+        average.update()
         run.report(loss=loss)
-        if step % 300 == 299:
-            look(unet, controlnet, texts, vae, pictures[:12], f"controlnet-{step + 1:05}.png")
-    controlnet.save_pretrained(WORK / "controlnet")
-
-
-if __name__ == "__main__":
-    main()
+        if step % 500 == 499:
+            maps = hints(source.pictures(range(12)), run.rng)
+            with average.applied():
+                look(setup, unet, controlnet, texts, vae, maps, setup.work / f"sheets/{name}-{step + 1:05}.png")
+    with average.applied():
+        save_folder(controlnet, setup.work / folder)

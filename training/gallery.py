@@ -1,7 +1,7 @@
 """Draws the README's pictures of the demo model, through hypersd: docs/images/demo.png and demo-controlnet.png.
 
     cargo build --release --example generate
-    python training/gallery.py
+    python -m training.gallery
 """
 
 import json
@@ -9,8 +9,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from common import ROOT
 from PIL import Image, ImageDraw, ImageFont
+
+from .common import ROOT
 
 PROGRAM = ROOT / "target/release/examples/generate"
 IMAGES = ROOT / "docs/images"

@@ -1,4 +1,4 @@
-"""Stage 3, the Hyper-SD LoRA: trajectory-segmented consistency distillation (Ren et al., arXiv 2404.13686, section 3.1).
+"""Stage 4, the Hyper-SD LoRA: trajectory-segmented consistency distillation (Ren et al., arXiv 2404.13686, section 3.1).
 
 The time axis is cut into 8, then 4, 2 and 1 segments, each stage going on from the last. From a noisy latent at `t` the
 teacher, with guidance, solves its ODE one step down to `t_n`. The student's jump from `t` to the start of the segment
@@ -8,23 +8,22 @@ step suffices, and more (TCD, eta 1) refine.
 The student's weights are `W + up @ down`, made once a step: as fast as training `W` itself, and what merging gives.
 """
 
-import argparse
 import copy
 
-import base
-import captions
-import sampling
 import torch
-from common import DEVICE, WORK, Average, Run, descend, warmup_cosine
-from muon import Muon
 from parts import lora_modules, lora_name
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils import parametrize
 
+from . import base, examples, sampling
+from .common import Average, Run, atomically, descend
+from .muon import Muon
+
+STEPS = 5000
 RANK = 12
 GUIDANCE = 5.0
-BATCH = 32
+BATCH = {"cpu": 32, "cuda": 128}
 SKIP = 40  # the teacher's step, in timesteps
 STAGES = ((8, 0.15), (4, 0.15), (2, 0.2), (1, 0.5))  # segments, share of all steps
 
@@ -50,7 +49,7 @@ def student_of(unet):
     student = copy.deepcopy(unet)
     modules, layers = dict(student.named_modules()), nn.ModuleDict()
     for path, shape in lora_modules(unet):
-        layer = LowRank(shape).to(DEVICE)
+        layer = LowRank(shape).to(unet.device)
         parametrize.register_parametrization(modules[path], "weight", layer)
         layers[path.replace(".", "_")] = layer
     return student, layers
@@ -66,7 +65,8 @@ def save_lora(path, unet, layers):
         tensors[name + ".lora_down.weight"] = down.detach().half().contiguous()
         tensors[name + ".lora_up.weight"] = up.detach().half().contiguous()
         tensors[name + ".alpha"] = torch.tensor(float(RANK))
-    save_file({name: tensor.cpu() for name, tensor in tensors.items()}, path, {"format": "pt"})
+    with atomically(path) as file:
+        save_file({name: tensor.cpu() for name, tensor in tensors.items()}, file.name, {"format": "pt"})
 
 
 def segments_at(step, steps):
@@ -79,9 +79,9 @@ def segments_at(step, steps):
     return STAGES[-1][0]
 
 
-def times(segments, size):
+def times(segments, size, device):
     """`t`, the teacher's `t_n` and the segment's start, [B] each; every eighth `t` is the first step's, 999."""
-    t = SKIP * torch.randint(1, 1000 // SKIP + 1, (size,), device=DEVICE) - 1
+    t = SKIP * torch.randint(1, 1000 // SKIP + 1, (size,), device=device) - 1
     t[: size // 8] = 999
     width = 1000 // segments
     start = torch.div(t, width, rounding_mode="floor") * width - 1
@@ -94,14 +94,16 @@ def distance(a, b):
 
 
 def loss_of(student, teacher, x0, context, empty, segments):
-    t, t_n, start = times(segments, len(x0))
-    x = sampling.add_noise(x0, torch.randn_like(x0), t)
+    t, t_n, start = times(segments, len(x0), x0.device)
+    noise = torch.randn_like(x0)
+    # The first step begins with noise that has nothing of a picture in it, as sampling does.
+    x = torch.where((t == 999)[:, None, None, None], noise, sampling.add_noise(x0, noise, t))
     # First, so that the weights it makes and caches have gradients.
-    jumped = sampling.ddim(x, student(x, t, context).sample, t, start)
+    jumped = sampling.ddim(x, student(x, t, context).sample.float(), t, start)
     with torch.no_grad():
         eps = sampling.guided(teacher, x, t, context, empty, GUIDANCE)
         x_n = sampling.ddim(x, eps, t, t_n)
-        eps_n = student(x_n, t_n.clamp(min=0), context).sample
+        eps_n = student(x_n, t_n.clamp(min=0), context).sample.float()
         arrived = torch.where((t_n == start)[:, None, None, None], x_n, sampling.ddim(x_n, eps_n, t_n, start))
     return distance(jumped, arrived)
 
@@ -114,34 +116,27 @@ def look(student, texts, vae, path):
     sampling.sheet([sampling.decode(vae, x) for x in latents], path)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1200)
-    options = parser.parse_args()
+def train(setup, signals):
     torch.manual_seed(2)
-    teacher, texts, vae = base.load()
+    batch = BATCH[setup.device.type]
+    teacher, texts, vae = base.load(setup)
+    source = examples.of(setup, vae)
     student, layers = student_of(teacher)
     parameters = list(layers.parameters())
-    examples = base.Examples(drop=0.0)
-    optimizer = Muon(parameters, lr=2e-3)
-    schedule, average = warmup_cosine(optimizer, options.steps), Average(parameters, decay=0.995)
-    state = {"lora": layers, "optimizer": optimizer, "schedule": schedule, "average": average}
-    run = Run("hyper", options.steps, state)
+    optimizer, average = Muon(parameters, lr=2e-3), Average(parameters, decay=0.998)
+    run = Run(setup, signals, "hyper", STEPS, {"lora": layers, "optimizer": optimizer, "average": average})
     with torch.no_grad():
-        empty = texts([""]).expand(BATCH, -1, -1)
+        empty = texts([""]).expand(batch, -1, -1)
     for step in run:
-        x0, words, _ = examples.batch(BATCH)
-        with parametrize.cached():
-            loss = loss_of(student, teacher, x0, texts(words), empty, segments_at(step, options.steps))
-        descend(loss, parameters, optimizer, schedule)
+        x0, words, _ = source.batch(run.rng, batch, drop=0.0)
+        segments = segments_at(step, STEPS)
+        with parametrize.cached(), setup.precision():
+            loss = loss_of(student, teacher, x0, texts(words), empty, segments)
+        descend(loss, parameters, optimizer, run.rate())
         average.update()
-        run.report(loss=loss, segments=segments_at(step, options.steps))
-        if step % 300 == 299:
-            look(student, texts, vae, f"hyper-{step + 1:05}.png")
-    average.store()
-    look(student, texts, vae, "hyper.png")
-    save_lora(WORK / "hyper-lora.safetensors", teacher, layers)
-
-
-if __name__ == "__main__":
-    main()
+        run.report(loss=loss, segments=segments)
+        if step % 500 == 499:
+            with average.applied():
+                look(student, texts, vae, setup.work / f"sheets/hyper-{step + 1:05}.png")
+    with average.applied():
+        save_lora(setup.work / "hyper-lora.safetensors", teacher, layers)

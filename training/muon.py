@@ -31,7 +31,7 @@ class Muon(torch.optim.Optimizer):
             {"params": [p for p in parameters if not adam(p)], "adam": False},
             {"params": [p for p in parameters if adam(p)], "adam": True},
         ]
-        super().__init__(groups, dict(lr=lr, momentum=momentum, betas=betas, weight_decay=weight_decay))
+        super().__init__(groups, dict(lr=lr, full_lr=lr, momentum=momentum, betas=betas, weight_decay=weight_decay))
 
     @torch.no_grad()
     def step(self):

@@ -1,17 +1,23 @@
 """Noise schedule and DDIM steps, as SD1.5 has them, and sheets of samples to look at."""
 
+import functools
+
 import numpy as np
 import torch
-from common import DEVICE, WORK
 from PIL import Image
 
 SCALED_LINEAR = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
-ALPHAS = torch.cumprod(1 - SCALED_LINEAR, 0).float().to(DEVICE)
+ALPHAS = torch.cumprod(1 - SCALED_LINEAR, 0).float()
+
+
+@functools.cache
+def alphas(device):
+    return ALPHAS.to(device)
 
 
 def coefficients(t):
     """sqrt(alpha), sqrt(1 - alpha) for timesteps [B], as [B, 1, 1, 1]; t = -1 is the clean picture."""
-    alpha = torch.where(t < 0, torch.ones_like(ALPHAS[0]), ALPHAS[t.clamp(min=0)])[:, None, None, None]
+    alpha = torch.where(t < 0, 1.0, alphas(t.device)[t.clamp(min=0)])[:, None, None, None]
     return alpha.sqrt(), (1 - alpha).sqrt()
 
 
@@ -33,7 +39,7 @@ def ddim(x, eps, t, t_next):
 
 def guided(unet, x, t, context, empty, scale):
     """Noise predicted with classifier-free guidance; `scale` is a number or [B, 1, 1, 1]."""
-    both = unet(torch.cat([x, x]), torch.cat([t, t]), torch.cat([empty, context])).sample
+    both = unet(torch.cat([x, x]), torch.cat([t, t]), torch.cat([empty, context])).sample.float()
     without, with_ = both.chunk(2)
     return without + scale * (with_ - without)
 
@@ -49,15 +55,15 @@ def sample(unet, context, empty, steps, guidance=0.0, seed=0, eta=0.0, residuals
     generator = torch.Generator().manual_seed(seed)
 
     def noise():
-        return torch.randn(len(context), 4, 16, 16, generator=generator).to(DEVICE)
+        return torch.randn(len(context), 4, 16, 16, generator=generator).to(context.device)
 
     x, spaced = noise(), trailing(steps)
     for now, then in zip(spaced, spaced[1:]):
-        t, t_next = (torch.full((len(x),), value, device=DEVICE) for value in (now, then))
+        t, t_next = (torch.full((len(x),), value, device=x.device) for value in (now, then))
         if guidance > 1:
             eps = guided(unet, x, t, context, empty.expand_as(context), guidance)
         else:
-            eps = unet(x, t, context, **(residuals(x, t, context) if residuals else {})).sample
+            eps = unet(x, t, context, **(residuals(x, t, context) if residuals else {})).sample.float()
         if eta and then >= 0:
             x = add_noise(predict_x0(x, eps, t), noise(), t_next)
         else:
@@ -74,5 +80,5 @@ def decode(vae, latents):
 
 def sheet(rows, path):
     """Pictures in rows, [[H, W, 3], …], as one PNG."""
-    (WORK / "sheets").mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(WORK / "sheets" / path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate([np.concatenate(list(row), 1) for row in rows])).save(path)

@@ -1,93 +1,95 @@
 """Stage 1, the KL VAE: SD1.5's, eight times smaller a side and four channels deep, in thin layers.
 
 Trained on crops first and on whole pictures for the last third. The loss is L1 on pixels and on their differences to
-the neighbours, which keeps edges sharp where a perceptual loss is not at hand, and a weak KL term.
+the neighbours, which keeps edges sharp, the mean square that PSNR is of, and a weak KL term. It begins with the weights
+of the crate's VAE. At its end the latents are moved so that the mean of every channel is zero (`centre`): sampling
+begins with noise, whose mean is zero, and a model takes another mean for a hint at the time of the day.
 """
 
-import argparse
-
-import data
-import numpy as np
 import torch
-from common import DEVICE, WORK, Run, descend, parameters_of, to_device, warmup_cosine
 from diffusers import AutoencoderKL
-from muon import Muon
 from torch.nn import functional as F
 
-WIDTHS = (16, 32, 48, 64)
+from . import data
+from .common import CRATE, Average, Run, descend, parameters_of, save_folder
+from .muon import Muon
+
+STEPS = 8000
+SHARDS = 8  # as many pictures are enough for it
 KL_WEIGHT = 1e-5
 EDGE_WEIGHT = 1.0
+SQUARE_WEIGHT = 2.0
+HELD = 64  # pictures that it is measured with
+PICTURES = {"cpu": 4, "cuda": 16}  # a batch's arithmetic
 
 
 def network():
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=WIDTHS,
-        layers_per_block=1,
-        latent_channels=4,
-        norm_num_groups=8,
-        sample_size=128,
-    )
-    # Starts as an autoencoder with a little noise on its latents; with a deviation of one it learns far slower.
-    torch.nn.init.constant_(vae.quant_conv.bias[4:], -6.0)
-    return vae
+    return AutoencoderKL.from_pretrained(CRATE / "model/vae", torch_dtype=torch.float32)
 
 
-def pixels(pictures):
-    """uint8 [N, H, W, 3] to [-1, 1] [N, 3, H, W]."""
-    x = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
-    return (x.to(DEVICE).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def batch(pictures, crop):
-    """32 crops of 64x64, or 8 whole pictures: the same arithmetic."""
+def batch(setup, pictures, rng, crop):
+    """Whole pictures, or four times as many crops of half their sides: the same arithmetic."""
+    count = PICTURES[setup.device.type]
     if not crop:
-        return pixels(pictures[np.random.randint(len(pictures), size=8)])
-    chosen = np.random.randint(len(pictures), size=32)
-    at = np.random.randint(0, 65, size=(32, 2))
-    return pixels(np.stack([pictures[i, y : y + 64, x : x + 64] for i, (y, x) in zip(chosen, at)]))
+        return setup.pixels(pictures.batch(rng.integers(len(pictures), size=count)))
+    drawn = pictures.batch(rng.integers(len(pictures), size=4 * count))
+    corners = rng.integers(0, 65, size=(4 * count, 2))
+    return setup.pixels([p[y : y + 64, x : x + 64] for p, (y, x) in zip(drawn, corners)])
 
 
 def loss_of(vae, x):
     posterior = vae.encode(x).latent_dist
     y = vae.decode(posterior.sample()).sample
-    l1 = F.l1_loss(y, x)
+    l1, square = F.l1_loss(y, x), F.mse_loss(y, x)
     edges = sum(F.l1_loss(y.diff(dim=d), x.diff(dim=d)) for d in (2, 3))
-    kl = posterior.kl().mean() / 1024  # for each number of a latent
-    return l1 + EDGE_WEIGHT * edges + KL_WEIGHT * kl, l1, kl
+    kl = posterior.kl().mean() / posterior.mean[0].numel()
+    return l1 + EDGE_WEIGHT * edges + SQUARE_WEIGHT * square + KL_WEIGHT * kl, l1, kl
 
 
 @torch.no_grad()
-def encode_all(vae, pictures):
-    """The latents' means in f16, with the factor that gives them a deviation of one."""
-    latents = [vae.encode(pixels(pictures[i : i + 64])).latent_dist.mean for i in range(0, len(pictures), 64)]
-    latents = torch.cat(latents)
-    scale = 1 / latents.std().item()
-    torch.save({"latents": latents.half().cpu(), "scale": scale}, WORK / "latents.pt")
-    return scale
+def psnr(vae, x):
+    """Of each picture, decoded from the mean of its latents: decibels, their mean."""
+    decoded = torch.cat([vae.decode(vae.encode(part).latent_dist.mean).sample for part in x.split(8)])
+    square = ((decoded.clamp(-1, 1) - x) / 2).square().mean((1, 2, 3))
+    return (-10 * square.log10()).mean().item()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1600)
-    options = parser.parse_args()
-    pictures, _ = data.load()
-    torch.manual_seed(0)
-    vae = to_device(network())
-    print(f"{parameters_of(vae):,} parameters, {parameters_of(vae.decoder):,} of them the decoder's")
-    optimizer = Muon(vae.parameters(), lr=5e-3)
-    schedule = warmup_cosine(optimizer, options.steps)
-    run = Run("vae", options.steps, {"vae": vae, "optimizer": optimizer, "schedule": schedule})
+@torch.no_grad()
+def centre(vae, mean):
+    """The same VAE with latents whose `mean` [4] is taken off by the encoder and put on again by the decoder."""
+    vae.quant_conv.bias[: len(mean)] -= mean
+    vae.post_quant_conv.bias += vae.post_quant_conv.weight[:, :, 0, 0] @ mean
+
+
+@torch.no_grad()
+def encode(setup, vae, pictures):
+    """Means of latents [N, 4, 16, 16]."""
+    parts = [pictures[i : i + 32] for i in range(0, len(pictures), 32)]
+    return torch.cat([vae.encode(setup.pixels(part)).latent_dist.mean for part in parts])
+
+
+def train(setup, signals):
+    data.draw_shards(setup, SHARDS)
+    pictures = data.Kept(setup.work, SHARDS)
+    vae = setup.network(network())
+    print(f"VAE: {parameters_of(vae):,} parameters, {parameters_of(vae.decoder):,} of them the decoder's", flush=True)
+    parameters = list(vae.parameters())
+    optimizer, average = Muon(parameters, lr=2e-3), Average(parameters)
+    run = Run(setup, signals, "vae", STEPS, {"vae": vae, "optimizer": optimizer, "average": average})
+    held = setup.pixels(data.held_pictures(HELD)[0])
+    if run.step == 0:
+        run.write(psnr_held_out=round(psnr(vae, held), 2))
     for step in run:
-        loss, l1, kl = loss_of(vae, batch(pictures, crop=step < options.steps * 2 // 3))
-        descend(loss, vae.parameters(), optimizer, schedule)
+        loss, l1, kl = loss_of(vae, batch(setup, pictures, run.rng, crop=step < STEPS * 2 // 3))
+        descend(loss, parameters, optimizer, run.rate())
+        average.update()
         run.report(loss=loss, l1=l1, kl=kl)
-    scale = encode_all(vae.eval(), pictures)
-    vae.register_to_config(scaling_factor=scale)
-    vae.save_pretrained(WORK / "vae")
-    print(f"scaling factor {scale:.5f}")
-
-
-if __name__ == "__main__":
-    main()
+        if step % 250 == 249:
+            with average.applied():
+                run.write(psnr_held_out=round(psnr(vae, held), 2))
+    with average.applied():
+        sample = encode(setup, vae, pictures.batch(range(0, len(pictures), 4)))
+        centre(vae, sample.mean((0, 2, 3)))
+        vae.register_to_config(scaling_factor=1 / sample.std((0, 2, 3)).square().mean().sqrt().item())
+        run.write(psnr_centred=round(psnr(vae, held), 2), scaling_factor=vae.config.scaling_factor)
+        save_folder(vae, setup.work / "vae")

@@ -6,9 +6,8 @@ use hypersd::{Canny, Control, Device, Image, Pipeline, Request, Strength};
 use hypersd_testing::measure::{EdgeMap, EdgeTally, list};
 
 use crate::{
-    Options,
-    captions::{in_words, unified},
-    sheet,
+    Options, sheet,
+    ways::{in_words, unified},
 };
 
 /// Draws the captions of all edge maps with and without the ControlNet, and prints the table.

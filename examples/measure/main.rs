@@ -1,4 +1,5 @@
-//! Measures the demo model: is what captions ask for in its pictures, and do they follow edges?
+//! Measures the demo model: is what captions ask for in its pictures, both things of pairs, what short prompts ask for,
+//! and do pictures follow edges?
 //!
 //! ```sh
 //! cargo run --release --example measure
@@ -10,7 +11,10 @@
 
 mod captions;
 mod edges;
+mod pairs;
+mod prompts;
 mod sheet;
+mod ways;
 
 use std::{error::Error, path::PathBuf};
 
@@ -20,13 +24,13 @@ use hypersd::{Device, Location};
 /// Measures how much of what is asked for is in the demo model's pictures.
 #[derive(Debug, Parser)]
 struct Options {
-    /// A folder with captions.json, judge.safetensors, edges.json and edges/
+    /// A folder with captions.json, pairs.json, judge.safetensors, edges.json and edges/
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/demo"))]
     fixtures: PathBuf,
-    /// Measures one of the two
+    /// Measures one of the four
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Takes the first N captions and edge maps
+    /// Takes the first N captions, pairs and edge maps
     #[arg(long, value_name = "N", default_value_t = usize::MAX, hide_default_value = true)]
     count: usize,
     /// Guidance scale of the base model, where it has more than one step
@@ -49,8 +53,20 @@ struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum Part {
     Captions,
+    Pairs,
+    Prompts,
     Edges,
 }
+
+/// Prints a part's tables.
+type Measure = fn(&Options, &Device) -> Result<(), Box<dyn Error>>;
+
+const PARTS: [(Part, Measure); 4] = [
+    (Part::Captions, captions::measure),
+    (Part::Pairs, pairs::measure),
+    (Part::Prompts, prompts::measure),
+    (Part::Edges, edges::measure),
+];
 
 impl Options {
     fn model(&self) -> Location {
@@ -69,11 +85,10 @@ impl Options {
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let device = Device::flex();
-    if options.only != Some(Part::Edges) {
-        captions::measure(&options, &device)?;
-    }
-    if options.only != Some(Part::Captions) {
-        edges::measure(&options, &device)?;
+    for (part, measure) in PARTS {
+        if options.only.is_none_or(|only| only == part) {
+            measure(&options, &device)?;
+        }
     }
     Ok(())
 }

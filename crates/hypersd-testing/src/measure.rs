@@ -23,6 +23,43 @@ pub struct Caption {
     pub colour: String,
 }
 
+/// A caption of two things side by side, neither of which the model was trained on where and when the caption has them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Pair {
+    /// The prompt.
+    pub caption: String,
+    /// Both things, as the judge calls them.
+    pub things: [Kind; 2],
+}
+
+/// A thing of a colour.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Kind {
+    /// The thing.
+    pub thing: String,
+    /// Its colour.
+    pub colour: String,
+}
+
+impl Pair {
+    /// If both things are in the halves of a picture, whichever is on the left and whatever their colours.
+    #[must_use]
+    pub fn has_things(&self, seen: &[Verdict<'_>; 2]) -> bool {
+        self.either_way(seen, |kind, seen| kind.thing == seen.thing)
+    }
+
+    /// If both things are in the halves of a picture, whichever is on the left, each in its colour.
+    #[must_use]
+    pub fn has(&self, seen: &[Verdict<'_>; 2]) -> bool {
+        self.either_way(seen, |kind, seen| kind.thing == seen.thing && kind.colour == seen.colour)
+    }
+
+    fn either_way(&self, [left, right]: &[Verdict<'_>; 2], is: impl Fn(&Kind, &Verdict<'_>) -> bool) -> bool {
+        let [first, second] = &self.things;
+        is(first, left) && is(second, right) || is(first, right) && is(second, left)
+    }
+}
+
 /// An edge map and what it is the edges of.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct EdgeMap {
@@ -32,7 +69,7 @@ pub struct EdgeMap {
     pub caption: String,
 }
 
-/// Reads a list of [`Caption`]s or [`EdgeMap`]s.
+/// Reads a list of [`Caption`]s, [`Pair`]s or [`EdgeMap`]s.
 ///
 /// # Errors
 /// What reading and parsing meet, naming the file.
@@ -69,5 +106,22 @@ impl Tally {
     #[must_use]
     pub fn share(&self, of: usize) -> f64 {
         of as f64 / self.pictures.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_right_on_either_side_but_not_with_colours_that_changed_places() {
+        let kind = |thing: &str, colour: &str| Kind { thing: thing.into(), colour: colour.into() };
+        let pair = Pair { caption: String::new(), things: [kind("cat", "red"), kind("tree", "blue")] };
+        let seen = |thing, colour| Verdict { thing, sure: 1.0, colour };
+        let [red_cat, blue_tree] = [seen("cat", "red"), seen("tree", "blue")];
+        assert!(pair.has(&[red_cat, blue_tree]) && pair.has(&[blue_tree, red_cat]));
+        let changed = [seen("cat", "blue"), seen("tree", "red")];
+        assert!(pair.has_things(&changed) && !pair.has(&changed));
+        assert!(!pair.has_things(&[red_cat, red_cat]));
     }
 }

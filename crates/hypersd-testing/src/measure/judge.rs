@@ -31,10 +31,12 @@ struct Answers {
 }
 
 /// What the judge sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict<'a> {
     /// The thing.
     pub thing: &'a str,
+    /// The probability that the judge gives it.
+    pub sure: f32,
     /// Its colour.
     pub colour: &'a str,
 }
@@ -79,8 +81,18 @@ impl Judge {
     #[must_use]
     pub fn verdict(&self, rgb8: &[u8]) -> Verdict<'_> {
         const SIDE: usize = 128;
+        assert_eq!(rgb8.len(), SIDE * SIDE * CHANNELS[0], "bytes of a picture of {SIDE}x{SIDE}");
+        self.look(rgb8, SIDE)
+    }
+
+    /// Looks at a picture, or a part of one, in RGB8 with rows of `width` pixels.
+    ///
+    /// # Panics
+    /// If the bytes are not whole rows.
+    #[must_use]
+    pub fn look(&self, rgb8: &[u8], width: usize) -> Verdict<'_> {
         let pixels: Vec<f32> = rgb8.iter().map(|&byte| f32::from(byte) / 127.5 - 1.0).collect();
-        let pixels = TensorData::new(pixels, [1, SIDE, SIDE, CHANNELS[0]]);
+        let pixels = TensorData::new(pixels, [1, rgb8.len() / (width * CHANNELS[0]), width, CHANNELS[0]]);
         let x = Tensor::<4>::from_data(pixels, (&self.device, DType::F32)).permute([0, 3, 1, 2]);
         let x = self.layers.iter().zip(STRIDES).fold(x, |x, ((weight, bias), stride)| {
             let options = ConvOptions::new([stride; 2], [1; 2], [1; 2], 1);
@@ -89,7 +101,9 @@ impl Judge {
         let channels = x.flatten::<3>(2, 3);
         let features = Tensor::cat(vec![channels.clone().mean_dim(2), channels.max_dim(2)], 1);
         let features = features.reshape([FEATURES, 1]);
-        Verdict { thing: self.things.best(&features), colour: self.colours.best(&features) }
+        let (thing, sure) = self.things.best(&features);
+        let (colour, _) = self.colours.best(&features);
+        Verdict { thing, sure, colour }
     }
 }
 
@@ -107,12 +121,14 @@ impl Answers {
         Ok(Self { labels, weight, bias })
     }
 
-    /// The answer with the greatest logit, of features `[256, 1]`.
-    fn best(&self, features: &Tensor<2>) -> &str {
+    /// The answer with the greatest logit, of features `[256, 1]`, and its probability.
+    fn best(&self, features: &Tensor<2>) -> (&str, f32) {
         let logits = self.weight.clone().matmul(features.clone()).squeeze_dim::<1>(1) + self.bias.clone();
         let logits: Vec<f32> = logits.into_data().try_into_vec_as().expect("f32 data");
         let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-        &self.labels[best.expect("splitting gives at least one label")]
+        let best = best.expect("splitting gives at least one label");
+        let sum: f32 = logits.iter().map(|logit| (logit - logits[best]).exp()).sum();
+        (&self.labels[best], 1.0 / sum)
     }
 }
 
