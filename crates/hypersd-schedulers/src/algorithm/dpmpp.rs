@@ -159,8 +159,8 @@ fn first_order(from: Level, to: Level) -> Linear {
 fn second_order([before, from]: [Level; 2], to: Level) -> Linear {
     let h = to.lambda() - from.lambda();
     let r = (from.lambda() - before.lambda()) / h;
-    let slope = 1.0 / r * (Linear::X0 - Linear::earlier_x0(1));
-    first_order(from, to) - 0.5 * (to.signal * decay(h)) * slope
+    let change = 0.5 * (to.signal * decay(h)) * (1.0 / r);
+    first_order(from, to) - change * (Linear::X0 - Linear::earlier_x0(1))
 }
 
 /// With x0 quadratic in lambda through the two levels before.
