@@ -30,7 +30,8 @@ pub use hypersd_core::{
 pub use hypersd_lora::{
     Applied, Error as LoraError, LoraReport, MadeFor, Reason, Unmatched, Weights as LoraWeights, WrongShape,
 };
-pub use hypersd_schedulers::{Algorithm, PredictionType, Spacing, Steps};
+pub use hypersd_models::Error as ModelError;
+pub use hypersd_schedulers::{Algorithm, Error as SchedulerError, PredictionType, Spacing, Steps};
 
 pub use draw::{Control, Denoised, Denoising, Edited};
 pub use error::Error;

@@ -57,7 +57,7 @@ impl Edited<'_> {
 }
 
 /// An edit of the latents between steps.
-type Edit<'a> = Box<dyn FnMut(Edited<'_>) -> Result<Tensor<4>, Error> + 'a>;
+type Edit<'a> = Box<dyn FnMut(Edited<'_>) -> Result<Tensor<4>, Error> + Send + 'a>;
 
 /// Denoising in progress. Each [`next`](Iterator::next) runs the denoiser once, and every ControlNet that acts in the
 /// step. In [low memory](crate::PipelineBuilder::low_memory) these networks are let go with it.
@@ -106,7 +106,7 @@ impl<'a> Denoising<'a> {
     /// # }
     /// ```
     #[must_use]
-    pub fn edit(mut self, edit: impl FnMut(Edited<'_>) -> Result<Tensor<4>, Error> + 'a) -> Self {
+    pub fn edit(mut self, edit: impl FnMut(Edited<'_>) -> Result<Tensor<4>, Error> + Send + 'a) -> Self {
         self.edits.push(Box::new(edit));
         self
     }
@@ -176,3 +176,18 @@ impl Iterator for Denoising<'_> {
 }
 
 impl ExactSizeIterator for Denoising<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Pipeline;
+
+    #[test]
+    fn drawing_may_go_on_in_another_thread() {
+        fn sent<T: Send>() {}
+        fn shared<T: Sync>() {}
+        sent::<Denoising<'static>>();
+        sent::<Pipeline>();
+        shared::<Pipeline>();
+    }
+}
