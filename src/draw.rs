@@ -88,11 +88,11 @@ impl Plan {
 /// Height and width in pixels: as asked for, else the first control image's, else the model's own.
 fn size(request: &Request, defaults: &Defaults, factor: usize) -> Result<[usize; 2], Error> {
     let native = defaults.native_cells.map(|side| side.saturating_mul(factor));
-    let [height, width] = control::size_of(&request.controls)?.unwrap_or(native);
+    let [height, width] = control::size_of(&request.controls, factor)?.unwrap_or(native);
     let size = [request.height.unwrap_or(height), request.width.unwrap_or(width)];
     for (option, px) in ["height", "width"].into_iter().zip(size) {
-        if px == 0 || px % factor != 0 {
-            let expected = format!("a multiple of {factor} pixels, which make a latent");
+        if px == 0 || px > Image::MAX_SIDE || px % factor != 0 {
+            let expected = format!("a multiple of {factor} from {factor} to {} pixels", Image::MAX_SIDE);
             return Err(Error::Request { option, expected, found: px.to_string() });
         }
     }

@@ -30,7 +30,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Error::Lora`] for files that cannot be read or do not fit, and [`Error::Weights`] for what reading meets; the
-    /// pipeline is then as it was before. [`Error::Unloaded`] if even that cannot be read again. In
+    /// pipeline is then as it was before. If even that cannot be read again, every later call says [`Error::Unloaded`]. In
     /// [low memory](crate::PipelineBuilder::low_memory) nothing is read yet: what only reading finds, a factor that is
     /// not finite above all, is found when a picture is drawn.
     pub fn set_loras<L, W>(&mut self, loras: &[(L, W)]) -> Result<(), Error>

@@ -81,7 +81,8 @@ impl PipelineBuilder {
     /// (`v_pred`, `ztsnr`), it is sampled so.
     ///
     /// # Errors
-    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no UNet in it.
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no UNet in it; [`Error::Misfit`] for one
+    /// of another family.
     pub fn unet(mut self, location: impl Into<Location>) -> Result<Self, Error> {
         let location = &locate(location)?;
         let Parts { unet: own, defaults, .. } = &mut self.parts;
@@ -91,6 +92,7 @@ impl PipelineBuilder {
             let unet = file.unet.ok_or_else(|| lacks(location, "UNet"))?;
             Ok(Part { config: unet.config, weights: Weights::Source(unet.weights) })
         })?;
+        self.parts.check_family()?;
         self.files.unet = Some(location.clone());
         Ok(self)
     }
@@ -161,7 +163,7 @@ impl PipelineBuilder {
         Self { strictness: Strictness::Lenient, ..self }
     }
 
-    /// The one of a folder's weight files to read, `fp16` for instance; without this the plain ones.
+    /// Chooses among a folder's weight files, `fp16` for instance; without this the plain ones.
     #[must_use]
     pub fn variant(self, name: impl Into<String>) -> Self {
         Self { variant: Variant::Named(name.into()), ..self }
@@ -201,10 +203,10 @@ impl PipelineBuilder {
         Self { notices: Notices::new(sink), ..self }
     }
 
-    /// The family that the model belongs to, by its UNet.
+    /// The family that the model belongs to.
     #[must_use]
     pub fn family(&self) -> Family {
-        self.parts.unet.config.family()
+        self.parts.profile.family
     }
 
     /// A request with the scheduler and the spacing that it leaves to the model's configuration written out, for
@@ -227,7 +229,7 @@ impl PipelineBuilder {
     /// # Errors
     /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for a UNet that fits no request.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
-        self.parts.check_channels()?;
+        self.parts.check_fit()?;
         Plan::new(request, &self.parts.defaults, &self.parts.vae.config).map(drop)
     }
 
@@ -239,7 +241,7 @@ impl PipelineBuilder {
     /// [`Error::Misfit`] and [`Error::FurtherInput`] for a UNet that does not fit the VAE, or no request.
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         device::check(device)?;
-        self.parts.check_channels()?;
+        self.parts.check_fit()?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened and checked before anything large is read.
         let sources = self.open_sources()?;

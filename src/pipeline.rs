@@ -1,4 +1,5 @@
-//! A loaded model, and what can be asked of it.
+//! A loaded model, and what can be asked of it. How one is opened is in `open.rs`, how its LoRAs are exchanged in
+//! `loras.rs`, and the account of a picture in `provenance.rs`.
 
 use std::path::Path;
 
@@ -50,8 +51,11 @@ impl Pipeline {
     /// # Errors
     /// As [`denoise`](Self::denoise).
     pub fn latents(&self, request: &Request) -> Result<Tensor<4>, Error> {
-        let last = self.denoise(request)?.last().expect("a schedule has at least one step");
-        Ok(last?.x)
+        let mut last = None;
+        for step in self.denoise(request)? {
+            last = Some(step?.x);
+        }
+        Ok(last.expect("a schedule has at least one step"))
     }
 
     /// Encodes the prompt, draws the initial noise, and gives the steps one at a time. No step runs until the
@@ -81,7 +85,7 @@ impl Pipeline {
 
     /// Turns pictures of one size into latents `[B, 4, H/8, W/8]`, in f32 and in the scale that [`denoise`](Self::denoise)
     /// works in: of the distribution that the VAE's encoder gives, the likeliest. The encoder's weights are read when they
-    /// are first needed.
+    /// are first needed. A side that is no multiple of the VAE's factor loses what is over; a TAESD rounds up instead.
     ///
     /// # Errors
     /// [`Error::Request`] for no picture and for pictures of several sizes, [`Error::Model`] for one smaller than a

@@ -76,6 +76,10 @@ pub struct Provenance {
     /// True where the request asked for Karras' sigmas.
     #[serde(default)]
     pub karras: bool,
+    /// The prediction that the request asked for, as `scheduler_config.json` has it: `v_prediction`. `None` is what the
+    /// model's files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<String>,
     /// The training timesteps of the steps.
     pub timesteps: Vec<f32>,
     /// Stochasticity.
@@ -120,6 +124,7 @@ impl Pipeline {
             index: 0,
             scheduler: algorithm.to_string(),
             karras: request.karras.unwrap_or(false),
+            prediction: request.prediction.map(|prediction| prediction.to_string()),
             timesteps: schedule.steps.iter().map(|step| step.t).collect(),
             eta: request.eta.unwrap_or(0.0),
             guidance: request.guidance,

@@ -5,8 +5,8 @@ use hypersd_schedulers::{Algorithm, PredictionType, Spacing, Steps};
 
 use crate::{Control, Error};
 
-/// The largest width or height: beyond it no Stable Diffusion model draws anything sensible, and sizes overflow.
-const MAX_SIDE: usize = 16384;
+/// Most pictures of one request: beyond it their latents alone fill a machine's memory, and sizes overflow.
+const MAX_BATCH: usize = 1024;
 
 /// A request for pictures. Same request, same model, same device: same bytes.
 ///
@@ -31,7 +31,7 @@ pub struct Request {
     /// The text to steer away from; only read when [`guidance`](Self::guidance) is above 1. `None` is diffusers'
     /// `negative_prompt=None`: the empty prompt for SD1.5.
     pub negative: Option<String>,
-    /// The start of the noise. With [`Rng::TorchCpu`] it means what `torch.Generator("cpu")` makes of it.
+    /// The seed of the noise. With [`Rng::TorchCpu`] it means what `torch.Generator("cpu")` makes of it.
     pub seed: u64,
     /// Whose noise the seed stands for.
     pub rng: Rng,
@@ -93,30 +93,21 @@ impl Request {
         self.guidance > 1.0
     }
 
-    /// Checks what needs no model: the largest side, batch, guidance, the strength of controls.
+    /// Checks what needs no model: batch, guidance, the strength of controls.
     ///
     /// # Errors
     /// [`Error::Request`] naming the first field that cannot be right.
     pub fn check(&self) -> Result<(), Error> {
-        check_side("width", self.width)?;
-        check_side("height", self.height)?;
-        if self.batch == 0 {
-            return Err(refuse("batch", "at least 1", self.batch));
+        if !(1..=MAX_BATCH).contains(&self.batch) {
+            return Err(refuse("batch", format!("at least 1 and at most {MAX_BATCH}"), self.batch));
         }
-        if !self.guidance.is_finite() {
+        if !(self.guidance as f32).is_finite() {
             return Err(refuse("guidance", "a finite number", self.guidance));
         }
         for control in &self.controls {
             control.strength.validate()?;
         }
         Ok(())
-    }
-}
-
-fn check_side(option: &'static str, side: Option<usize>) -> Result<(), Error> {
-    match side {
-        Some(px) if px > MAX_SIDE => Err(refuse(option, format!("at most {MAX_SIDE} pixels"), px)),
-        _ => Ok(()),
     }
 }
 
@@ -137,10 +128,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_right_is_refused_by_name() {
-        assert_eq!(refused(Request { width: Some(16385), ..Request::default() }), "width");
-        assert_eq!(refused(Request { height: Some(1 << 40), ..Request::default() }), "height");
         assert_eq!(refused(Request { batch: 0, ..Request::default() }), "batch");
+        assert_eq!(refused(Request { batch: usize::MAX, ..Request::default() }), "batch");
         assert_eq!(refused(Request { guidance: f64::NAN, ..Request::default() }), "guidance");
+        assert_eq!(refused(Request { guidance: 1e300, ..Request::default() }), "guidance");
     }
 
     #[test]

@@ -32,6 +32,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// What checking a request says.
+fn refusal_of_request(changes: &[(&str, usize)]) -> Error {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    model(folder.path(), changes);
+    let builder = Pipeline::open(folder.path()).expect("a model");
+    builder.check(&Request::default()).expect_err("nothing draws with it")
+}
+
 /// What checking a request and loading the model say, which is the same.
 fn refusal(changes: &[(&str, usize)]) -> Error {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -60,6 +68,29 @@ fn a_unet_of_other_latents_than_the_vae_does_not_fit() {
         let error = refusal(&changes);
         assert!(matches!(error, Error::Misfit { network: "UNet", .. }), "{error}");
         assert!(error.to_string().contains('4'), "{error}");
+    }
+}
+
+#[test]
+fn a_unet_of_another_family_is_refused_when_it_is_given() {
+    let builder = Pipeline::open(weights("").join("tiny-sd15")).expect("the model");
+    let error = builder.unet(weights("").join("tiny-sdxl/unet")).expect_err("another family").to_string();
+    assert!(error.contains("Stable Diffusion XL") && error.contains("Stable Diffusion 1.x"), "{error}");
+}
+
+#[test]
+fn a_unet_that_reads_other_states_than_the_encoders_make_does_not_fit() {
+    let error = refusal(&[("cross_attention_dim", 768)]);
+    assert!(matches!(error, Error::Misfit { network: "UNet", .. }), "{error}");
+    assert!(error.to_string().contains("768") && error.to_string().contains("64"), "{error}");
+}
+
+#[test]
+fn a_model_of_impossible_size_is_refused_by_the_number() {
+    for side in [0, 4096, 1 << 40] {
+        let error = refusal_of_request(&[("sample_size", side)]);
+        assert!(matches!(error, Error::Request { option: "height", .. }), "{error}");
+        assert!(error.to_string().contains("16384"), "{error}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The latents of a step can be replaced before the next one, by whoever draws.
 
-use hypersd::{Algorithm, Denoised, Device, Error, Pipeline, Request, Spacing, Steps, Tensor};
+use hypersd::{Algorithm, Denoised, Device, Error, FloatDType, Pipeline, Request, Spacing, Steps, Tensor};
 use hypersd_schedulers::{Scheduler, SchedulerConfig};
 use hypersd_testing::weights;
 
@@ -91,4 +91,25 @@ fn an_edit_of_another_shape_is_refused_and_an_error_of_its_own_is_given_out() {
         first(|edited| edited.noised(edited.step().x.clone().narrow(3, 0, 4), edited.step().x.clone()));
     assert!(matches!(error, Error::Scheduler(_)), "{error}");
     assert!(matches!(first(|_| Err(Error::Unloaded)), Error::Unloaded));
+}
+
+#[test]
+fn an_error_ends_the_steps() {
+    let pipeline = pipeline();
+    let denoising = pipeline.denoise(&request()).expect("a request");
+    let mut denoising = denoising.edit(|edited| match edited.step().index {
+        1 => Err(Error::Unloaded),
+        _ => Ok(edited.step().x.clone()),
+    });
+    assert_eq!(denoising.by_ref().map(|step| step.is_ok()).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(denoising.len(), 0);
+}
+
+#[test]
+fn an_edit_in_half_precision_goes_on_in_f32() {
+    let pipeline = pipeline();
+    let denoising = pipeline.denoise(&request()).expect("a request");
+    let denoising = denoising.edit(|edited| Ok(edited.step().x.clone().cast(FloatDType::F16)));
+    let last = steps(denoising).pop().expect("four steps");
+    assert_eq!(FloatDType::from(last.x.dtype()), FloatDType::F32);
 }

@@ -30,8 +30,8 @@ impl Control {
 }
 
 /// The size of a picture that only its first control image says: height and width in pixels.
-pub(super) fn size_of(controls: &[Control]) -> Result<Option<[usize; 2]>, Error> {
-    let size = controls.first().map(|control| control_size(&control.image)).transpose()?;
+pub(super) fn size_of(controls: &[Control], factor: usize) -> Result<Option<[usize; 2]>, Error> {
+    let size = controls.first().map(|control| control_size(&control.image, factor)).transpose()?;
     Ok(size.map(|[width, height]| [height, width]))
 }
 

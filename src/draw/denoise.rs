@@ -1,6 +1,6 @@
 //! The loop, as an iterator of latents: progress, previews and cancelling are the caller's `for` and `break`.
 
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 use hypersd_schedulers::{Advanced, History, Schedule, Step};
 
 use super::{
@@ -60,7 +60,7 @@ impl Edited<'_> {
 type Edit<'a> = Box<dyn FnMut(Edited<'_>) -> Result<Tensor<4>, Error> + Send + 'a>;
 
 /// Denoising in progress. Each [`next`](Iterator::next) runs the denoiser once, and every ControlNet that acts in the
-/// step. In [low memory](crate::PipelineBuilder::low_memory) these networks are let go with it.
+/// step; an error ends it. In [low memory](crate::PipelineBuilder::low_memory) these networks are let go with it.
 pub struct Denoising<'a> {
     guided: Guided<'a>,
     controls: Controls<'a>,
@@ -87,7 +87,8 @@ impl<'a> Denoising<'a> {
     }
 
     /// Lets the latents of every step be replaced before they are given out and taken on from, the last step's too. Of
-    /// several edits each has what the one before it made.
+    /// several edits each has what the one before it made. UniPC's corrector goes back to the latents before the edit, as
+    /// diffusers' does: there an edit tells only through what the model makes of it.
     ///
     /// ```no_run
     /// # use hypersd::{Error, Pipeline, Request, Tensor};
@@ -155,7 +156,7 @@ impl<'a> Denoising<'a> {
                     found: format!("{:?}", x.dims()),
                 });
             }
-            step.x = x;
+            step.x = x.to_device(&step.x.device()).cast(FloatDType::F32);
         }
         Ok(step)
     }
@@ -166,7 +167,11 @@ impl Iterator for Denoising<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let step = *self.schedule.steps.get(self.index)?;
-        Some(self.advance(&step))
+        let taken = self.advance(&step);
+        if taken.is_err() {
+            self.index = self.schedule.steps.len(); // there is nothing to go on from
+        }
+        Some(taken)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

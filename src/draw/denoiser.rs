@@ -79,8 +79,8 @@ impl FurtherInput {
     pub(crate) fn refuse(self) -> Result<(), Error> {
         let (found, expected) = match self {
             Self::None => return Ok(()),
-            Self::MaskedPicture => ("an inpainting UNet (9 channels)", "a mask and a picture"),
-            Self::Picture => ("an InstructPix2Pix UNet (8 channels)", "a picture to change"),
+            Self::MaskedPicture => ("an inpainting UNet", "a mask and a picture"),
+            Self::Picture => ("an InstructPix2Pix UNet", "a picture to change"),
         };
         Err(Error::FurtherInput { found, expected })
     }

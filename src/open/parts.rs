@@ -29,8 +29,29 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Makes sure that UNet and VAE speak of the same latents, and that the UNet wants nothing else.
-    pub(crate) fn check_channels(&self) -> Result<(), Error> {
+    /// Makes sure that the UNet is of the model's family.
+    pub(crate) fn check_family(&self) -> Result<(), Error> {
+        let (own, family) = (self.profile.family, self.unet.config.family());
+        if own == family {
+            return Ok(());
+        }
+        let (expected, found) =
+            (format!("those of {own}, the model's family"), format!("the layers of {family}"));
+        Err(Error::Misfit { network: "UNet", expected, found })
+    }
+
+    /// Makes sure that the UNet reads the states of the text encoders, that it and the VAE speak of the same latents, and
+    /// that it wants nothing else.
+    pub(crate) fn check_fit(&self) -> Result<(), Error> {
+        let read = self.unet.config.cross_attention_dim.at(0);
+        let made: usize = self.text.iter().map(|(_, part)| part.config.hidden_size).sum();
+        if read != made {
+            return Err(Error::Misfit {
+                network: "UNet",
+                expected: format!("as many as the text encoders make, {made}"),
+                found: format!("cross-attention that reads {read} features"),
+            });
+        }
         FurtherInput::of(&self.unet.config, self.vae.config.latent_channels())?.refuse()
     }
 }

@@ -16,6 +16,7 @@ fn provenance() -> Provenance {
         index: 1,
         scheduler: "tcd".into(),
         karras: false,
+        prediction: None,
         timesteps: vec![999.0, 759.5],
         eta: 1.0,
         guidance: 0.0,
@@ -132,7 +133,7 @@ prop_compose! {
 prop_compose! {
     fn any_provenance()(
         [version, prompt, rng, scheduler] in any::<[String; 4]>(),
-        [negative, recipe] in any::<[Option<String>; 2]>(),
+        [negative, recipe, prediction] in any::<[Option<String>; 3]>(),
         [width, height, batch, index] in any::<[usize; 4]>(),
         (seed, karras) in any::<(u64, bool)>(),
         timesteps in prop::collection::vec(0.0_f32..1000.0, 0..5),
@@ -140,8 +141,8 @@ prop_compose! {
         weights in prop::collection::vec(any_file(), 0..4),
     ) -> Provenance {
         Provenance {
-            version, prompt, negative, seed, rng, width, height, batch, index, scheduler, karras, timesteps, eta,
-            guidance, recipe, weights,
+            version, prompt, negative, seed, rng, width, height, batch, index, scheduler, karras, prediction,
+            timesteps, eta, guidance, recipe, weights,
         }
     }
 }

@@ -6,15 +6,18 @@ use hypersd_core::{Image, ImageError, PixelRange};
 use crate::argument;
 
 /// The size that a picture has when only its control image is given: the image's, each side rounded down to a
-/// multiple of 8. Width, then height.
+/// multiple of the VAE's `factor`, 8 for Stable Diffusion. Width, then height.
 ///
 /// # Errors
-/// [`ImageError`] for an image with a side below 8.
-pub fn control_size(image: &Image) -> Result<[usize; 2], ImageError> {
-    let size = [image.width(), image.height()].map(|side| side - side % 8);
+/// [`ImageError`] for an image with a side below the factor.
+///
+/// # Panics
+/// If the factor is 0.
+pub fn control_size(image: &Image, factor: usize) -> Result<[usize; 2], ImageError> {
+    let size = [image.width(), image.height()].map(|side| side - side % factor);
     if size.contains(&0) {
         let found = format!("{}x{}", image.width(), image.height());
-        return Err(argument("control image", "sides of at least 8", found).into());
+        return Err(argument("control image", format!("sides of at least {factor}"), found).into());
     }
     Ok(size)
 }

@@ -73,14 +73,14 @@ fn after_zeros_only_the_second_half_is_guided() {
 fn images_that_do_not_fit_are_refused() {
     let network = network();
     let image = Image::from_rgb8(9, 17, vec![0; 9 * 17 * 3]).unwrap();
-    assert_eq!(control_size(&image).unwrap(), [8, 16]);
+    assert_eq!(control_size(&image, 8).unwrap(), [8, 16]);
     let odd = control_pixels(&image, [12, 16], &device()).unwrap();
     assert!(network.hint(odd).unwrap_err().to_string().contains("found [1, 3, 16, 12]"));
     let nothing = control_pixels(&image, [0, 16], &device()).unwrap_err();
     assert!(nothing.to_string().starts_with("image size: expected"), "{nothing}");
     let sliver = Image::from_rgb8(7, 64, vec![0; 7 * 64 * 3]).unwrap();
     assert_eq!(
-        control_size(&sliver).unwrap_err().to_string(),
+        control_size(&sliver, 8).unwrap_err().to_string(),
         "control image: expected sides of at least 8, found 7x64"
     );
 }

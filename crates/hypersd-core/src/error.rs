@@ -21,9 +21,9 @@ pub enum Error {
     Format {
         /// The file (and the tensor or field in it, where there is one).
         origin: String,
-        /// The content of a right file there.
+        /// What a valid file has there.
         expected: String,
-        /// The content of this one.
+        /// What this file has there.
         found: String,
     },
     /// A file that hypersd does not read, and what to do instead.

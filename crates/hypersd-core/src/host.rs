@@ -29,7 +29,7 @@ impl std::fmt::Display for Dtype {
     }
 }
 
-/// The knowledge of a tensor that needs no reading.
+/// A tensor's type and shape, known without reading its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
     /// Element type.

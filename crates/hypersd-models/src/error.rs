@@ -41,9 +41,9 @@ pub enum Error {
     TokenizerFile {
         /// The file's name in a `tokenizer` folder.
         file: &'static str,
-        /// The content of a right file there.
+        /// What a valid file has there.
         expected: String,
-        /// The content of this one.
+        /// What this file has there.
         found: String,
     },
     /// The tokenizer could not split a text.

@@ -29,7 +29,7 @@ pub(crate) trait Method: fmt::Debug + Send + Sync {
 /// Makes the enum and all that is known of its variants from one table.
 macro_rules! algorithms {
     ($($(#[$doc:meta])* $variant:ident: $name:literal, $class:literal, $method:ty, eta: $has_eta:literal;)*) => {
-        /// The way that a latent takes from one noise level to the next.
+        /// A sampling algorithm: the way of a latent from one noise level to the next.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Algorithm {

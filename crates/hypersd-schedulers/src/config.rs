@@ -38,7 +38,7 @@ pub struct SchedulerConfig {
     pub beta_start: Option<f64>,
     /// The last beta. Default 0.02; TCD and LCM 0.012.
     pub beta_end: Option<f64>,
-    /// The way that betas take from the first to the last. Default linear; TCD and LCM scaled linear.
+    /// The rise of betas from the first to the last. Default linear; TCD and LCM scaled linear.
     pub beta_schedule: Option<BetaSchedule>,
     /// All betas, instead of the three fields above.
     pub trained_betas: Option<Vec<f32>>,
@@ -220,7 +220,7 @@ fn string_end(text: &str) -> usize {
     text.len()
 }
 
-/// The way that betas take from `beta_start` to `beta_end`.
+/// The rise of betas from `beta_start` to `beta_end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -246,6 +246,17 @@ pub enum PredictionType {
     /// x0.
     #[serde(alias = "original_sample")]
     Sample,
+}
+
+/// The name in `scheduler_config.json`.
+impl fmt::Display for PredictionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Epsilon => "epsilon",
+            Self::VPrediction => "v_prediction",
+            Self::Sample => "sample",
+        })
+    }
 }
 
 /// The choice of timesteps: table 2 of [arXiv:2305.08891](https://arxiv.org/abs/2305.08891).
