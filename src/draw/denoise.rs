@@ -136,7 +136,7 @@ impl<'a> Denoising<'a> {
         let residuals = self.controls.residuals(position, &self.guided, &input, step.t)?;
         let output = Latents(self.guided.predict(input, step.t, residuals.as_ref())?);
         let noise = step.noisy().then(|| self.noise.draw());
-        let Advanced { x, x0 } = step.advance(&self.x, &output, noise.as_ref(), &mut self.history)?;
+        let Advanced { x, x0, .. } = step.advance(&self.x, &output, noise.as_ref(), &mut self.history)?;
         let denoised = Denoised { index: self.index, steps: position.1, t: step.t, x: x.0, x0: x0.0 };
         let denoised = self.edited(denoised)?;
         self.x = Latents(denoised.x.clone());

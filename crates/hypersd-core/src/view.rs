@@ -6,6 +6,7 @@ use crate::host::{HostData, HostTensor};
 
 /// How a tensor lies in one that is stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum View {
     /// It is the stored one.
     #[default]

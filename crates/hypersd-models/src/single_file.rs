@@ -38,6 +38,7 @@ use sections::Network;
 /// # Ok::<(), hypersd_models::Error>(())
 /// ```
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct SingleFile {
     /// Whose the file is; `None` for a VAE alone, which could be anybody's.
     pub family: Option<Family>,

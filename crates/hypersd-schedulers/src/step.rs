@@ -79,6 +79,7 @@ pub struct Step {
 
 /// The outcome of a step.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Advanced<S> {
     /// The next latent.
     pub x: S,

@@ -322,7 +322,7 @@ fn steps_of_a_set_are_equal(set: &str) {
                 history.push(row.corrected.as_ref().unwrap_or(x), &row.x0);
             }
             let past = history.clone();
-            let Advanced { x: got, x0 } =
+            let Advanced { x: got, x0, .. } =
                 step.advance(x, output, Some(&fixture.noise[i]), &mut history).expect("complete");
             let largest = peak(x)
                 .max(peak(&row.x))

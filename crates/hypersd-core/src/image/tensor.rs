@@ -8,6 +8,7 @@ use crate::{
 
 /// The floats that the bytes 0 to 255 stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum PixelRange {
     /// -1 to 1: what a VAE encodes.
     Signed,

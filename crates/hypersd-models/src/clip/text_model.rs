@@ -24,6 +24,7 @@ slots!(ClipTextModel { text_model, text_projection; config });
 
 /// The states of a text encoder for a batch of prompts. B prompts, L ids each, width D.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct TextStates {
     /// The embeddings, then the output of each layer, all without the final norm: layers + 1 tensors `[B, L, D]`.
     /// SDXL conditions on the last but one.

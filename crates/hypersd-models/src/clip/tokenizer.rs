@@ -39,6 +39,7 @@ pub struct Tokenizer {
 
 /// A tokenized prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Encoded {
     /// Begin of text, the prompt, end of text, padding: [`Tokenizer::model_max_length`] ids.
     pub ids: Vec<u32>,

@@ -11,6 +11,7 @@ const NETWORK: &str = "ControlNet";
 /// The order of a control image's channels that the network was trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ChannelOrder {
     /// Red first.
     #[default]

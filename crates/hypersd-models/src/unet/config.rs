@@ -10,6 +10,7 @@ use crate::error::Error;
 /// A number for every level of the network, or one for all.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum PerLevel {
     /// The same everywhere.
     All(usize),

@@ -6,6 +6,7 @@ use crate::vae::config::VaeConfig;
 
 /// The normal distribution of an image's latents, before scaling.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Moments {
     /// `[B, latent_channels, H/8, W/8]`
     pub mean: Tensor<4>,
