@@ -42,18 +42,18 @@ pub use options::HubOptions;
 use self::{cache::Cached, plan::Plan, remote::Remote};
 use crate::{HubReference, reference::Meaning};
 
-/// Where a revision is looked up when none is named.
+/// The revision that is looked up when none is named.
 const MAIN: &str = "main";
 
-/// How far the download of one file is.
+/// The progress of one file's download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transfer {
     /// The file, as `owner/name/path`.
     pub file: String,
-    /// Which of the files that are to be fetched this is, from 0.
+    /// The file's place among those that are to be fetched, from 0.
     pub index: usize,
-    /// How many files are to be fetched.
+    /// The number of files to be fetched.
     pub files: usize,
     /// Bytes that are there; what a broken transfer left counts.
     pub bytes: u64,

@@ -73,7 +73,7 @@ pub struct Provenance {
     pub index: usize,
     /// The scheduler that was used, as [`Algorithm`](crate::Algorithm) reads it: `tcd`.
     pub scheduler: String,
-    /// Whether the request asked for Karras' sigmas.
+    /// True where the request asked for Karras' sigmas.
     #[serde(default)]
     pub karras: bool,
     /// The training timesteps of the steps.

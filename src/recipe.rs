@@ -50,15 +50,15 @@ pub struct Recipe {
     pub scheduler: Algorithm,
     /// The spacing of the timesteps; nothing else will do. `None` where the scheduler has timesteps of its own.
     pub spacing: Option<Spacing>,
-    /// How many steps.
+    /// The number of steps.
     pub steps: Allowed<usize>,
-    /// Which timesteps, exactly; `None` where they follow from the number of steps.
+    /// The timesteps, exactly; `None` where they follow from the number of steps.
     pub timesteps: Option<&'static [usize]>,
     /// Stochasticity; `None` where the scheduler has none.
     pub eta: Option<Allowed<f64>>,
     /// Guidance scale, where 0 stands for every scale that means none (1 and below).
     pub guidance: Allowed<f64>,
-    /// Where the settings are published.
+    /// The place where the settings are published.
     pub source: &'static str,
 }
 
@@ -151,7 +151,7 @@ impl<T: Copy> Allowed<T> {
 }
 
 impl<T: PartialOrd> Allowed<T> {
-    /// Whether a value is allowed.
+    /// True where a value is allowed.
     #[must_use]
     pub fn contains(&self, value: T) -> bool {
         self.least <= value && value <= self.most

@@ -105,3 +105,20 @@ impl Sampling {
         Ok(scheduler.schedule(&request.steps, request.eta.unwrap_or(0.0), None)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_to_say_what_no_file_says() {
+        let config = SchedulerConfig::stable_diffusion();
+        let sampling = Sampling { config, origin: "sd2.safetensors".into(), prediction_known: false };
+        let error = sampling.schedule(&Request::default()).expect_err("noise or velocity").to_string();
+        assert!(error.contains("prediction") && error.contains("sd2.safetensors"), "{error}");
+        for prediction in [PredictionType::Epsilon, PredictionType::VPrediction] {
+            let request = Request { prediction: Some(prediction), ..Request::default() };
+            assert_eq!(sampling.schedule(&request).expect("a schedule").steps.len(), 4);
+        }
+    }
+}

@@ -19,7 +19,7 @@ const TENSOR_DIGITS: usize = 12;
 /// The files that a pipeline was opened from.
 #[derive(Debug, Clone)]
 pub(crate) struct WeightFiles {
-    /// What the user called the model.
+    /// The model's name as the user gave it.
     name: String,
     /// Its folder or its file.
     model: Location,

@@ -1,4 +1,4 @@
-//! Whether a request is what the recipe's files were distilled for, and what to do where it is not.
+//! Checks of a request against what the recipe's files were distilled for.
 
 use hypersd_core::Family;
 use hypersd_schedulers::Steps;

@@ -83,9 +83,9 @@ pub enum RecipeError {
     Steps {
         /// The recipe.
         recipe: &'static str,
-        /// How many it takes.
+        /// The number it takes.
         expected: Allowed<usize>,
-        /// How many were asked for.
+        /// The number that was asked for.
         found: usize,
         /// Recipes of the same publisher that take as many.
         others: Vec<&'static str>,
@@ -100,7 +100,7 @@ pub enum RecipeError {
         recipe: &'static str,
         /// The timesteps it was distilled at.
         expected: &'static [usize],
-        /// What was asked for.
+        /// The value that was asked for.
         found: Steps,
     },
     /// Explicit timesteps where they follow from the number of steps.
@@ -111,7 +111,7 @@ pub enum RecipeError {
     NoTimesteps {
         /// The recipe.
         recipe: &'static str,
-        /// How many steps it takes.
+        /// The number of steps it takes.
         expected: Allowed<usize>,
         /// The timesteps.
         found: Steps,
@@ -133,9 +133,9 @@ pub enum RecipeError {
     Eta {
         /// The recipe.
         recipe: &'static str,
-        /// What it takes.
+        /// The values it takes.
         expected: Allowed<f64>,
-        /// What was asked for.
+        /// The value that was asked for.
         found: f64,
         /// Recipes of the same publisher that take that eta.
         others: Vec<&'static str>,

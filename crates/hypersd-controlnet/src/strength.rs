@@ -15,7 +15,7 @@ pub struct Strength {
     pub start: f64,
     /// Share of the steps that is over after the last one guided, 0 to 1.
     pub end: f64,
-    /// Whether the network shall guess what the control image shows, without a prompt: the residuals of large images
+    /// True where the network shall guess what the control image shows, without a prompt: the residuals of large images
     /// are weakened, down to a tenth. With guidance, only the half of the batch with the prompt is then guided
     /// ([`after_zeros`]).
     pub guess_mode: bool,
@@ -42,7 +42,7 @@ impl Strength {
         Ok(())
     }
 
-    /// Whether step `step` (from 0) of `steps` is guided. A step counts only if it lies wholly between start and end,
+    /// True where step `step` (from 0) of `steps` is guided. A step counts only if it lies wholly between start and end,
     /// as in diffusers.
     #[must_use]
     pub fn guides(&self, step: usize, steps: usize) -> bool {

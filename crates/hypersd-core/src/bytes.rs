@@ -35,7 +35,7 @@ use std::{io, ops::Range};
 /// }
 /// ```
 pub trait ByteSource: Send + Sync {
-    /// How many bytes there are.
+    /// The number of bytes.
     fn size(&self) -> u64;
 
     /// Fills `into` with the bytes from `offset` on. Nobody asks for what lies beyond [`size`](Self::size).

@@ -2,7 +2,7 @@
 
 use crate::host::Dtype;
 
-/// What can go wrong while reading weights, configurations and images.
+/// A failure while reading weights, configurations and images.
 ///
 /// Every variant names the file (or the argument), what was expected and what was found.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +13,7 @@ pub enum Error {
     Io {
         /// The file (and the tensor in it, where there is one).
         origin: String,
-        /// What the system said, or the [source of its bytes](crate::ByteSource).
+        /// The error of the system, or of the [source of its bytes](crate::ByteSource).
         source: std::io::Error,
     },
     /// A file is not what its place says it is: truncated, lying about itself, of another format.
@@ -21,9 +21,9 @@ pub enum Error {
     Format {
         /// The file (and the tensor or field in it, where there is one).
         origin: String,
-        /// What a right file has there.
+        /// The content of a right file there.
         expected: String,
-        /// What this one has.
+        /// The content of this one.
         found: String,
     },
     /// A file that hypersd does not read, and what to do instead.
@@ -31,7 +31,7 @@ pub enum Error {
     Unsupported {
         /// The file.
         origin: String,
-        /// What it is.
+        /// The kind of file.
         found: String,
         /// The way on.
         instead: String,
@@ -54,9 +54,9 @@ pub enum Error {
     Argument {
         /// The argument's name.
         argument: &'static str,
-        /// What it may be.
+        /// The values it may have.
         expected: String,
-        /// What it was.
+        /// The value it had.
         found: String,
     },
 }
@@ -88,7 +88,7 @@ impl Mismatch {
     /// Long lists are cut: a wrong file mismatches in thousands of places.
     pub(crate) const SHOWN: usize = 12;
 
-    /// Whether nothing was found wrong.
+    /// True where nothing was found wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty()

@@ -45,7 +45,7 @@ impl ModelFolder {
         Ok(Self { location, index: json::read(&index)? })
     }
 
-    /// Where the folder is.
+    /// The place of the folder.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.location

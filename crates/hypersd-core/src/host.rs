@@ -29,7 +29,7 @@ impl std::fmt::Display for Dtype {
     }
 }
 
-/// What is known of a tensor without reading it.
+/// The knowledge of a tensor that needs no reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
     /// Element type.
@@ -131,7 +131,7 @@ impl HostData<'_> {
         }
     }
 
-    /// Whether there are no elements.
+    /// True where there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

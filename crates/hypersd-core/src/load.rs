@@ -23,12 +23,12 @@ use survey::Wanted;
 pub use layout::{InOrder, Interleaved, Layout};
 pub use slots::{Slot, SlotList, Slots};
 
-/// Where loaded weights go, in which form, and what may be left over.
+/// Settings of loading: where weights go, in which type, and what may be left over.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
     /// The device that the parameters are made on.
     pub device: Device,
-    /// What the parameters are stored in: `F32`, `F16` or `BF16`, whatever the source holds.
+    /// The type that parameters are stored in: `F32`, `F16` or `BF16`, whatever the source holds.
     pub dtype: FloatDType,
     /// Tensors that need no parameter, as patterns in which `*` stands for any characters.
     ///
@@ -55,7 +55,7 @@ pub fn load<N: Slots>(mut network: N, source: &dyn TensorSource, options: &LoadO
     filled(network, source)
 }
 
-/// What [`load`] would say of a source before it reads anything: names, shapes and types, but no values.
+/// Checks what [`load`] checks of a source before it reads anything: names, shapes and types, but no values.
 ///
 /// # Errors
 /// As for [`load`], but for what reading meets.

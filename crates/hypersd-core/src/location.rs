@@ -1,4 +1,4 @@
-//! Where files are: on disk, or in memory, or wherever else their bytes come from.
+//! Locations of files: on disk, or in memory, or wherever else their bytes come from.
 
 use std::{
     borrow::Cow,
@@ -49,7 +49,7 @@ enum Place {
     Tree(FileTree, String),
 }
 
-/// What is at a location.
+/// The kind of thing at a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     File,
@@ -136,19 +136,19 @@ impl Location {
         }
     }
 
-    /// Whether anything is there.
+    /// True where anything is there.
     #[must_use]
     pub fn exists(&self) -> bool {
         self.kind().is_ok()
     }
 
-    /// Whether a file is there.
+    /// True where a file is there.
     #[must_use]
     pub fn is_file(&self) -> bool {
         matches!(self.kind(), Ok(Kind::File))
     }
 
-    /// Whether a folder is there.
+    /// True where a folder is there.
     #[must_use]
     pub fn is_dir(&self) -> bool {
         matches!(self.kind(), Ok(Kind::Folder))
@@ -189,7 +189,7 @@ impl Location {
         .map_err(|error| self.io(error))
     }
 
-    /// What is there.
+    /// The kind of thing that is there.
     pub(crate) fn kind(&self) -> Result<Kind, Error> {
         match &self.0 {
             Place::Disk(path) => fs::metadata(path).map(|found| match () {
@@ -210,7 +210,7 @@ impl Location {
         }
     }
 
-    /// What went wrong with the file here; for `map_err`.
+    /// The error of the file here; for `map_err`.
     #[must_use]
     pub fn io(&self, source: io::Error) -> Error {
         Error::Io { origin: self.to_string(), source }

@@ -13,7 +13,7 @@ pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a s
     alike.into_iter().take(SHOWN).map(|(_, other)| other.to_string()).collect()
 }
 
-/// Whether a tensor's name fits a `pattern`, in which each `*` stands for any run of characters, dots included.
+/// True where a tensor's name fits a `pattern`, in which each `*` stands for any run of characters, dots included.
 ///
 /// ```
 /// assert!(hypersd_core::name_matches("*.position_ids", "text_model.embeddings.position_ids"));

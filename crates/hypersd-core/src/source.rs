@@ -1,4 +1,4 @@
-//! Where weights come from: a stack of sources, each answering for the one below it.
+//! Sources of weights: a stack of them, each answering for the one below it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
 /// Reading is repeatable: the same name gives the same bytes, so that weights can be read again when a layer
 /// above changes.
 pub trait TensorSource: Send + Sync {
-    /// What to call the source in a message: usually the file's path.
+    /// The source's name in messages: usually the file's path.
     fn origin(&self) -> String;
 
     /// All names, in no particular order.

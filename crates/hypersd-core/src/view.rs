@@ -14,7 +14,7 @@ pub enum View {
     Rows {
         /// Which block, from 0.
         part: usize,
-        /// How many blocks there are.
+        /// The number of blocks.
         of: usize,
     },
     /// It is the stored matrix with rows and columns exchanged.

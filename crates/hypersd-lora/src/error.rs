@@ -52,9 +52,9 @@ pub struct WrongShape {
     pub expected: Vec<usize>,
     /// Shape of the module's product, the kernel last.
     pub lora: Vec<usize>,
-    /// How many modules have a shape other than their weight's.
+    /// The number of modules that have a shape other than their weight's.
     pub count: usize,
-    /// How many modules the file has.
+    /// The number of modules the file has.
     pub of: usize,
     /// The family the file looks made for.
     pub made_for: MadeFor,

@@ -1,4 +1,4 @@
-//! What a module of a LoRA file does to a weight.
+//! The forms of a LoRA module: what each does to a weight.
 //!
 //! A form answers three questions: does it fit a weight of this shape, what is its factor `alpha / rank`, and,
 //! given the weight in f32, what is the weight after it.
@@ -93,7 +93,7 @@ impl Form {
         self.delta().shape()
     }
 
-    /// Whether the form can change a weight of this shape: `[out, in]`, `[out, in, kh, kw]` or, without factors,
+    /// True where the form can change a weight of this shape: `[out, in]`, `[out, in, kh, kw]` or, without factors,
     /// `[out]`.
     pub(crate) fn fits(&self, weight: &[usize]) -> bool {
         shape::same_matrix(&self.shape(), weight)

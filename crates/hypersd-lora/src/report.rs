@@ -12,9 +12,9 @@ use crate::{family::MadeFor, networks};
 pub struct LoraReport {
     /// The file.
     pub file: String,
-    /// How many modules the file has.
+    /// The number of modules the file has.
     pub modules: usize,
-    /// How many of them were applied.
+    /// The number of them that were applied.
     pub applied: usize,
     /// Those that were, by network and form.
     pub groups: Vec<Applied>,
@@ -36,7 +36,7 @@ pub struct Applied {
     pub form: &'static str,
     /// The weight it was given.
     pub weight: f32,
-    /// How many modules.
+    /// Their number.
     pub modules: usize,
     /// Rank → number of modules; none for a form without ranks.
     pub ranks: BTreeMap<usize, usize>,
@@ -116,7 +116,7 @@ impl LoraReport {
         text
     }
 
-    /// Whether the file looks made for a family other than the base's. A width tells nothing: the base may be small.
+    /// True where the file looks made for a family other than the base's. A width tells nothing: the base may be small.
     fn is_of_another_family(&self) -> bool {
         match (self.made_for, self.base) {
             (MadeFor::Family(family), Some(base)) => family != base,

@@ -1,4 +1,4 @@
-//! How much of a file goes into each network.
+//! The weight of a file in each network.
 
 /// The weight of a file in each network, as diffusers' `set_adapters` takes it. A lone `f32` is the same for all.
 ///

@@ -9,7 +9,7 @@ pub fn activation_dtype(stored: FloatDType, device: &Device) -> FloatDType {
     if is_flex(device) { FloatDType::F32 } else { stored }
 }
 
-/// Whether tensors of the device are computed by Burn's CPU backend, flex.
+/// True where tensors of the device are computed by Burn's CPU backend, flex.
 #[cfg(feature = "flex")]
 pub(crate) fn is_flex(device: &Device) -> bool {
     matches!(device.as_dispatch(), burn::backend::DispatchDevice::Flex(_))

@@ -2,7 +2,7 @@
 
 use burn::tensor::{FloatDType, Tensor};
 
-/// What can go wrong while building or running a network.
+/// A failure while building or running a network.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,9 +13,9 @@ pub enum Error {
         network: &'static str,
         /// The field of `config.json`.
         field: String,
-        /// What the field may be.
+        /// The values that the field may have.
         expected: String,
-        /// What it was.
+        /// The value it had.
         found: String,
     },
     /// A tensor of the wrong shape was given to a network.
@@ -41,9 +41,9 @@ pub enum Error {
     TokenizerFile {
         /// The file's name in a `tokenizer` folder.
         file: &'static str,
-        /// What a right file has there.
+        /// The content of a right file there.
         expected: String,
-        /// What this one has.
+        /// The content of this one.
         found: String,
     },
     /// The tokenizer could not split a text.
@@ -51,15 +51,15 @@ pub enum Error {
     Tokenize {
         /// Size of the text in bytes.
         length: usize,
-        /// What the `tokenizers` crate said.
+        /// The error of the `tokenizers` crate.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Token ids that the text encoder has no embedding for, or no ids at all.
     #[error("token ids: expected {expected}, found {found}")]
     TokenIds {
-        /// What the encoder takes.
+        /// The ids that the encoder takes.
         expected: String,
-        /// What was given.
+        /// The input as it was given.
         found: String,
     },
     /// More layers to skip than the text encoder has.
@@ -67,7 +67,7 @@ pub enum Error {
     ClipSkip {
         /// The encoder's number of layers.
         layers: usize,
-        /// What was asked for.
+        /// The value that was asked for.
         found: usize,
     },
     /// A weight file of a family of models that these networks cannot be configured for.
@@ -77,7 +77,7 @@ pub enum Error {
         origin: String,
         /// The family of models, or the kind of file.
         family: String,
-        /// What to do instead.
+        /// The way out.
         instead: String,
     },
     /// A ControlNet was made for another UNet than the one that it shall guide.
@@ -88,9 +88,9 @@ pub enum Error {
     OtherFamily {
         /// In what the two differ.
         what: &'static str,
-        /// What the ControlNet has.
+        /// The ControlNet's value.
         controlnet: String,
-        /// What the UNet has.
+        /// The UNet's value.
         unet: String,
     },
     /// Reading or loading failed, or an argument cannot be right.

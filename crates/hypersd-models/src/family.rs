@@ -18,20 +18,20 @@ pub struct Profile {
     pub family: Family,
     /// The text encoders; their states stand side by side in the context, in this order.
     pub text_encoders: &'static [TextProfile],
-    /// How a UNet divides its channels into attention heads where no configuration says it.
+    /// The rule by which a UNet divides its channels into attention heads where no configuration says it.
     pub heads: Heads,
     /// Width and height in pixels of pictures of a model that does not say.
     pub native_side: usize,
-    /// Whether the UNet is told the picture's original size, crop and target size (`time_ids`).
+    /// True where the UNet is told the picture's original size, crop and target size (`time_ids`).
     pub size_conditioning: bool,
-    /// Whether a negative prompt that is not given is zeros rather than the empty prompt, in a model that does not say
+    /// True where a negative prompt that is not given is zeros rather than the empty prompt, in a model that does not say
     /// (`force_zeros_for_empty_prompt`).
     pub zero_negative: bool,
-    /// Whether a VAE that says so (`force_upcast`) is run in f32, as diffusers' pipelines of the family do.
+    /// True where a VAE that says so (`force_upcast`) is run in f32, as diffusers' pipelines of the family do.
     pub upcast_vae: bool,
     /// The published VAE, whose scale no shape says.
     pub vae: fn() -> VaeConfig,
-    /// What a UNet predicts whose file does not say; `None` where there are both kinds.
+    /// The prediction of a UNet whose file does not say; `None` where there are both kinds.
     pub prediction: Option<Prediction>,
     /// The class of scheduler, by its name in diffusers, of a model without a scheduler's configuration; `None` leaves it
     /// to whoever samples.
@@ -46,13 +46,13 @@ pub struct TextProfile {
     pub encoder: &'static str,
     /// The tokenizer's folder in a model.
     pub tokenizer: &'static str,
-    /// How the names of its modules begin in LoRA files.
+    /// The beginning of its modules' names in LoRA files.
     pub lora_prefix: &'static str,
     /// The tokenizer of a model without one, for an encoder of so many embeddings.
     pub own_tokenizer: fn(vocab_size: usize) -> Result<Tokenizer, Error>,
     /// The state that goes into the context.
     pub state: State,
-    /// Whether the UNet is told its pooled state too.
+    /// True where the UNet is told its pooled state too.
     pub pooled: bool,
 }
 
@@ -76,7 +76,7 @@ pub enum Heads {
     Width(usize),
 }
 
-/// What a UNet was trained to predict.
+/// The quantity that a UNet was trained to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Prediction {

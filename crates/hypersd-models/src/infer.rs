@@ -45,7 +45,7 @@ impl Shapes<'_> {
         Some(self.0.info(name)?.shape.len())
     }
 
-    /// How many numbers from 0 on make a name that is there.
+    /// The count of numbers from 0 on that make a name that is there.
     fn count(&self, name: impl Fn(usize) -> String) -> usize {
         (0..).take_while(|&n| self.has(&name(n))).count()
     }

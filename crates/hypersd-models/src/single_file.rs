@@ -41,9 +41,9 @@ use sections::Network;
 pub struct SingleFile {
     /// Whose the file is; `None` for a VAE alone, which could be anybody's.
     pub family: Option<Family>,
-    /// What the UNet predicts; `None` for SD2.x, of which there are both kinds, and where there is no UNet.
+    /// The prediction of the UNet; `None` for SD2.x, of which there are both kinds, and where there is no UNet.
     pub prediction: Option<Prediction>,
-    /// Whether the file says that it was trained down to a signal-to-noise ratio of zero (`ztsnr`).
+    /// True where the file says that it was trained down to a signal-to-noise ratio of zero (`ztsnr`).
     pub zero_snr: bool,
     /// The UNet.
     pub unet: Option<Part<UNetConfig>>,
@@ -62,7 +62,7 @@ pub struct SingleFile {
 /// One network of a file.
 #[derive(Clone)]
 pub struct Part<C> {
-    /// What it can be built from; valid.
+    /// The configuration that it can be built from; valid.
     pub config: C,
     /// Its tensors under canonical names, and those that nobody knows under their own.
     pub weights: SharedSource,

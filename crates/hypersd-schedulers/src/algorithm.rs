@@ -19,7 +19,7 @@ pub(crate) trait Method: fmt::Debug + Send + Sync {
     where
         Self: Sized;
 
-    /// What the model was trained with.
+    /// The noise that the model was trained with.
     fn trained(&self) -> &Trained;
 
     /// The steps, with `eta` in `[0, 1]` and `strength` in `(0, 1]`.
@@ -29,7 +29,7 @@ pub(crate) trait Method: fmt::Debug + Send + Sync {
 /// Makes the enum and all that is known of its variants from one table.
 macro_rules! algorithms {
     ($($(#[$doc:meta])* $variant:ident: $name:literal, $class:literal, $method:ty, eta: $has_eta:literal;)*) => {
-        /// How a latent gets from one noise level to the next.
+        /// The way that a latent takes from one noise level to the next.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Algorithm {

@@ -10,7 +10,7 @@ use crate::{Algorithm, Error, refuse};
 /// fill the memory.
 const MOST_TRAIN_TIMESTEPS: usize = 100_000;
 
-/// What a `scheduler_config.json` says, field by field, under diffusers' names.
+/// The fields of a `scheduler_config.json`, under diffusers' names.
 ///
 /// A field is `None` where the file does not have it (or has `null`). What that means depends on the algorithm
 /// that is built from it, not on the class that wrote it: an SD1.5 configuration says nothing about
@@ -38,17 +38,17 @@ pub struct SchedulerConfig {
     pub beta_start: Option<f64>,
     /// The last beta. Default 0.02; TCD and LCM 0.012.
     pub beta_end: Option<f64>,
-    /// How betas go from the first to the last. Default linear; TCD and LCM scaled linear.
+    /// The way that betas take from the first to the last. Default linear; TCD and LCM scaled linear.
     pub beta_schedule: Option<BetaSchedule>,
     /// All betas, instead of the three fields above.
     pub trained_betas: Option<Vec<f32>>,
-    /// Whether to stretch the betas until the last timestep is pure noise. Default false.
+    /// True to stretch the betas until the last timestep is pure noise. Default false.
     pub rescale_betas_zero_snr: Option<bool>,
-    /// What the model's output means. Default epsilon.
+    /// The meaning of the model's output. Default epsilon.
     pub prediction_type: Option<PredictionType>,
 
     // The choice of timesteps.
-    /// How timesteps are chosen. Default leading; linspace for the Euler family, DPM-Solver++ and UniPC. TCD and
+    /// The choice of timesteps. Default leading; linspace for the Euler family, DPM-Solver++ and UniPC. TCD and
     /// LCM do not read it.
     pub timestep_spacing: Option<Spacing>,
     /// Added to every timestep of leading spacing. Default 0.
@@ -61,7 +61,7 @@ pub struct SchedulerConfig {
     // What happens to x0.
     /// DDIM, LCM: whether x0 is clamped. Default true for DDIM, false for LCM.
     pub clip_sample: Option<bool>,
-    /// Where it is clamped to. Default 1.
+    /// The bound that it is clamped to. Default 1.
     pub clip_sample_range: Option<f64>,
     /// DDIM: whether the step after the last timestep leads to a = 1, instead of the a of timestep 0. Default
     /// true.
@@ -70,13 +70,13 @@ pub struct SchedulerConfig {
     pub thresholding: Option<bool>,
 
     // Sigmas: Euler, DPM-Solver++ and UniPC.
-    /// Whether to space sigmas as Karras et al. do. Default false.
+    /// True to space sigmas as Karras et al. do. Default false.
     pub use_karras_sigmas: Option<bool>,
     /// The least Karras sigma, instead of the schedule's.
     pub sigma_min: Option<f64>,
     /// The greatest Karras sigma, instead of the schedule's.
     pub sigma_max: Option<f64>,
-    /// Where the last step leads. Default zero.
+    /// The noise that the last step leads to. Default zero.
     pub final_sigmas_type: Option<FinalSigma>,
     /// Refused where true.
     pub use_exponential_sigmas: Option<bool>,
@@ -92,12 +92,12 @@ pub struct SchedulerConfig {
     pub timestep_type: Option<String>,
 
     // The multistep solvers: DPM-Solver++ and UniPC.
-    /// How many steps a step is computed from, itself included: 1, 2 or 3. Default 2.
+    /// The number of steps that a step is computed from, itself included: 1, 2 or 3. Default 2.
     pub solver_order: Option<usize>,
     /// UniPC: `bh1` or `bh2`, its two choices of B(h). Default `bh2`, as which diffusers also reads `midpoint`, `heun`
     /// and `logrho`. DPM-Solver++: refused unless `midpoint` (or `logrho`, `bh1`, `bh2`, which diffusers reads as that).
     pub solver_type: Option<String>,
-    /// Whether the last steps are of lower order. DPM-Solver++ heeds it with less than 15 steps. Default true.
+    /// True where the last steps are of lower order. DPM-Solver++ heeds it with less than 15 steps. Default true.
     pub lower_order_final: Option<bool>,
     /// DPM-Solver++: refused unless `dpmsolver++` (or `deis`, which diffusers reads as that).
     pub algorithm_type: Option<String>,
@@ -127,7 +127,7 @@ impl SchedulerConfig {
         Ok(serde_json::from_str(&without_bare_floats(text))?)
     }
 
-    /// What Stable Diffusion 1.x, 2.x and XL share, for models that come without a configuration.
+    /// The configuration that Stable Diffusion 1.x, 2.x and XL share, for models that come without a configuration.
     ///
     /// Values: `scheduler/scheduler_config.json` of SD1.5, which SDXL's repeats.
     #[must_use]
@@ -220,7 +220,7 @@ fn string_end(text: &str) -> usize {
     text.len()
 }
 
-/// How betas go from `beta_start` to `beta_end`.
+/// The way that betas take from `beta_start` to `beta_end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -234,7 +234,7 @@ pub enum BetaSchedule {
     SquaredCosCapV2,
 }
 
-/// What the model's output means.
+/// The meaning of the model's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -248,7 +248,7 @@ pub enum PredictionType {
     Sample,
 }
 
-/// How timesteps are chosen: table 2 of [arXiv:2305.08891](https://arxiv.org/abs/2305.08891).
+/// The choice of timesteps: table 2 of [arXiv:2305.08891](https://arxiv.org/abs/2305.08891).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -282,7 +282,7 @@ impl FromStr for Spacing {
     }
 }
 
-/// Where the last step in sigma space leads.
+/// The noise that the last step in sigma space leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

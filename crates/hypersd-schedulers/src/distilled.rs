@@ -10,7 +10,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Distilled {
     pub(crate) trained: Trained,
-    /// How many of the timesteps it was distilled on.
+    /// The number of timesteps that it was distilled on.
     original_steps: usize,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{Algorithm, algorithm::names};
 
-/// What can be wrong with a configuration, a request for a schedule, or the arguments of a step.
+/// A fault in a configuration, a request for a schedule, or the arguments of a step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -40,7 +40,7 @@ pub enum Error {
         field: &'static str,
         /// Its value.
         given: String,
-        /// What it may be.
+        /// The values it may have.
         expected: &'static str,
     },
     /// A field of the configuration that means something else than what this crate computes.
@@ -138,13 +138,13 @@ pub enum Error {
     MissingHistory {
         /// The step's timestep.
         t: f32,
-        /// How many steps it looks back.
+        /// The number of steps it looks back.
         expected: usize,
     },
     /// Samples of different shapes.
     #[error("{name} has shape {given:?}, expected {expected:?} as x has")]
     Shape {
-        /// Which argument.
+        /// The argument.
         name: &'static str,
         /// Its shape.
         given: Vec<usize>,

@@ -1,4 +1,4 @@
-//! What multistep algorithms remember of the steps before.
+//! The memory of multistep algorithms.
 
 use std::collections::VecDeque;
 
@@ -66,7 +66,7 @@ impl<S: Sample> Kept<S> {
     }
 }
 
-/// How many steps back coefficients look.
+/// The number of steps that coefficients look back.
 pub(crate) fn reach(coefficients: &[f64; Linear::REACH]) -> usize {
     coefficients.iter().rposition(|&c| c != 0.0).map_or(0, |last| last + 1)
 }

@@ -25,7 +25,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// How many steps a form can look back: as far as the corrector of a third-order UniPC.
+    /// The number of steps a form can look back: as far as the corrector of a third-order UniPC.
     pub const REACH: usize = 3;
 
     const ZERO: Self = Self {

@@ -1,4 +1,4 @@
-//! What a step needs of a tensor.
+//! The operations that a step needs of a tensor.
 
 /// A tensor that a [`Step`](crate::Step) can advance: three operations and cheap copies, no indexing, so
 /// that it may live anywhere. It is copied for multistep algorithms alone, which remember it.

@@ -6,7 +6,7 @@ use crate::{
     Algorithm, Error, History, Linear, PredictionType, Sample, SchedulerConfig, Step, algorithm::Method,
 };
 
-/// How many steps, or which.
+/// A number of steps, or their timesteps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Steps {
@@ -53,7 +53,7 @@ impl Scheduler {
         self.method.trained().algorithm
     }
 
-    /// What the model's output is taken to mean.
+    /// The meaning that the model's output is taken to have.
     #[must_use]
     pub fn prediction_type(&self) -> PredictionType {
         self.method.trained().prediction
@@ -90,7 +90,7 @@ impl Scheduler {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Schedule {
-    /// What standard normal noise is multiplied by to make the first latent: 1 except for the Euler family.
+    /// The factor by which standard normal noise is multiplied to make the first latent: 1 except for the Euler family.
     pub init_noise_sigma: f32,
     /// The steps, noisiest first; one or more.
     pub steps: Vec<Step>,

@@ -3,7 +3,7 @@
 
 use crate::{Error, History, Linear, PredictionType, Sample, history::reach};
 
-/// How much image and how much noise is in a latent: x = signal·x0 + sigma·noise.
+/// The shares of image and noise in a latent: x = signal·x0 + sigma·noise.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Level {
@@ -62,22 +62,22 @@ pub struct Step {
     /// The timestep the model is called with; a whole number except for Euler with linspace spacing or Karras
     /// sigmas.
     pub t: f32,
-    /// How noisy the latent is before the step.
+    /// The noise in the latent before the step.
     pub level: Level,
     /// The predicted clean latent, from the latent and the model's output.
     pub x0: Linear,
-    /// What the predicted clean latent is clamped to.
+    /// The bound that the predicted clean latent is clamped to.
     pub clip: Option<f32>,
     /// The latent that the step goes on from, where the model's output first corrects the one that was given: UniPC's
     /// corrector, from `x0` and the past.
     pub corrected: Option<Linear>,
     /// The next latent, from the (corrected) latent.
     pub next: Linear,
-    /// Whether noise is drawn; see [`noisy`](Self::noisy).
+    /// True where noise is drawn; see [`noisy`](Self::noisy).
     pub draws_noise: bool,
 }
 
-/// What a step gives.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Advanced<S> {
     /// The next latent.
@@ -92,7 +92,7 @@ impl Step {
         Self { t, level, x0, clip: None, corrected: None, next, draws_noise: false }
     }
 
-    /// Whether [`advance`](Self::advance) takes noise: exactly where diffusers draws some, so that a generator
+    /// True where [`advance`](Self::advance) takes noise: exactly where diffusers draws some, so that a generator
     /// that several steps or pictures share stays in step with it. Euler ancestral draws noise for its last step
     /// and then multiplies it by 0.
     #[must_use]
@@ -100,13 +100,13 @@ impl Step {
         self.draws_noise
     }
 
-    /// How many steps back [`advance`](Self::advance) looks; 0 for steps that need no past.
+    /// The number of steps that [`advance`](Self::advance) looks back; 0 for steps that need no past.
     #[must_use]
     pub fn looks_back(&self) -> usize {
         self.forms().map(|form| reach(&form.earlier_x).max(reach(&form.earlier_x0))).max().unwrap_or(0)
     }
 
-    /// What the latent is multiplied by before the model (and ControlNet) see it: 1 except for the Euler family.
+    /// The factor by which the latent is multiplied before the model (and ControlNet) see it: 1 except for the Euler family.
     #[must_use]
     pub fn input_scale(&self) -> f32 {
         self.level.input_scale

@@ -3,7 +3,7 @@
 
 use crate::{Algorithm, BetaSchedule, Error, PredictionType, SchedulerConfig, alphas, config::check};
 
-/// What a model was trained with.
+/// The noise that a model was trained with.
 #[derive(Debug, Clone)]
 pub(crate) struct Trained {
     /// Who reads it, for messages.

@@ -57,7 +57,7 @@ pub fn device_named(name: &str) -> Device {
     }
 }
 
-/// Whether tests run on the CPU.
+/// True where tests run on the CPU.
 #[must_use]
 pub fn on_cpu() -> bool {
     device() == Device::flex()

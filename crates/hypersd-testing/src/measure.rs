@@ -79,7 +79,7 @@ pub fn list<T: DeserializeOwned>(path: impl AsRef<Path>) -> Result<Vec<T>, Box<d
     Ok(serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
-/// How many pictures have in them what their captions ask for.
+/// The number of pictures that have in them what their captions ask for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Pictures that were looked at.

@@ -1,4 +1,4 @@
-//! How large a gradient is, in one of two measures.
+//! The size of a gradient, in one of two measures.
 //!
 //! Comparisons give masks, 0 or -1, of the width of a derivative, and selections take them: compilers find vectors in
 //! that, where they would see branches in `if`.

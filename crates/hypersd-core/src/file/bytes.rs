@@ -38,7 +38,7 @@ impl Bytes {
         })
     }
 
-    /// How many there were when the file was opened.
+    /// Their number when the file was opened.
     pub(super) fn size(&self) -> u64 {
         self.size
     }

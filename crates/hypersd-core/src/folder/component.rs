@@ -25,7 +25,7 @@ const CONFIGS: [&str; 2] = ["config.json", "scheduler_config.json"];
 /// How the name of a list of shards ends, where a file of weights has `.safetensors`.
 const INDEX_END: &str = ".json";
 
-/// Which of several weight files of one network to read.
+/// The one to read of several weight files of one network.
 ///
 /// A folder may hold the same weights in f32 and f16. Exactly one is read, and it need not be of the dtype that
 /// the network computes in.
@@ -76,7 +76,7 @@ impl Component {
         })
     }
 
-    /// Where the folder is.
+    /// The place of the folder.
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.location
@@ -183,7 +183,7 @@ impl Component {
 }
 
 impl Variant {
-    /// Which of a component's files holds its weights, or is the index of the shards that do. `None` where none does,
+    /// The file of a component that holds its weights, or is the index of the shards that do. `None` where none does,
     /// or several might.
     ///
     /// ```

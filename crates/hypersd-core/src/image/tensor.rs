@@ -6,7 +6,7 @@ use crate::{
     host::HostTensor,
 };
 
-/// Which floats the bytes 0 to 255 stand for.
+/// The floats that the bytes 0 to 255 stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PixelRange {
     /// -1 to 1: what a VAE encodes.

@@ -17,7 +17,7 @@ const MAX_TEXT: usize = 4 << 20;
 /// Text in a PNG file, under a keyword. Several chunks may have the same keyword.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextChunk {
-    /// What the text is, such as `parameters`: 1 to 79 printable ASCII characters.
+    /// The kind of text, such as `parameters`: 1 to 79 printable ASCII characters.
     pub keyword: String,
     /// The text, without NUL. Lines end with `\n`.
     pub text: String,

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::{LoadOptions, layout::element_size, survey::Wanted};
 use crate::{error::Error, source::TensorSource};
 
-/// How many bytes of parameters are prepared at once: enough to keep every core busy, little beside a model.
+/// The bytes of parameters that are prepared at once: enough to keep every core busy, little beside a model.
 const WINDOW: usize = if cfg!(test) { 1 << 10 } else { 128 << 20 };
 
 /// Fills the parameters, each of which the source is known to have.
@@ -67,7 +67,7 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// How many of the next tensors fit the window, but at least one.
+    /// The number of the next tensors that fit the window, but at least one.
     fn window(&self, pending: &[Wanted<'_>]) -> usize {
         let width = element_size(self.options.dtype).unwrap_or(size_of::<f32>());
         let mut bytes = 0;

@@ -12,12 +12,12 @@ use rayon::prelude::*;
 
 use crate::host::HostData;
 
-/// How the elements of a tensor are to lie in a parameter, in a type that weights are stored in.
+/// The order of a tensor's elements in a parameter, in a type that weights are stored in.
 pub trait Layout: Debug + Send + Sync {
     /// The elements as the parameter takes them, in F32, F16 or BF16. There are as many as its slot's shape says.
     fn arrange(&self, x: HostData<'_>, dtype: FloatDType) -> TensorData;
 
-    /// Whether the parameter takes elements that are f32 and ours as they are; if not, [`arrange`](Self::arrange) writes
+    /// True where the parameter takes elements that are f32 and ours as they are; if not, [`arrange`](Self::arrange) writes
     /// them elsewhere.
     fn keeps(&self, dtype: FloatDType) -> bool;
 }
@@ -37,7 +37,7 @@ pub struct Interleaved {
     pub shape: Vec<usize>,
     /// Rows of the tensor: its first extent.
     pub rows: usize,
-    /// How many rows lie side by side. If it does not divide their number, the last are fewer.
+    /// The number of rows that lie side by side. If it does not divide their number, the last are fewer.
     pub width: usize,
 }
 

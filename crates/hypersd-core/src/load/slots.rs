@@ -1,4 +1,4 @@
-//! What a network shows of itself to be filled: its parameters, each with a name.
+//! The parameters that a network shows to be filled, each with a name.
 
 use std::fmt::{Debug, Display};
 
@@ -18,13 +18,13 @@ pub trait Slot: Send + Sync {
     /// Extents of the tensor that fills the parameter, as a file has them.
     fn shape(&self) -> Vec<usize>;
 
-    /// How the elements of that tensor are to lie on a device.
+    /// The order in which the elements of that tensor are to lie on a device.
     fn layout(&self, device: &Device) -> Box<dyn Layout>;
 
     /// Takes elements that the [`layout`](Self::layout) for this device has arranged.
     fn place(&mut self, x: TensorData, device: &Device);
 
-    /// Whether there is a value: one that was placed, or one that the network was made with.
+    /// True where there is a value: one that was placed, or one that the network was made with.
     fn is_filled(&self) -> bool;
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// How many elements the parameter has.
+    /// The number of elements the parameter has.
     pub(super) fn elements(&self) -> usize {
         self.shape.iter().product()
     }
@@ -79,7 +79,7 @@ pub(super) fn compare(
     mismatch
 }
 
-/// Whether a tensor of one shape can fill the other: equal, or a matrix and a 1x1 convolution.
+/// True where a tensor of one shape can fill the other: equal, or a matrix and a 1x1 convolution.
 fn same_shape(wanted: &[usize], found: &[usize]) -> bool {
     match (wanted, found) {
         (&[o, i], &[to, ti, 1, 1]) | (&[to, ti, 1, 1], &[o, i]) => (o, i) == (to, ti),

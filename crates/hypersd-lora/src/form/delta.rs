@@ -35,7 +35,7 @@ const KINDS: [(&str, &[Piece]); 4] = [
 ];
 
 impl Delta {
-    /// Whether a module has a piece of any kind.
+    /// True where a module has a piece of any kind.
     pub(super) fn is_in(parts: &Parts<'_>) -> bool {
         KINDS.iter().any(|(_, pieces)| parts.any(pieces))
     }

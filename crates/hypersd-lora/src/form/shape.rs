@@ -1,6 +1,6 @@
 //! The shapes of weights and of what is added to them.
 
-/// Whether a product of one shape can be added to a weight of another. 1x1 kernels come and go (`proj_in` is a
+/// True where a product of one shape can be added to a weight of another. 1x1 kernels come and go (`proj_in` is a
 /// convolution in SD1.5 and a linear in SDXL), others must agree unless the file flattened them.
 pub(super) fn same_matrix(delta: &[usize], weight: &[usize]) -> bool {
     fn bare(tail: &[usize]) -> &[usize] {

@@ -26,10 +26,10 @@ pub struct ClipTextConfig {
     pub hidden_act: HiddenAct,
     /// Added to the variance in every layer norm.
     pub layer_norm_eps: f64,
-    /// Where the pooled state is taken: at the first such id. The historical value 2, which most published
+    /// The place where the pooled state is taken: at the first such id. The historical value 2, which most published
     /// files have, means "at the highest id" instead.
     pub eos_token_id: u32,
-    /// Whether there is a `text_projection`: in the file, whether `architectures` names
+    /// True where there is a `text_projection`: in the file, whether `architectures` names
     /// `CLIPTextModelWithProjection`.
     #[serde(rename = "architectures", deserialize_with = "names_the_projecting_class")]
     pub with_projection: bool,

@@ -22,7 +22,7 @@ pub struct ClipTextModel {
 
 slots!(ClipTextModel { text_model, text_projection; config });
 
-/// What a text encoder says of a batch of prompts. B prompts, L ids each, width D.
+/// The states of a text encoder for a batch of prompts. B prompts, L ids each, width D.
 #[derive(Debug, Clone)]
 pub struct TextStates {
     /// The embeddings, then the output of each layer, all without the final norm: layers + 1 tensors `[B, L, D]`.

@@ -147,7 +147,7 @@ impl Tokenizer {
         Ok(Self { bpe, bos, eos, pad, model_max_length: special.model_max_length })
     }
 
-    /// How many ids a prompt becomes: 77 for every published encoder.
+    /// The number of ids a prompt becomes: 77 for every published encoder.
     #[must_use]
     pub fn model_max_length(&self) -> usize {
         self.model_max_length

@@ -33,9 +33,9 @@ pub struct ControlNetConfig {
     pub conditioning_channels: usize,
     /// Channels of the hint's encoder; each one after the first halves the image.
     pub conditioning_embedding_out_channels: Vec<usize>,
-    /// Which channel of the control image the encoder takes first.
+    /// The channel of the control image that the encoder takes first.
     pub controlnet_conditioning_channel_order: ChannelOrder,
-    /// Whether residuals are averaged over the picture, so that they carry its style and not its layout ("shuffle").
+    /// True where residuals are averaged over the picture, so that they carry its style and not its layout ("shuffle").
     pub global_pool_conditions: bool,
 }
 

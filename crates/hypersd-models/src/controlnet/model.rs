@@ -62,7 +62,7 @@ impl ControlNet {
         })
     }
 
-    /// What the network was built from.
+    /// The configuration that the network was built from.
     #[must_use]
     pub fn config(&self) -> &ControlNetConfig {
         &self.config

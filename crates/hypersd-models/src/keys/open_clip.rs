@@ -10,7 +10,7 @@ pub struct Layout {
     /// Number of layers that the network has; of SD2.x's encoder one less than the file, the last of which nobody
     /// uses.
     pub layers: usize,
-    /// Whether the projection is a matrix `text_projection` `[in, out]`, as OpenCLIP keeps it, and not a layer's
+    /// True where the projection is a matrix `text_projection` `[in, out]`, as OpenCLIP keeps it, and not a layer's
     /// `text_projection.weight` `[out, in]`. The matrix is square, so its shape says nothing.
     pub bare_projection: bool,
 }

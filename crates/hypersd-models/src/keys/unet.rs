@@ -22,7 +22,7 @@ pub struct Layout {
     pub levels: usize,
     /// Resnets of a down block; an up block has one more.
     pub layers: usize,
-    /// Whether an up block attends, the smallest image first; `false` for blocks that are not there.
+    /// True where an up block attends, the smallest image first; `false` for blocks that are not there.
     pub attends_up: Vec<bool>,
 }
 

@@ -5,7 +5,7 @@ use hypersd_core::slots;
 
 use crate::{layers::Linear, ops};
 
-/// How a number becomes a vector of sines and cosines.
+/// The rule by which a number becomes a vector of sines and cosines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sinusoid {
     /// Length of the vector.

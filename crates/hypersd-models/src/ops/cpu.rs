@@ -29,7 +29,7 @@ const FEED_FORWARD_ROWS: usize = if cfg!(test) { 8 } else { 1024 };
 /// What flex calls its tensors.
 type FlexTensor = <Flex as burn::backend::BackendTypes>::FloatTensorPrimitive;
 
-/// Whether a tensor is one that the kernels compute with.
+/// True where a tensor is one that the kernels compute with.
 pub(super) fn takes<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && is_flex(&x.device())
 }
@@ -175,7 +175,7 @@ pub(super) fn conv2d(
     })
 }
 
-/// Whether the kernels have such a convolution of an `x` enlarged to `size`.
+/// True where the kernels have such a convolution of an `x` enlarged to `size`.
 pub(super) fn has_doubled_conv2d(x: &Tensor<4>, size: [usize; 2], layer: &Conv2d) -> bool {
     let [_, _, h, w] = x.dims();
     let [_, _, height, width] = layer.weight.shape();

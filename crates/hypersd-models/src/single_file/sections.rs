@@ -100,7 +100,7 @@ pub(super) fn sections(
 }
 
 impl Network {
-    /// Whether it is a UNet, whole or half.
+    /// True where it is a UNet, whole or half.
     pub(super) fn is_unet(self) -> bool {
         matches!(self, Self::UNet | Self::ControlNet)
     }

@@ -1,4 +1,4 @@
-//! What shapes a tiny autoencoder.
+//! The configuration of a tiny autoencoder.
 
 use serde::Deserialize;
 
@@ -29,7 +29,7 @@ pub struct TinyVaeConfig {
     pub upsample_fn: String,
     /// Enlargement of a level; only 2 is known.
     pub upsampling_scaling_factor: usize,
-    /// What latents are divided by before decoding: 1, for the network works in the sampler's scale.
+    /// The number that latents are divided by before decoding: 1, for the network works in the sampler's scale.
     pub scaling_factor: f64,
 }
 
@@ -52,7 +52,7 @@ impl Default for TinyVaeConfig {
 }
 
 impl TinyVaeConfig {
-    /// How many times smaller than the image the latents are: 8.
+    /// The number of times that the latents are smaller than the image along each side: 8.
     #[must_use]
     pub fn factor(&self) -> usize {
         1 << self.num_encoder_blocks.len().saturating_sub(1)

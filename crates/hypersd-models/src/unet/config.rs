@@ -1,4 +1,4 @@
-//! What makes a UNet SD1.5's or SDXL's.
+//! The configuration that makes a UNet SD1.5's or SDXL's.
 
 use std::collections::BTreeMap;
 
@@ -63,7 +63,7 @@ pub struct UNetConfig {
     pub attention_head_dim: PerLevel,
     /// Transformer blocks of an attention site.
     pub transformer_layers_per_block: PerLevel,
-    /// Whether attention sites project with dense layers rather than 1x1 convolutions.
+    /// True where attention sites project with dense layers rather than 1x1 convolutions.
     pub use_linear_projection: bool,
     /// Groups of every group normalisation.
     pub norm_num_groups: usize,

@@ -58,13 +58,13 @@ impl UNet {
         })
     }
 
-    /// What the network was built from.
+    /// The configuration that the network was built from.
     #[must_use]
     pub fn config(&self) -> &UNetConfig {
         &self.config
     }
 
-    /// What the network predicts for latents `x` at timestep `t`: noise, velocity or the sample, as it was trained.
+    /// The network's prediction for latents `x` at timestep `t`: noise, velocity or the sample, as it was trained.
     ///
     /// `t` holds one timestep for the batch, or one for each picture; it may have a fraction. Inputs are cast to
     /// the type that is [computed in](crate::activation_dtype), which is also that of the output.

@@ -1,4 +1,4 @@
-//! What a ControlNet adds to a UNet.
+//! The residuals that a ControlNet adds to a UNet.
 
 use std::ops::{Add, Mul};
 

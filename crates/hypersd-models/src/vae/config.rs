@@ -1,4 +1,4 @@
-//! What makes an autoencoder SD1.5's or SDXL's.
+//! The configuration that makes an autoencoder SD1.5's or SDXL's.
 
 use serde::Deserialize;
 
@@ -39,13 +39,13 @@ pub struct VaeConfig {
     pub latents_std: Option<Vec<f32>>,
     /// Side in pixels of the pictures that the network was trained on: the size of a tile.
     pub sample_size: usize,
-    /// Whether the network overflows in f16 and must run in f32 or bf16, as SDXL's does.
+    /// True where the network overflows in f16 and must run in f32 or bf16, as SDXL's does.
     pub force_upcast: bool,
-    /// Whether a 1x1 convolution follows the encoder.
+    /// True where a 1x1 convolution follows the encoder.
     pub use_quant_conv: bool,
-    /// Whether a 1x1 convolution precedes the decoder.
+    /// True where a 1x1 convolution precedes the decoder.
     pub use_post_quant_conv: bool,
-    /// Whether the middle blocks attend.
+    /// True where the middle blocks attend.
     pub mid_block_add_attention: bool,
 }
 
@@ -90,7 +90,7 @@ impl VaeConfig {
         Self { scaling_factor: 0.13025, sample_size: 1024, ..Self::default() }
     }
 
-    /// How many times smaller than the image the latents are: 8.
+    /// The number of times that the latents are smaller than the image along each side: 8.
     #[must_use]
     pub fn factor(&self) -> usize {
         1 << (self.levels() - 1)

@@ -94,7 +94,7 @@ impl<const D: usize> Weight<D> {
         D == 2
     }
 
-    /// Whether the numbers go into panels on a device: on the CPU those of dense layers and of 3x3 convolutions, if they
+    /// True where the numbers go into panels on a device: on the CPU those of dense layers and of 3x3 convolutions, if they
     /// fill whole ones. The kernels then read them where they are; they take Burn's order too, only slower.
     #[cfg(feature = "flex")]
     fn in_panels(&self, device: &Device) -> bool {

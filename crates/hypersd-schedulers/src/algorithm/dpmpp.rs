@@ -112,7 +112,7 @@ impl Dpmpp {
         Grid { timesteps, sigmas }
     }
 
-    /// How many timesteps at the end have less than `lambda_min_clipped`.
+    /// The number of timesteps at the end that have less than `lambda_min_clipped`.
     fn clipped(&self) -> usize {
         let below = |a: &&f32| f64::from(Level::of_alpha(**a).lambda()) < self.lambda_min;
         self.trained.alphas.iter().rev().take_while(below).count()
