@@ -9,7 +9,9 @@ mod weight;
 
 pub use conv::Conv2d;
 pub use dense::Linear;
-pub(crate) use weight::{Form, Weight};
+#[cfg(feature = "flex")]
+pub(crate) use weight::Form;
+pub(crate) use weight::Weight;
 
 use burn::{
     module::Param,

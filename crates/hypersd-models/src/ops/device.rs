@@ -9,6 +9,7 @@ use crate::backend::is_flex;
 
 /// Runs a network's operations on a device. On the CPU every one of them shares its work among the threads of the current
 /// rayon pool, which need not be woken for each if `run` itself is one of them.
+#[cfg_attr(not(feature = "flex"), expect(unused_variables, reason = "only the CPU has a pool"))]
 pub(crate) fn in_pool<R: Send>(device: &Device, run: impl FnOnce() -> R + Send) -> R {
     #[cfg(feature = "flex")]
     if is_flex(device) {

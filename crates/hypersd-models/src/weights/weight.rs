@@ -40,6 +40,7 @@ impl<const D: usize> Weight<D> {
     }
 
     /// Extents as a file has them, `[out, in, ..]`.
+    #[cfg(feature = "flex")]
     pub(crate) fn shape(&self) -> [usize; D] {
         self.shape
     }
@@ -109,6 +110,10 @@ impl<const D: usize> Slot for Weight<D> {
         self.shape.to_vec()
     }
 
+    #[cfg_attr(
+        not(feature = "flex"),
+        expect(unused_variables, reason = "only the CPU has an order of its own")
+    )]
     fn layout(&self, device: &Device) -> Box<dyn Layout> {
         let (rows, depth) = (self.shape[0], self.shape[1..].iter().product());
         #[cfg(feature = "flex")]
