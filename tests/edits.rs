@@ -109,7 +109,11 @@ fn an_error_ends_the_steps() {
 fn an_edit_in_half_precision_goes_on_in_f32() {
     let pipeline = pipeline();
     let denoising = pipeline.denoise(&request()).expect("a request");
-    let denoising = denoising.edit(|edited| Ok(edited.step().x.clone().cast(FloatDType::F16)));
+    let denoising = denoising.edit(|edited| {
+        let half = edited.step().x.clone().cast(FloatDType::F16);
+        edited.noised(half.clone(), edited.step().x.clone())?;
+        Ok(half)
+    });
     let last = steps(denoising).pop().expect("four steps");
     assert_eq!(FloatDType::from(last.x.dtype()), FloatDType::F32);
 }

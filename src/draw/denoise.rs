@@ -49,6 +49,7 @@ impl Edited<'_> {
     /// # Errors
     /// [`Error::Scheduler`] for another shape.
     pub fn noised(&self, x0: Tensor<4>, noise: Tensor<4>) -> Result<Tensor<4>, Error> {
+        let [x0, noise] = [x0, noise].map(|x| like(x, &self.step.x));
         match self.next {
             Some(next) => Ok(next.add_noise(&Latents(x0), &Latents(noise))?.0),
             None => Ok(x0),
@@ -87,8 +88,8 @@ impl<'a> Denoising<'a> {
     }
 
     /// Lets the latents of every step be replaced before they are given out and taken on from, the last step's too. Of
-    /// several edits each has what the one before it made. UniPC's corrector goes back to the latents before the edit, as
-    /// diffusers' does: there an edit tells only through what the model makes of it.
+    /// several edits each has what the one before it made. Multistep schedulers keep to what they remember, as diffusers'
+    /// do: DPM-Solver++ and UniPC still look back on clean latents from before an edit, and UniPC's corrector on noisy ones.
     ///
     /// ```no_run
     /// # use hypersd::{Error, Pipeline, Request, Tensor};
@@ -156,10 +157,15 @@ impl<'a> Denoising<'a> {
                     found: format!("{:?}", x.dims()),
                 });
             }
-            step.x = x.to_device(&step.x.device()).cast(FloatDType::F32);
+            step.x = like(x, &step.x);
         }
         Ok(step)
     }
+}
+
+/// A tensor in f32, on the device of the latents.
+fn like(x: Tensor<4>, latents: &Tensor<4>) -> Tensor<4> {
+    x.to_device(&latents.device()).cast(FloatDType::F32)
 }
 
 impl Iterator for Denoising<'_> {
