@@ -77,7 +77,7 @@ fn weights_that_overflow_in_f16_are_read_again_in_f32_with_a_notice() {
 }
 
 /// A VAE that says it overflows in f16 does so in its arithmetic, which is f32 on the CPU: its weights stay in f16 there.
-/// Where a GPU computes in f16, SDXL's is read in f32 instead, which `src/decoder.rs` decides and tests.
+/// Where a GPU computes in f16, SDXL's is read in f32 instead, which `src/draw/autoencoder.rs` decides and tests.
 #[test]
 fn a_vae_that_says_it_overflows_is_stored_as_asked_on_the_cpu() {
     let folder = tempfile::tempdir().expect("a temporary folder");
