@@ -12,6 +12,14 @@ mod control_images;
 #[path = "../crates/hypersd-models/tests/controlnet.rs"]
 mod controlnet;
 mod demo;
+#[path = "gpu/kernels.rs"]
+mod kernels;
+#[cfg(feature = "_gpu")]
+#[path = "gpu/launches.rs"]
+mod launches;
+#[cfg(feature = "_gpu")]
+#[path = "gpu/memory.rs"]
+mod memory;
 #[path = "gpu/ops.rs"]
 mod ops;
 mod pipelines;

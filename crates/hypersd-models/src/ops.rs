@@ -5,8 +5,8 @@
 //! holder's `forward` and know nothing of backends. Arguments are taken by value, so that an implementation may write into a tensor that
 //! nobody else holds.
 //!
-//! On the CPU (Burn's flex backend) in f32 the kernels of `hypersd-kernels` compute; everywhere else Burn's own
-//! operations do. What is added to a result can be given along with it, because the kernels add it on their way out.
+//! On the CPU (Burn's flex backend) in f32 the kernels of `hypersd-kernels` compute, and on GPUs the few of `ops/gpu` where
+//! Burn would take many launches or much memory; everywhere else Burn's own operations do. What is added to a result can be given along with it, because the kernels add it on their way out.
 //!
 //! A network brings its inputs to the type that is computed in beside its weights ([`activation_dtype`](crate::activation_dtype)) and leaves types
 //! alone from there on: f32 on the CPU, where weights may be stored in half precision, and the weights' own elsewhere.
@@ -16,6 +16,8 @@ mod causal;
 #[cfg(feature = "flex")]
 mod cpu;
 mod device;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod join;
 mod norm;
 mod resample;
@@ -173,10 +175,21 @@ pub fn feed_forward(x: Tensor<3>, proj: &Linear, out: &Linear, residual: Tensor<
     if cpu::takes(&x) {
         return cpu::feed_forward(x, proj, out, residual);
     }
-    let x = linear(x, proj);
+    linear_add(gated(linear(x, proj)), out, residual)
+}
+
+/// `value · GELU(gate)`, the values first.
+///
+/// # Shapes
+/// - x `[B, S, 2·d]` → `[B, S, d]`
+fn gated(x: Tensor<3>) -> Tensor<3> {
+    #[cfg(feature = "gpu")]
+    if gpu::takes(&x) {
+        return gpu::gated(x);
+    }
     let d = x.dims()[2] / 2;
     let gate = x.clone().narrow(2, d, d);
-    linear_add(activation::gelu(gate) * x.narrow(2, 0, d), out, residual)
+    activation::gelu(gate) * x.narrow(2, 0, d)
 }
 
 /// The sum of two tensors of the same shape. Give the one that nobody else holds first.

@@ -224,7 +224,7 @@ fn inputs_that_do_not_fit_are_refused() {
 #[test]
 fn a_controlnet_of_another_family_is_refused() {
     let unet = |name: &str, change: fn(&mut UNetConfig)| {
-        let mut unet = controlnet_fixtures::config(name).unet;
+        let mut unet = config(name).unet;
         change(&mut unet);
         unet
     };

@@ -29,11 +29,15 @@ pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) -> Tens
     if super::cpu::takes(&q) {
         return super::cpu::attention(q, k, v, heads, false);
     }
-    let shape = q.dims();
+    let (shape, t) = (q.dims(), k.dims()[1]);
+    let (flex, d) = (is_flex(&q.device()), shape[2] / heads);
+    let unfused = t <= FEW_KEYS || d > WIDE_HEAD || !(flex || shape[1].is_multiple_of(BLOCK));
+    #[cfg(feature = "gpu")]
+    if unfused && super::gpu::takes(&q) {
+        return super::gpu::attention(q, k, v, heads, false);
+    }
     let [q, k, v] = [q, k, v].map(|x| split(x, heads));
-    let [_, _, t, d] = k.dims();
-    let flex = is_flex(&q.device());
-    let out = if t <= FEW_KEYS || d > WIDE_HEAD || !(flex || shape[1].is_multiple_of(BLOCK)) {
+    let out = if unfused {
         composed(q, k, v, MAX_SCORES)
     } else if flex || d.is_multiple_of(TILE) {
         fused(q, k, v)

@@ -18,6 +18,10 @@ pub fn causal_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) 
     if super::cpu::takes(&q) {
         return super::cpu::attention(q, k, v, heads, true);
     }
+    #[cfg(feature = "gpu")]
+    if super::gpu::takes(&q) {
+        return super::gpu::attention(q, k, v, heads, true);
+    }
     let shape = q.dims();
     let [q, k, v] = [q, k, v].map(|x| split(x, heads));
     let out = if is_flex(&q.device()) { fused(q, k, v) } else { composed(q, k, v) };

@@ -11,6 +11,8 @@ use hypersd_kernels::Activation;
 
 #[cfg(feature = "flex")]
 use super::cpu;
+#[cfg(feature = "gpu")]
+use super::gpu;
 use super::{Joined, silu};
 
 /// Group normalisation (Wu & He 2018, arXiv:1803.08494), in f32 whatever the type of the tensor: neither the squares
@@ -26,6 +28,10 @@ pub fn group_norm(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if cpu::takes(&x) {
         return cpu::group_norm(x, None, layer, Activation::Identity);
+    }
+    #[cfg(feature = "gpu")]
+    if gpu::takes(&x) {
+        return gpu::group_norm(x, layer, false);
     }
     let dtype: FloatDType = x.dtype().into();
     let [b, c, h, w] = x.dims();
@@ -54,6 +60,10 @@ pub fn group_norm_silu(x: Tensor<4>, layer: &GroupNorm) -> Tensor<4> {
     #[cfg(feature = "flex")]
     if cpu::takes(&x) {
         return cpu::group_norm(x, None, layer, Activation::Silu);
+    }
+    #[cfg(feature = "gpu")]
+    if gpu::takes(&x) {
+        return gpu::group_norm(x, layer, true);
     }
     silu(group_norm(x, layer))
 }
