@@ -2,121 +2,203 @@
 # What only a GPU can tell: whether hypersd is right on it, and how fast. Two commands, the first on a machine with a Rust
 # toolchain and the registry, the second, for which nothing else is needed, on the one with the GPU and no network:
 #
-#   bash tools/gpu.sh build
-#   bash tools/gpu.sh run cuda --models full [--python .venv/bin/python]
+#   bash tools/gpu.sh pack
+#   bash tools/gpu.sh run --minutes 20 --models full --python .venv/bin/python cuda vulkan
 #
-# `build` puts the programs into target/gpu, to be copied with this repository. `run` tests on cuda, vulkan or wgpu in
-# f32, f16 and bf16 and then times, into target/gpu/report-DEVICE.md. --models names what `reference/full_size.py` writes
-# for both families; where it is not there and --python has the packages of reference/requirements.txt, it is written.
-# --python also times diffusers in the same run, eager and compiled. See docs/gpu.md.
+# `pack` puts the programs into target/gpu/kit.tar.xz, to be copied with this repository. `run` tests on each device that it
+# is given in f32, f16 and bf16, then times, the most telling first, into target/gpu/report.md; when the minutes are over, it
+# ends with what it has. Devices: cuda, vulkan, wgpu, metal, and vulkan-software and wgpu-software for a rehearsal
+# (tools/software-vulkan). --models names what `reference/full_size.py` writes; where it is not there and --python has the
+# packages of reference/requirements.txt, it is written. --python also times diffusers in the same run, eager and compiled.
+# See docs/gpu.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly kit=target/gpu
+readonly report=$kit/report.md
+readonly profile=carried
 readonly features=cuda-nvrtc,vulkan,wgpu,hypersd-testing/cuda,hypersd-testing/vulkan,hypersd-testing/wgpu
+readonly programs=(tests stages)
 
 fail() { echo "tools/gpu.sh: $*" >&2; exit 1; }
 
-# The newest program of a target of the release build, of which cargo says the path.
+# The newest program of a target, of which cargo says the path.
 program() {
-  bash tools/cargo-cuda build --release --features "$features" --message-format json "$@" |
+  bash tools/cargo-cuda build --profile "$profile" --features "$features" --message-format json "$@" |
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1
 }
 
-build() {
+pack() {
   mkdir -p "$kit"
-  install -s "$(program --test gpu)" "$kit/tests"
-  install -s "$(program --bench stages)" "$kit/stages"
-  install -s "$(program --example generate)" "$kit/generate"
+  install "$(program --test gpu)" "$kit/tests"
+  install "$(program --bench stages)" "$kit/stages"
+  tar -C "$kit" -c "${programs[@]}" | xz -T0 -6 --x86 --lzma2=preset=6,dict=128MiB >"$kit/kit.tar.xz.part"
+  mv "$kit/kit.tar.xz.part" "$kit/kit.tar.xz"
   ls -l "$kit"
 }
 
-# Seconds that a command takes, from its start to its end.
-seconds() {
-  local start=$EPOCHREALTIME
-  "$@" >/dev/null
-  awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'
+# Seconds until the time is over.
+left() { echo $((deadline > SECONDS ? deadline - SECONDS : 0)); }
+
+# Runs a command or a function for so many seconds at most; then all of its processes end, and the status is 143.
+within() {
+  local seconds=$1 rc=0 running watching
+  shift
+  set -m # each in a process group of its own
+  "$@" &
+  running=$!
+  { sleep "$seconds" && kill -TERM -- "-$running"; } >/dev/null 2>&1 &
+  watching=$!
+  set +m
+  wait "$running" || rc=$?
+  kill -TERM -- "-$watching" 2>/dev/null || true
+  wait "$watching" 2>/dev/null || true
+  return "$rc"
+}
+
+# A heading, and what a command prints under it until it ends or the time is over. It is left out where less than so many
+# seconds are left.
+part() {
+  local title=$1 seconds=$2 rc=0
+  shift 2
+  printf '\n## %s\n\n' "$title"
+  if [ "$(left)" -lt "$seconds" ]; then
+    printf 'Left out: %s s are left of the time, and this takes %s s or more.\n' "$(left)" "$seconds"
+    return
+  fi
+  local began=$SECONDS
+  within "$(left)" "$@" 2>&1 || rc=$?
+  case $rc in
+    0) printf '\n%s s.\n' $((SECONDS - began)) ;;
+    143) printf '\nCut off: the time is over, after %s s of this.\n' $((SECONDS - began)) ;;
+    *) printf '\nFAILED with status %s, after %s s.\n' "$rc" $((SECONDS - began)) ;;
+  esac
+}
+
+# How programs are started for a device.
+runner() {
+  case $1 in
+    *-software) echo "bash tools/software-vulkan run" ;;
+  esac
 }
 
 tests() {
-  local device=$1 failed=0
-  for dtype in f32 f16 bf16; do
-    printf '\n## Tests, %s, %s\n\n```\n' "$device" "$dtype"
-    # One thread: the tests share one card.
-    HYPERSD_TEST_DEVICE=$device HYPERSD_TEST_DTYPE=$dtype HYPERSD_TEST_REPOSITORY=$PWD \
-      "$kit/tests" --test-threads 1 2>&1 || failed=1
-    printf '```\n'
-  done
-  return "$failed"
+  local device=$1 dtype=$2
+  # One thread: the tests share one card.
+  # shellcheck disable=SC2046 # words
+  part "Tests on $device in $dtype" 20 env HYPERSD_TEST_DEVICE="$device" HYPERSD_TEST_DTYPE="$dtype" \
+    HYPERSD_TEST_REPOSITORY="$PWD" $(runner "$device") "$kit/tests" --test-threads 1
 }
 
-# The tables of one family.
-times() {
-  local device=$1 models=$2 python=$3 family=$4 size lora model
-  case $family in
-    sd15) size=512 model=stable-diffusion-v1-5 lora=Hyper-SD15-1step-lora ;;
-    sdxl) size=1024 model=stable-diffusion-xl-base-1.0 lora=Hyper-SDXL-1step-lora ;;
+# The model's files of a family, as the programs take them.
+files() {
+  case $1 in
+    sd15) echo --model "$models/stable-diffusion-v1-5" --lora "$models/Hyper-SD15-1step-lora.safetensors" \
+      --taesd "$models/taesd" --controlnet "$models/controlnet-sd15" --size "$size_sd15" ;;
+    sdxl) echo --model "$models/stable-diffusion-xl-base-1.0" --lora "$models/Hyper-SDXL-1step-lora.safetensors" \
+      --controlnet "$models/controlnet-sdxl" --size "$size_sdxl" ;;
   esac
-  local files=(--model "$models/$model" --lora "$models/$lora.safetensors" --size "$size"
-    --controlnet "$models/controlnet-$family" --device "$device" --dtype f16 --rounds 10 --threads "$(nproc)")
-  [ "$family" = sd15 ] && files+=(--taesd "$models/taesd")
-  local diffusers="$python reference/bench_diffusers.py" eager=()
-  [ -z "$python" ] || eager=(--peer "diffusers=$diffusers")
+}
 
-  printf '\n## %s, %sx%s, f16: medians of 10 after an untimed run\n\n' "$model" "$size" "$size"
-  "$kit/stages" "${files[@]}" --stages load,swap,text,unet,control,vae,taesd,image,four "${eager[@]}"
-  if [ -n "$python" ]; then
-    printf '\nThe same networks beside `torch.compile`:\n\n'
-    "$kit/stages" "${files[@]}" --stages unet,control,vae,taesd --peer "torch.compile=$diffusers --compile"
+# stages DEVICE FAMILY STAGES ROUNDS [OPTION…]
+stages() {
+  local device=$1 family=$2 stages=$3 rounds=$4 dtype=f16
+  shift 4
+  [[ $device != *-software ]] || dtype=f32
+  # shellcheck disable=SC2046 # words
+  $(runner "$device") "$kit/stages" $(files "$family") --device "$device" --dtype "$dtype" --threads "$(nproc)" \
+    --stages "$stages" --rounds "$rounds" "$@"
+}
+
+# From the start of the program to the picture, with the kernels of the run before and without.
+starts() {
+  local device=$1 family=$2 cold
+  cold=$(mktemp -d "$scratch/cold.XXXX")
+  printf '| from the start of the program to the picture | |\n|---|---|\n'
+  for what in 'kernels compiled and tuned' 'kernels kept from the run before'; do
+    local began=$EPOCHREALTIME
+    XDG_CACHE_HOME=$cold stages "$device" "$family" image 1 >/dev/null
+    printf '| %s, then one more picture | %s s |\n' "$what" \
+      "$(awk -v a="$began" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')"
+  done
+}
+
+# Writes full-size models where they are missing and can be had.
+write_models() {
+  for family in sd15 sdxl; do
+    [ -d "$models/controlnet-$family" ] && continue
+    [ -n "$python" ] || { echo "$models has no $family, and --python is not given to write it with"; return; }
+    "$python" reference/full_size.py --out "$models" --family "$family"
+  done
+}
+
+times() {
+  local device=$1 family=$2 eager=() compiled=()
+  [ -d "$models/controlnet-$family" ] || { printf '\n## %s on %s\n\nLeft out: no model.\n' "$family" "$device"; return; }
+  if [ -n "$python" ] && [ "$device" = cuda ]; then # diffusers is timed where it has the device
+    eager=(--peer "diffusers=$python reference/bench_diffusers.py")
+    compiled=(--peer "torch.compile=$python reference/bench_diffusers.py --compile")
   fi
+  part "$family on $device: medians of $rounds after an untimed run, and peak memory" 30 \
+    stages "$device" "$family" unet,vae,text,image,four,control,taesd,load,swap "$rounds" "${eager[@]}"
+  part "$family on $device: cold and warm start" 30 starts "$device" "$family"
+  [ ${#compiled[@]} = 0 ] || part "$family on $device beside torch.compile" 90 \
+    stages "$device" "$family" unet,vae "$rounds" "${compiled[@]}"
+}
 
-  printf '\n### From the start of the program to the picture, seconds\n\n| kernels | %s |\n|---|---|\n' "$device"
-  local draw=("$kit/generate" --device "$device" --model "$models/$model" --lora "$models/$lora.safetensors"
-    --scheduler tcd --steps 1 --width "$size" --height "$size" --no-metadata --output "$scratch/out.png" "a cat")
-  export XDG_CACHE_HOME=$scratch/$family
-  printf '| compiled and tuned | %s |\n' "$(seconds "${draw[@]}")"
-  printf '| kept from the run before | %s |\n' "$(seconds "${draw[@]}")"
+# What is asked, and of what.
+machine() {
+  printf '# hypersd %s on %s, %s\n\n' "$(git rev-parse --short HEAD 2>/dev/null || echo '(no git)')" "$*" "$(date -I)"
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null ||
+    vulkaninfo --summary 2>/dev/null | grep deviceName || echo 'No card that nvidia-smi or vulkaninfo names.'
 }
 
 run() {
-  local device=${1:-} models= python=
-  [[ $device =~ ^(cuda|vulkan|wgpu)$ ]] || fail "run: expected cuda, vulkan or wgpu, found '$device'"
-  shift
+  local minutes=60 devices=()
+  models='' python='' rounds=10 size_sd15=512 size_sdxl=1024
   while [ $# -gt 0 ]; do
     case $1 in
-      --models) models=${2:?--models: expected a folder} ;;
-      --python) python=${2:?--python: expected a program} ;;
-      *) fail "$1: expected --models or --python" ;;
+      --minutes) minutes=${2:?--minutes: expected a number}; shift 2 ;;
+      --models) models=${2:?--models: expected a folder}; shift 2 ;;
+      --python) python=${2:?--python: expected a program}; shift 2 ;;
+      --rounds) rounds=${2:?--rounds: expected a number}; shift 2 ;;
+      --sizes) IFS=, read -r size_sd15 size_sdxl <<<"${2:?--sizes: expected two numbers}"; shift 2 ;;
+      cuda | vulkan | wgpu | metal | vulkan-software | wgpu-software) devices+=("$1"); shift ;;
+      *) fail "$1: expected a device, --minutes, --models, --python, --rounds or --sizes" ;;
     esac
-    shift 2
   done
-  [ -n "$models" ] || fail "run: expected --models and a folder for full-size models (20 GB)"
-  [ -x "$kit/tests" ] || fail "$kit: expected the programs that \`bash tools/gpu.sh build\` makes"
-  for family in sd15 sdxl; do
-    [ -d "$models/controlnet-$family" ] && continue
-    [ -n "$python" ] || fail "$models: expected what reference/full_size.py writes, or --python to write it with"
-    "$python" reference/full_size.py --out "$models" --family "$family"
-  done
-  # diffusers is timed where it has the device.
-  [ "$device" = cuda ] || python=
-
+  [ ${#devices[@]} -gt 0 ] || fail "run: expected a device: cuda, vulkan, wgpu, metal, vulkan-software, wgpu-software"
+  [[ $minutes =~ ^[0-9]+$ ]] || fail "--minutes: expected a number, found '$minutes'"
+  deadline=$((SECONDS + 60 * minutes))
+  if [ ! -x "$kit/tests" ]; then
+    [ -f "$kit/kit.tar.xz" ] || fail "$kit: expected the archive that \`bash tools/gpu.sh pack\` makes"
+    tar -C "$kit" -xJf "$kit/kit.tar.xz"
+  fi
   scratch=$(mktemp -d)
   trap 'rm -rf "$scratch"' EXIT
-  export XDG_CACHE_HOME=$scratch/tests
-  local report=$kit/report-$device.md
+  export XDG_CACHE_HOME=$scratch/kept # of kernels, from part to part
   {
-    printf '# hypersd %s on %s, %s\n\n' "$(git rev-parse --short HEAD 2>/dev/null || echo '(no git)')" "$device" "$(date -I)"
-    nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null ||
-      vulkaninfo --summary 2>/dev/null | grep deviceName || echo 'a card that neither nvidia-smi nor vulkaninfo names'
-    tests "$device" || true # what failed is in the report, and timing is worth having all the same
-    for family in sd15 sdxl; do times "$device" "$models" "$python" "$family"; done
+    machine "${devices[@]}"
+    tests "${devices[0]}" f32
+    tests "${devices[0]}" f16
+    tests "${devices[0]}" bf16
+    if [ -n "$models" ]; then
+      part "Models of full size" 60 write_models
+      times "${devices[0]}" sd15
+      times "${devices[0]}" sdxl
+    fi
+    for device in "${devices[@]:1}"; do
+      for dtype in f32 f16 bf16; do tests "$device" "$dtype"; done
+      [ -z "$models" ] || for family in sd15 sdxl; do times "$device" "$family"; done
+    done
+    printf '\n%s of %s minutes.\n' "$((SECONDS / 60))" "$minutes"
   } | tee "$report"
-  grep -q '^test result: FAILED' "$report" && fail "$report: tests failed"
+  ! grep -qE '^(test result: FAILED|FAILED with status)' "$report" || fail "$report: something failed"
   echo "$report"
 }
 
 case ${1:-} in
-  build) build ;;
+  pack) pack ;;
   run) shift && run "$@" ;;
-  *) fail "expected build or run, found '${1:-}'" ;;
+  *) fail "expected pack or run, found '${1:-}'" ;;
 esac
