@@ -5,7 +5,7 @@
 //! machine [has](list). Where a device is missing, Burn finds out
 //! with the first operation and panics in a thread of its own; [`check`] finds out before.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, FloatDType};
 
 #[cfg(feature = "_gpu")]
 mod gpu;
@@ -56,6 +56,14 @@ pub enum Error {
         /// The device that was asked for, as Burn writes it.
         device: String,
     },
+    /// The device does not compute in a type of floats.
+    #[error("device {device} does not compute in {dtype}: load the model in another type, which f32 always is")]
+    NoType {
+        /// The device that was asked for, as Burn writes it.
+        device: String,
+        /// The type that was asked for.
+        dtype: String,
+    },
     /// The device is there, but not what compiles kernels for it.
     #[error("device {device}: expected {expected}, found none; {instead}")]
     NoCompiler {
@@ -97,6 +105,20 @@ pub fn check(device: &Device) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes sure that a device computes in a type of floats, or, where it is the CPU, that weights may be kept in it. Starts the
+/// device.
+///
+/// [`PipelineBuilder::load`](crate::PipelineBuilder::load) does this by itself.
+///
+/// # Errors
+/// [`Error::NoType`]
+pub fn check_dtype(device: &Device, dtype: FloatDType) -> Result<(), Error> {
+    if device.supports_dtype(dtype) {
+        return Ok(());
+    }
+    Err(Error::NoType { device: format!("{device:?}"), dtype: format!("{dtype:?}").to_lowercase() })
+}
+
 /// The memory of a device that this process has, or `None` where nobody counts: on the CPU. Waits for what the device
 /// still has to compute.
 #[must_use]
@@ -119,5 +141,8 @@ mod tests {
     fn the_cpu_is_always_there_and_nobody_counts_its_memory() {
         assert_eq!(check(&Device::flex()), Ok(()));
         assert_eq!(memory(&Device::flex()), None);
+        for dtype in [FloatDType::F32, FloatDType::F16, FloatDType::BF16] {
+            assert_eq!(check_dtype(&Device::flex(), dtype), Ok(()));
+        }
     }
 }

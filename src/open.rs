@@ -244,6 +244,7 @@ impl PipelineBuilder {
     /// [`Error::Model`] for a ControlNet that does not fit the UNet.
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         device::check(device)?;
+        device::check_dtype(device, self.dtype)?;
         self.check_fit()?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened and checked before anything large is read.

@@ -4,8 +4,8 @@
 //! behind a fixture read with the same fault.
 //!
 //! Tests run on the CPU in f32. To run them elsewhere, build with that backend's feature of this crate and set
-//! `HYPERSD_TEST_DEVICE` to `cuda`, `vulkan`, `wgpu` or `metal` (or to `vulkan-software`, a driver that computes on the
-//! CPU) and, for half precision, `HYPERSD_TEST_DTYPE` to `f16` or `bf16`. On the CPU that is what weights are stored in.
+//! `HYPERSD_TEST_DEVICE` to `cuda`, `vulkan`, `wgpu` or `metal` (or to `vulkan-software` or `wgpu-software`, a driver that
+//! computes on the CPU) and, for half precision, `HYPERSD_TEST_DTYPE` to `f16` or `bf16`. On the CPU that is what weights are stored in.
 //! Nothing is skipped: a device that was not built, or that is not there, fails every test.
 
 pub mod measure;
@@ -48,11 +48,13 @@ pub fn device_named(name: &str) -> Device {
         "vulkan-software" => Device::vulkan(DeviceKind::Cpu),
         #[cfg(feature = "wgpu")]
         "wgpu" => Device::wgpu(DeviceKind::DefaultDevice),
+        #[cfg(feature = "wgpu")]
+        "wgpu-software" => Device::wgpu(DeviceKind::Cpu),
         #[cfg(feature = "metal")]
         "metal" => Device::metal(DeviceKind::DefaultDevice),
         other => panic!(
-            "the device is {other:?}, expected \"flex\", or \"cuda\", \"vulkan\", \"vulkan-software\", \"wgpu\" or \
-             \"metal\" built with that feature of hypersd-testing"
+            "the device is {other:?}, expected \"flex\", or \"cuda\", \"vulkan\", \"vulkan-software\", \"wgpu\", \
+             \"wgpu-software\" or \"metal\" built with that feature of hypersd-testing"
         ),
     }
 }
