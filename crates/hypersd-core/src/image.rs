@@ -1,11 +1,14 @@
 //! Pictures of 8-bit RGB, and the only place that rounds pixels.
 
+mod compose;
 mod file;
+mod gaussian;
+mod jpeg;
 mod lanczos;
 mod tensor;
 mod text;
 
-pub use self::{tensor::PixelRange, text::TextChunk};
+pub use self::{compose::Region, tensor::PixelRange, text::TextChunk};
 use crate::error::{Error, ImageError};
 
 /// Red, green, blue.
