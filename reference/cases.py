@@ -25,6 +25,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     LCMScheduler,
     TCDScheduler,
+    UniPCMultistepScheduler,
 )
 from tiny import PROMPT
 
@@ -35,6 +36,7 @@ SCHEDULERS = {
     "euler": EulerDiscreteScheduler,
     "euler-a": EulerAncestralDiscreteScheduler,
     "dpmpp-2m": DPMSolverMultistepScheduler,
+    "unipc": UniPCMultistepScheduler,
 }
 
 SCHEDULE = dict(scheduler="ddim", spacing=None, karras=False, steps=4, timesteps=None, eta=0.0)

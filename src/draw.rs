@@ -10,6 +10,7 @@ mod guidance;
 mod latents;
 mod prompt;
 mod sampling;
+mod start;
 
 use burn::tensor::{Device, Tensor};
 use hypersd_controlnet::ControlNet;
@@ -34,6 +35,7 @@ use control::Controls;
 use guidance::Guided;
 use latents::NoiseSource;
 use prompt::Batch;
+use start::Beginning;
 
 /// The networks that draw, and what is known of how to use them.
 #[derive(Debug)]
@@ -85,10 +87,14 @@ impl Plan {
     }
 }
 
-/// Height and width in pixels: as asked for, else the first control image's, else the model's own.
+/// Height and width in pixels: as asked for, else the start picture's, else the first control image's, else the model's
+/// own.
 fn size(request: &Request, defaults: &Defaults, factor: usize) -> Result<[usize; 2], Error> {
     let native = defaults.native_cells.map(|side| side.saturating_mul(factor));
-    let [height, width] = control::size_of(&request.controls, factor)?.unwrap_or(native);
+    let [height, width] = match request.start.size(factor)? {
+        Some(size) => size,
+        None => control::size_of(&request.controls, factor)?.unwrap_or(native),
+    };
     let size = [request.height.unwrap_or(height), request.width.unwrap_or(width)];
     for (option, px) in ["height", "width"].into_iter().zip(size) {
         if px == 0 || px > Image::MAX_SIDE || px % factor != 0 {
@@ -112,7 +118,7 @@ impl Model {
         Plan::new(request, &self.defaults, self.autoencoder.config())
     }
 
-    /// Encodes the prompt and draws the initial noise; each step is taken when the iterator is asked for it.
+    /// Encodes the prompt and what drawing starts from, and draws the initial noise; each step is taken when the iterator is asked for it.
     pub(crate) fn denoise(&self, request: &Request, notices: &Notices) -> Result<Denoising<'_>, Error> {
         let Plan { algorithm, schedule, size, latents } = self.plan(request)?;
         if request.scheduler.is_none() && !self.defaults.sampling.has_own_algorithm() {
@@ -121,11 +127,13 @@ impl Model {
         }
         let batch = Batch { pictures: request.batch, size };
         let conditions = self.text.conditions_of(request, batch, notices)?;
-        let denoiser = self.denoiser.get()?; // only now: in low memory the text encoders are gone again
+        let mut noise = NoiseSource::new(Noise::new(request.rng, request.seed), latents, self.device.clone());
+        let beginning =
+            Beginning::of(&request.start, &schedule, size, &self.autoencoder, &mut noise, notices)?;
+        let denoiser = self.denoiser.get()?; // only now: in low memory the encoders are gone again
         let guided = Guided::new(denoiser, conditions, request.guidance)?;
         let controls = Controls::new(&self.controlnets, &request.controls, size)?;
-        let noise = NoiseSource::new(Noise::new(request.rng, request.seed), latents, self.device.clone());
-        Ok(Denoising::new(guided, controls, schedule, noise))
+        Ok(Denoising::new(guided, controls, schedule, beginning, noise))
     }
 
     /// Runs every network once in the shapes of a request; the notices are nobody's.
@@ -137,7 +145,7 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn encode(&self, images: &[Image]) -> Result<Tensor<4>, Error> {
+    pub(crate) fn encode(&self, images: &[Image], notices: &Notices) -> Result<Tensor<4>, Error> {
         let size = |image: &Image| format!("{}x{}", image.width(), image.height());
         let Some(first) = images.first().map(size) else {
             return Err(Error::Request {
@@ -153,7 +161,7 @@ impl Model {
                 found,
             });
         }
-        self.autoencoder.encode(images)
+        self.autoencoder.encode(images, None, notices)
     }
 
     pub(crate) fn decode(&self, latents: Tensor<4>, notices: &Notices) -> Result<Vec<Image>, Error> {

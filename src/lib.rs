@@ -17,6 +17,7 @@ mod provenance;
 mod recipe;
 mod reference;
 mod request;
+mod start;
 
 pub use burn::{
     self,
@@ -38,7 +39,8 @@ pub use error::Error;
 pub use notice::Notice;
 pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};
-pub use provenance::{Hashing, Provenance, WeightFile, WeightPart};
+pub use provenance::{Hashing, Provenance, StartRecord, WeightFile, WeightPart};
 pub use recipe::{Allowed, Published, Recipe, RecipeError, Role};
 pub use reference::HubReference;
 pub use request::Request;
+pub use start::{Start, StartStrength};

@@ -58,7 +58,8 @@ impl Pipeline {
         Ok(last.expect("a schedule has at least one step"))
     }
 
-    /// Encodes the prompt, draws the initial noise, and gives the steps one at a time. No step runs until the
+    /// Encodes the prompt and the pictures that are started from, draws the initial noise, and gives the steps one at a
+    /// time. No step runs until the
     /// iterator is asked; to cancel is to stop asking.
     ///
     /// # Errors
@@ -91,7 +92,7 @@ impl Pipeline {
     /// [`Error::Request`] for no picture and for pictures of several sizes, [`Error::Model`] for one smaller than a
     /// latent, [`Error::Weights`] for what reading meets.
     pub fn encode(&self, images: &[Image]) -> Result<Tensor<4>, Error> {
-        self.model.encode(images)
+        self.model.encode(images, &self.notices)
     }
 
     /// Turns final latents `[B, 4, h, w]` (or a preview's [`x0`](crate::Denoised::x0)) into pictures of

@@ -3,6 +3,7 @@
 mod file;
 mod hashing;
 mod parameters;
+mod start;
 
 use hypersd_core::{Location, Rng, TextChunk};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use file::{WeightFile, WeightPart};
 pub use hashing::Hashing;
 pub(crate) use hashing::WeightFiles;
+pub use start::StartRecord;
 
 use crate::{Error, Pipeline, Request, draw::Plan};
 
@@ -88,6 +90,9 @@ pub struct Provenance {
     /// Classifier-free guidance scale; 0 is none.
     #[serde(default)]
     pub guidance: f64,
+    /// What was started from, where it was not noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartRecord>,
     /// The recipe that was followed.
     #[serde(default)]
     pub recipe: Option<String>,
@@ -128,6 +133,7 @@ impl Pipeline {
             timesteps: schedule.steps.iter().map(|step| step.t).collect(),
             eta: request.eta.unwrap_or(0.0),
             guidance: request.guidance,
+            start: StartRecord::of(request),
             recipe: None,
             weights: Vec::new(),
         })

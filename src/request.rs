@@ -3,7 +3,7 @@
 use hypersd_core::Rng;
 use hypersd_schedulers::{Algorithm, PredictionType, Spacing, Steps};
 
-use crate::{Control, Error};
+use crate::{Control, Error, Start, start::refuse};
 
 /// Most pictures of one request: beyond it their latents alone fill a machine's memory, and sizes overflow.
 const MAX_BATCH: usize = 1024;
@@ -35,9 +35,10 @@ pub struct Request {
     pub seed: u64,
     /// Whose noise the seed stands for.
     pub rng: Rng,
-    /// Width in pixels, a multiple of the VAE's factor, 8; `None` is the model's own.
+    /// Width in pixels, a multiple of the VAE's factor, 8; `None` is the start picture's, else the first control image's,
+    /// rounded down to such a multiple, else the model's own.
     pub width: Option<usize>,
-    /// Height in pixels, a multiple of the VAE's factor, 8; `None` is the model's own.
+    /// Height in pixels, as the width.
     pub height: Option<usize>,
     /// Pictures of the same prompt, from one draw of noise (diffusers' `num_images_per_prompt`).
     pub batch: usize,
@@ -58,6 +59,8 @@ pub struct Request {
     pub eta: Option<f64>,
     /// Classifier-free guidance scale. At or below 1 there is no unconditional pass (0 and 1 are the same).
     pub guidance: f64,
+    /// What drawing starts from.
+    pub start: Start,
     /// The pictures that the pipeline's ControlNets are shown: one for each, in their order. Without a width and height the
     /// picture takes the first one's size, rounded down to multiples of 8.
     pub controls: Vec<Control>,
@@ -81,6 +84,7 @@ impl Default for Request {
             steps: Steps::Count(4),
             eta: None,
             guidance: 0.0,
+            start: Start::Noise,
             controls: Vec::new(),
         }
     }
@@ -93,7 +97,7 @@ impl Request {
         self.guidance > 1.0
     }
 
-    /// Checks what needs no model: batch, guidance, the strength of controls.
+    /// Checks what needs no model: batch, guidance, the start, the strength of controls.
     ///
     /// # Errors
     /// [`Error::Request`] naming the first field that cannot be right.
@@ -104,15 +108,12 @@ impl Request {
         if !(self.guidance as f32).is_finite() {
             return Err(refuse("guidance", "a finite number", self.guidance));
         }
+        self.start.check(self.batch)?;
         for control in &self.controls {
             control.strength.validate()?;
         }
         Ok(())
     }
-}
-
-fn refuse(option: &'static str, expected: impl Into<String>, found: impl ToString) -> Error {
-    Error::Request { option, expected: expected.into(), found: found.to_string() }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod hub;
 mod options;
 mod recipes;
 mod source;
+mod start;
 
 use std::{
     error::Error,
@@ -53,7 +54,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     options.control.check()?;
-    let request = Request { controls: options.control.controls()?, ..options.request()? };
+    let request = options.request()?;
+    let start = options.start.start()?;
+    let request = Request { controls: options.control.controls()?, start, ..request };
     request.check()?;
     recipes::check(options, &request)?;
     let (device, dtype) = device::choose(options.device, options.dtype)?;

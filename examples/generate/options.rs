@@ -10,7 +10,7 @@ use std::{
 use clap::{Parser, ValueEnum};
 use hypersd::{Algorithm, Error, PredictionType, Recipe, Request, Rng, Spacing, Steps};
 
-use crate::{controls::ControlOptions, source::Source};
+use crate::{controls::ControlOptions, source::Source, start::StartOptions};
 
 /// Draws a picture from a prompt.
 ///
@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) loras: Vec<Lora>,
 
     #[command(flatten)]
+    pub(crate) start: StartOptions,
+    #[command(flatten)]
     pub(crate) control: ControlOptions,
 
     /// Sets scheduler, spacing, steps, eta and guidance to what a distilled file was made for; the options below
@@ -66,7 +68,8 @@ pub(crate) struct Options {
     /// What the UNet predicts, where the files do not say or are wrong
     #[arg(long, value_enum)]
     prediction: Option<PredictionName>,
-    /// Inference steps [default: the recipe's, else 4]
+    /// Inference steps; with --image those of the whole schedule, of which --strength takes the last [default: the
+    /// recipe's, else 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     steps: Option<usize>,
     /// Explicit timesteps, instead of --steps (or with their number as --steps)
@@ -88,10 +91,10 @@ pub(crate) struct Options {
     /// Whose noise the seed stands for
     #[arg(long, value_enum, default_value_t = RngName::TorchCpu)]
     rng: RngName,
-    /// Width in pixels, a multiple of 8 [default: the first control image's, else the model's]
+    /// Width in pixels, a multiple of 8 [default: the image's, else the first control image's, else the model's]
     #[arg(long, value_name = "PX", allow_negative_numbers = true)]
     width: Option<usize>,
-    /// Height in pixels, a multiple of 8 [default: the first control image's, else the model's]
+    /// Height in pixels, a multiple of 8 [default: the image's, else the first control image's, else the model's]
     #[arg(long, value_name = "PX", allow_negative_numbers = true)]
     height: Option<usize>,
     /// Pictures in one call

@@ -20,6 +20,7 @@ fn provenance() -> Provenance {
         timesteps: vec![999.0, 759.5],
         eta: 1.0,
         guidance: 0.0,
+        start: None,
         recipe: Some("hyper-sd15-unified".into()),
         weights: vec![
             WeightFile::new(WeightPart::UNet, "sd15", "0123456789"),
@@ -79,6 +80,17 @@ fn what_is_not_there_is_not_written() {
 }
 
 #[test]
+fn a_start_says_its_strength_and_of_how_many_steps() {
+    let start = StartRecord { steps: Some(4), strength: Some(0.5), ..StartRecord::new("picture") };
+    let parameters = Provenance { start: Some(start), ..provenance() }.parameters();
+    assert!(parameters.contains("\nSteps: 4, "), "{parameters}");
+    assert!(parameters.contains("Batch pos: 1, Denoising strength: 0.5, Eta: 1, "), "{parameters}");
+    let start = StartRecord { noise_level: Some(0.6), ..StartRecord::new("picture") };
+    let parameters = Provenance { start: Some(start), ..provenance() }.parameters();
+    assert!(parameters.contains("\nSteps: 2, ") && parameters.contains("Noise level: 0.6, "), "{parameters}");
+}
+
+#[test]
 fn a_replaced_unet_stands_for_its_model() {
     let weights = vec![
         WeightFile::new(WeightPart::Model, "sdxl", "0000000000"),
@@ -131,18 +143,29 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_start()(
+        kind in any::<String>(),
+        pictures in any::<Vec<String>>(),
+        steps in any::<Option<usize>>(),
+        [strength, noise_level] in [option::of(number()), option::of(number())],
+    ) -> StartRecord {
+        StartRecord { pictures, steps, strength, noise_level, ..StartRecord::new(kind) }
+    }
+}
+
+prop_compose! {
     fn any_provenance()(
         [version, prompt, rng, scheduler] in any::<[String; 4]>(),
         [negative, recipe, prediction] in any::<[Option<String>; 3]>(),
         [width, height, batch, index] in any::<[usize; 4]>(),
         (seed, karras) in any::<(u64, bool)>(),
         timesteps in prop::collection::vec(0.0_f32..1000.0, 0..5),
-        (eta, guidance) in (number(), number()),
+        (eta, guidance, start) in (number(), number(), option::of(any_start())),
         weights in prop::collection::vec(any_file(), 0..4),
     ) -> Provenance {
         Provenance {
             version, prompt, negative, seed, rng, width, height, batch, index, scheduler, karras, prediction,
-            timesteps, eta, guidance, recipe, weights,
+            timesteps, eta, guidance, start, recipe, weights,
         }
     }
 }
