@@ -32,16 +32,18 @@ use crate::{
     notice::{Notice, Notices},
 };
 use control::Controls;
-use guidance::Guided;
+use guidance::{Guided, Scales};
 use latents::NoiseSource;
 use prompt::Batch;
-use start::Beginning;
+use start::Begin;
 
 /// The networks that draw, and what is known of how to use them.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) text: PromptEncoder,
     pub(crate) denoiser: Network<Denoiser, Merged>,
+    /// What the denoiser is given beside noisy latents.
+    pub(crate) further: FurtherInput,
     pub(crate) controlnets: Vec<Network<ControlNet>>,
     pub(crate) autoencoder: Autoencoder,
     pub(crate) defaults: Defaults,
@@ -73,8 +75,10 @@ impl Plan {
         request: &Request,
         defaults: &Defaults,
         autoencoder: &AutoencoderConfig,
+        further: FurtherInput,
     ) -> Result<Self, Error> {
         request.check()?;
+        further.check(&request.start)?;
         let factor = autoencoder.factor();
         let size = size(request, defaults, factor)?;
         let [h, w] = size.map(|side| side / factor);
@@ -115,7 +119,7 @@ impl Model {
     }
 
     pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Error> {
-        Plan::new(request, &self.defaults, self.autoencoder.config())
+        Plan::new(request, &self.defaults, self.autoencoder.config(), self.further)
     }
 
     /// Encodes the prompt and what drawing starts from, and draws the initial noise; each step is taken when the iterator is asked for it.
@@ -128,11 +132,18 @@ impl Model {
         let batch = Batch { pictures: request.batch, size };
         let conditions = self.text.conditions_of(request, batch, notices)?;
         let mut noise = NoiseSource::new(Noise::new(request.rng, request.seed), latents, self.device.clone());
-        let beginning =
-            Beginning::of(&request.start, &schedule, size, &self.autoencoder, &mut noise, notices)?;
+        let beginning = Begin {
+            schedule: &schedule,
+            size,
+            autoencoder: &self.autoencoder,
+            further: self.further,
+            notices,
+        };
+        let beginning = beginning.from(&request.start, &mut noise)?;
         let denoiser = self.denoiser.get()?; // only now: in low memory the encoders are gone again
-        let guided = Guided::new(denoiser, conditions, request.guidance)?;
-        let controls = Controls::new(&self.controlnets, &request.controls, size)?;
+        let scales = Scales::of(request);
+        let guided = Guided::new(denoiser, conditions, scales, beginning.further.clone())?;
+        let controls = Controls::new(&self.controlnets, request, size)?;
         Ok(Denoising::new(guided, controls, schedule, beginning, noise))
     }
 

@@ -15,7 +15,7 @@ use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig};
 
 use crate::{
     Error, Notice, Pipeline, Request, device,
-    draw::{Autoencoder, AutoencoderConfig, Denoiser, Model, Plan, PromptEncoder, TextEncoder},
+    draw::{Autoencoder, AutoencoderConfig, Denoiser, FurtherInput, Model, Plan, PromptEncoder, TextEncoder},
     network::Network,
     notice::Notices,
     pipeline::LoraBases,
@@ -227,10 +227,10 @@ impl PipelineBuilder {
     /// Checks a request against the model's configuration, before the weights are loaded.
     ///
     /// # Errors
-    /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for a UNet that fits no request.
+    /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for a UNet that does not fit.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
-        self.parts.check_fit()?;
-        Plan::new(request, &self.parts.defaults, &self.parts.vae.config).map(drop)
+        let further = self.parts.check_fit()?;
+        Plan::new(request, &self.parts.defaults, &self.parts.vae.config, further).map(drop)
     }
 
     /// Loads everything, with the LoRAs merged, onto a device; in [low memory](Self::low_memory), checks everything.
@@ -238,17 +238,17 @@ impl PipelineBuilder {
     /// # Errors
     /// [`Error::Device`] for a device that is not there; [`Error::Weights`] where files and configuration do not fit
     /// each other, naming every tensor that does not; [`Error::Lora`] for a LoRA that does not fit the model;
-    /// [`Error::Misfit`] and [`Error::FurtherInput`] for a UNet that does not fit the VAE, or no request.
+    /// [`Error::Misfit`] for a UNet that does not fit the other networks.
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         device::check(device)?;
-        self.parts.check_fit()?;
+        let further = self.parts.check_fit()?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened and checked before anything large is read.
         let sources = self.open_sources()?;
         let (notices, low_memory) = (self.notices.clone(), self.low_memory);
         let lora_bases = LoraBases { bases: sources.bases.clone(), strictness: self.strictness };
         let lora_reports = sources.lora_reports.clone();
-        let mut model = self.assemble(sources, &options)?;
+        let mut model = self.assemble(sources, further, &options)?;
         if !low_memory {
             model.keep()?;
         }
@@ -284,7 +284,12 @@ impl PipelineBuilder {
     }
 
     /// The networks, each with the source of its weights, which are still to be read.
-    fn assemble(self, sources: Sources, options: &LoadOptions) -> Result<Model, Error> {
+    fn assemble(
+        self,
+        sources: Sources,
+        further: FurtherInput,
+        options: &LoadOptions,
+    ) -> Result<Model, Error> {
         let Parts { profile, text, unet, vae, defaults, zero_negative } = self.parts;
         let device = &options.device;
         let mut merged = sources.merged.into_iter();
@@ -303,6 +308,7 @@ impl PipelineBuilder {
         Ok(Model {
             text: PromptEncoder { profile, encoders, zero_negative },
             denoiser,
+            further,
             controlnets,
             autoencoder: Autoencoder::new(
                 vae.config,

@@ -36,13 +36,14 @@ impl std::fmt::Debug for LoraBases {
 }
 
 impl Pipeline {
-    /// Draws the pictures of a request: [`denoise`](Self::denoise) to the end, then [`decode`](Self::decode).
+    /// Draws the pictures of a request: [`denoise`](Self::denoise) to the end, then [`decode`](Self::decode), then
+    /// [`Start::paste`](crate::Start::paste), which all but masks with a crop leave alone.
     ///
     /// # Errors
     /// As those two.
     pub fn generate(&self, request: &Request) -> Result<Vec<Image>, Error> {
         let x = self.latents(request)?;
-        self.decode(x)
+        request.start.paste(self.decode(x)?)
     }
 
     /// The final latents of a request, `[B, 4, H/8, W/8]` in f32: what diffusers returns for

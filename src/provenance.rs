@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use file::{WeightFile, WeightPart};
 pub use hashing::Hashing;
 pub(crate) use hashing::WeightFiles;
-pub use start::StartRecord;
+pub use start::{MaskRecord, StartRecord};
 
 use crate::{Error, Pipeline, Request, draw::Plan};
 

@@ -59,6 +59,12 @@ pub struct Request {
     pub eta: Option<f64>,
     /// Classifier-free guidance scale. At or below 1 there is no unconditional pass (0 and 1 are the same).
     pub guidance: f64,
+    /// The share, from 0 to 1, in which a guided prediction gets back the deviation of the prompt's own, against washed-out
+    /// pictures of strong guidance (diffusers' `guidance_rescale`). Only read with guidance.
+    pub guidance_rescale: f64,
+    /// True where the betas are stretched until the last timestep is pure noise (`rescale_betas_zero_snr`), for models that
+    /// were trained so; `None` is what the model's files say.
+    pub zero_snr: Option<bool>,
     /// What drawing starts from.
     pub start: Start,
     /// The pictures that the pipeline's ControlNets are shown: one for each, in their order. Without a width and height the
@@ -84,6 +90,8 @@ impl Default for Request {
             steps: Steps::Count(4),
             eta: None,
             guidance: 0.0,
+            guidance_rescale: 0.0,
+            zero_snr: None,
             start: Start::Noise,
             controls: Vec::new(),
         }
@@ -94,7 +102,12 @@ impl Request {
     /// True where the guidance scale asks for an unconditional pass: only above 1, as in diffusers, where 0 and 1 mean the
     /// same.
     pub(crate) fn is_guided(&self) -> bool {
-        self.guidance > 1.0
+        let of_picture = match self.start {
+            // As diffusers' InstructPix2Pix pipeline, which leaves guidance out altogether below 1.
+            Start::Change { image_guidance, .. } => image_guidance >= 1.0,
+            _ => true,
+        };
+        self.guidance > 1.0 && of_picture
     }
 
     /// Checks what needs no model: batch, guidance, the start, the strength of controls.
@@ -108,7 +121,16 @@ impl Request {
         if !(self.guidance as f32).is_finite() {
             return Err(refuse("guidance", "a finite number", self.guidance));
         }
+        if !(0.0..=1.0).contains(&self.guidance_rescale) {
+            return Err(refuse("guidance rescale", "a number from 0 to 1", self.guidance_rescale));
+        }
         self.start.check(self.batch)?;
+        if matches!(self.start, Start::Change { .. }) && !self.controls.is_empty() {
+            return Err(refuse("controls", "none beside a picture to change", self.controls.len()));
+        }
+        if self.controls.iter().any(|control| control.masked) && !matches!(self.start, Start::Masked { .. }) {
+            return Err(refuse("masked control", "a start with a mask", "another"));
+        }
         for control in &self.controls {
             control.strength.validate()?;
         }
@@ -133,6 +155,8 @@ mod tests {
         assert_eq!(refused(Request { batch: usize::MAX, ..Request::default() }), "batch");
         assert_eq!(refused(Request { guidance: f64::NAN, ..Request::default() }), "guidance");
         assert_eq!(refused(Request { guidance: 1e300, ..Request::default() }), "guidance");
+        assert_eq!(refused(Request { guidance_rescale: 1.5, ..Request::default() }), "guidance rescale");
+        assert_eq!(refused(Request { guidance_rescale: f64::NAN, ..Request::default() }), "guidance rescale");
     }
 
     #[test]

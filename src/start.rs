@@ -1,6 +1,13 @@
 //! What drawing starts from: noise, or a picture. Plain data, checked before anything heavy is done.
 
+mod border;
+mod mask;
+
 use hypersd_core::Image;
+
+pub use border::Border;
+pub use mask::Mask;
+pub(crate) use mask::Painting;
 
 use crate::Error;
 
@@ -28,6 +35,24 @@ pub enum Start {
         images: Vec<Image>,
         /// How much of them is left.
         strength: StartStrength,
+    },
+    /// A picture of which a part is painted anew: inpainting. With a UNet for it (9 channels) the rest is what that is
+    /// shown; with a plain one it is put back after every step, with the noise of that step.
+    Masked {
+        /// As of [`Picture`](Self::Picture).
+        images: Vec<Image>,
+        /// The part.
+        mask: Mask,
+        /// How much of the pictures is left under the mask. At 1 nothing is: drawing starts from pure noise.
+        strength: StartStrength,
+    },
+    /// A picture that the prompt says how to change, with a UNet for that: InstructPix2Pix. Drawing starts from noise.
+    Change {
+        /// As of [`Picture`](Self::Picture).
+        images: Vec<Image>,
+        /// How closely the pictures are kept to, from 1 up; read only with guidance. diffusers' `image_guidance_scale`,
+        /// there 1.5.
+        image_guidance: f64,
     },
 }
 
@@ -66,16 +91,18 @@ impl Start {
     pub fn images(&self) -> &[Image] {
         match self {
             Self::Noise => &[],
-            Self::Picture { images, .. } => images,
+            Self::Picture { images, .. } | Self::Masked { images, .. } | Self::Change { images, .. } => {
+                images
+            }
         }
     }
 
-    /// How far towards noise they are taken; `None` where there are none.
+    /// How far towards noise they are taken; `None` where drawing starts from noise alone.
     #[must_use]
     pub fn strength(&self) -> Option<StartStrength> {
         match self {
-            Self::Noise => None,
-            Self::Picture { strength, .. } => Some(*strength),
+            Self::Noise | Self::Change { .. } => None,
+            Self::Picture { strength, .. } | Self::Masked { strength, .. } => Some(*strength),
         }
     }
 
@@ -83,13 +110,32 @@ impl Start {
     pub(crate) fn check(&self, batch: usize) -> Result<(), Error> {
         if let Some(strength) = self.strength() {
             strength.check()?;
-            let pictures = self.images().len();
-            if pictures == 0 || !batch.is_multiple_of(pictures) {
-                let expected = format!("one, or as many as divide the batch of {batch}");
-                return Err(refuse("start pictures", expected, pictures));
-            }
         }
-        Ok(())
+        let pictures = self.images().len();
+        if *self != Self::Noise && (pictures == 0 || !batch.is_multiple_of(pictures)) {
+            let expected = format!("one, or as many as divide the batch of {batch}");
+            return Err(refuse("start pictures", expected, pictures));
+        }
+        match self {
+            Self::Masked { images, mask, .. } => mask.check(images),
+            Self::Change { image_guidance, .. } if !(*image_guidance as f32).is_finite() => {
+                Err(refuse("image guidance", "a finite number", image_guidance))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What becomes of the pictures of a whole drawing after they were decoded: with a [crop](Mask::crop) each is put
+    /// back into its start picture, which keeps its size and, where the mask is black, its pixels. Others are left as they
+    /// are. [`Pipeline::generate`](crate::Pipeline::generate) does this itself.
+    ///
+    /// # Errors
+    /// [`Error::Image`] for sizes that no picture has.
+    pub fn paste(&self, drawn: Vec<Image>) -> Result<Vec<Image>, Error> {
+        match self {
+            Self::Masked { images, mask, .. } if mask.crop.is_some() => mask.paste(images, drawn),
+            _ => Ok(drawn),
+        }
     }
 
     /// The size that a picture has where the request does not say one: the first picture's, rounded down to multiples of
@@ -106,6 +152,12 @@ impl Start {
 }
 
 impl StartStrength {
+    /// True where nothing of a masked picture is left under its mask.
+    pub(crate) fn is_whole(self) -> bool {
+        let (Self::Share(x) | Self::Level(x)) = self;
+        x == 1.0
+    }
+
     fn check(self) -> Result<(), Error> {
         let (option, x) = match self {
             Self::Share(x) => ("strength", x),

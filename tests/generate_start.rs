@@ -7,7 +7,7 @@ use std::fs;
 
 use common::{Run, USAGE, lora, model, refused, refused_with_model};
 use hypersd::{Image, Provenance};
-use hypersd_testing::{fixture, fixtures, relative_l2};
+use hypersd_testing::{fixture, fixtures, relative_l2, weights};
 use tempfile::TempDir;
 
 /// The exit status of everything but a wrong command line.
@@ -17,28 +17,25 @@ fn picture(name: &str) -> String {
     fixtures("").join("control").join(name).display().to_string()
 }
 
-fn assert_is_case(name: &str, arguments: &[&str]) -> Run {
-    let (model, lora) = (model(), lora());
-    let common = [
-        "a photo of a cat sitting on a windowsill, golden hour",
-        "--model",
-        &model,
-        "--lora",
-        &lora,
-        "--seed",
-        "5",
-        "--latents-out",
-        "x.safetensors",
-    ];
+/// Asserts that a run with the model makes the latents of a case in a folder.
+fn assert_is(case: &str, arguments: &[&str]) -> Run {
+    let model = model();
+    let prompt = "a photo of a cat sitting on a windowsill, golden hour";
+    let common = [prompt, "--model", &model, "--seed", "5", "--latents-out", "x.safetensors"];
     let run = Run::new();
     let output = run.generate(&[&common, arguments].concat());
-    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    let want = fixture(fixtures("").join(format!("pipelines-start/{name}.safetensors")));
+    assert!(output.status.success(), "{case}: {}", String::from_utf8_lossy(&output.stderr));
+    let want = fixture(fixtures("").join(format!("{case}.safetensors")));
     let got = fixture(run.path("x.safetensors"));
-    assert_eq!(got["latents"].shape, want["latents"].shape, "{name}");
+    assert_eq!(got["latents"].shape, want["latents"].shape, "{case}");
     let error = relative_l2(&got["latents"].data, &want["latents"].data);
-    assert!(error <= 2e-4, "{name}: relative L2 error {error:.3e}");
+    assert!(error <= 2e-4, "{case}: relative L2 error {error:.3e}");
     run
+}
+
+/// The same with the LoRA, of the cases without masks.
+fn assert_is_case(name: &str, arguments: &[&str]) -> Run {
+    assert_is(&format!("pipelines-start/{name}"), &[arguments, &["--lora", &lora()]].concat())
 }
 
 #[test]
@@ -76,6 +73,91 @@ fn a_picture_for_each_of_the_batch() {
         ["--scheduler", "tcd", "--eta", "0.3", "--strength", "0.8", "--width", "96", "--height", "64"];
     let images = ["--image", &square, "--image", &photo, "--batch", "2"];
     assert_is_case("sd15-batch-2-of-2", &[arguments.as_slice(), &images].concat());
+}
+
+#[test]
+fn inpainting_is_diffusers_and_says_so() {
+    let (photo, mask) = (picture("photo.png"), fixtures("").join("pipelines-inpaint/mask.png"));
+    let mask = mask.display().to_string();
+    let masked = ["--image", &photo, "--mask", &mask, "--scheduler", "ddim", "--spacing", "trailing"];
+    let size = ["--width", "96", "--height", "64", "--strength", "0.8"];
+    assert_is("pipelines-inpaint/sd15-blur", &[masked.as_slice(), &size, &["--mask-blur", "4"]].concat());
+    let run =
+        assert_is("pipelines-inpaint/sd15-crop", &[masked.as_slice(), &size, &["--mask-crop", "8"]].concat());
+    let drawn = Image::open(run.path("hypersd.png")).expect("the picture");
+    let want = fixture(fixtures("").join("pipelines-inpaint/sd15-crop.safetensors"));
+    assert_eq!([1, drawn.height(), drawn.width(), 3], *want["pixels"].shape, "the photograph's own size");
+    let beyond =
+        drawn.rgb8().iter().zip(&want["pixels"].data).filter(|(got, want)| got.abs_diff(**want as u8) > 2);
+    assert!(beyond.count() < drawn.rgb8().len() / 200);
+
+    let made = Provenance::read(run.path("hypersd.png")).expect("a picture").expect("what it was made of");
+    let start = made.start.expect("a start");
+    let settings = start.mask.expect("a mask");
+    assert_eq!((start.kind.as_str(), start.strength), ("masked", Some(0.8)));
+    assert_eq!((settings.blur, settings.crop, settings.picture.len()), (0.0, Some(8), 10));
+}
+
+#[test]
+fn a_control_of_inpainting_is_the_picture_without_what_is_masked() {
+    let (photo, mask) = (picture("photo.png"), fixtures("").join("pipelines-inpaint/mask.png"));
+    let (mask, net) =
+        (mask.display().to_string(), weights("").join("tiny-controlnet-sd15").display().to_string());
+    let masked = ["--image", &photo, "--mask", &mask, "--scheduler", "ddim", "--spacing", "trailing"];
+    let size = ["--width", "96", "--height", "64", "--strength", "1"];
+    let control = ["--controlnet", &net, "--control-image", "masked", "--control-scale", "0.8"];
+    assert_is("pipelines-inpaint/sd15-masked-control", &[masked.as_slice(), &size, &control].concat());
+    let unmasked = [&["--image", photo.as_str()], control.as_slice()].concat();
+    refused_with_model(&unmasked, USAGE, &["masked control", "a start with a mask"]);
+}
+
+#[test]
+fn an_extended_picture_is_larger_and_keeps_its_own() {
+    let photo = picture("photo-square.png");
+    let run = Run::new();
+    let (model, lora) = (model(), lora());
+    let with = ["--model", &model, "--lora", &lora, "--scheduler", "tcd", "--eta", "1", "--steps", "2"];
+    let extend = ["--image", &photo, "--extend", "0,0,32,16", "--strength", "1"];
+    let output = run.generate(&[with.as_slice(), &extend].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let drawn = Image::open(run.path("hypersd.png")).expect("the picture");
+    assert_eq!((drawn.width(), drawn.height()), (160, 144));
+    let made = Provenance::read(run.path("hypersd.png")).expect("a picture").expect("what it was made of");
+    assert_eq!(made.start.expect("a start").kind, "masked");
+}
+
+#[test]
+fn masks_that_cannot_be_right() {
+    let photo = &picture("photo.png");
+    refused_with_model(&["--mask", photo], USAGE, &["--image"]);
+    refused_with_model(&["--extend", "1,2,3,4"], USAGE, &["--image"]);
+    refused_with_model(&["--image", photo, "--mask", &model()], FAILURE, &["tiny-sd15"]);
+    refused_with_model(&["--image", photo, "--mask", "nowhere.png"], FAILURE, &["nowhere.png"]);
+    refused_with_model(
+        &["--image", photo, "--mask-blur", "4"],
+        USAGE,
+        &["--mask-blur", "--mask or --extend"],
+    );
+    refused_with_model(
+        &["--image", photo, "--mask-crop", "4"],
+        USAGE,
+        &["--mask-crop", "--mask or --extend"],
+    );
+    for blur in ["-1", "nan", "1e9"] {
+        refused_with_model(
+            &["--image", photo, "--mask", photo, "--mask-blur", blur],
+            USAGE,
+            &["mask blur", "pixels"],
+        );
+    }
+    for sides in ["1,2,3", "1,2,3,-4", "a,b,c,d"] {
+        refused_with_model(&["--image", photo, "--extend", sides], USAGE, &["--extend", "L,T,R,B"]);
+    }
+    refused_with_model(&["--image", photo, "--extend", "0,0,20000,0"], USAGE, &["16384"]);
+    let change = ["--image", photo, "--image-guidance", "1.5"];
+    refused_with_model(&change, FAILURE, &["not made to change"]);
+    refused_with_model(&[&change[..], &["--strength", "0.5"]].concat(), USAGE, &["--strength"]);
+    refused_with_model(&["--guidance-rescale", "2"], USAGE, &["guidance rescale", "0 to 1"]);
 }
 
 #[test]

@@ -39,8 +39,8 @@ impl Case {
             _ => panic!("{}: one of two", self.common.name),
         };
         let controls = self.control_images.iter().zip(&self.control_scales).map(|(image, &scale)| Control {
-            image: picture(image),
             strength: Strength { scale, ..Strength::default() },
+            ..Control::new(picture(image))
         });
         Request {
             start: Start::Picture { images, strength },

@@ -56,7 +56,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     options.control.check()?;
     let request = options.request()?;
     let start = options.start.start()?;
-    let request = Request { controls: options.control.controls()?, start, ..request };
+    let request = Request { controls: options.control.controls(&start)?, start, ..request };
     request.check()?;
     recipes::check(options, &request)?;
     let (device, dtype) = device::choose(options.device, options.dtype)?;
@@ -88,7 +88,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     let latents = latents.ok_or("the schedule has no steps")?;
     progress.say("decoding");
-    let images = pipeline.decode(latents.clone())?;
+    let images = request.start.paste(pipeline.decode(latents.clone())?)?;
     progress.finish();
 
     let provenance = match hashing {

@@ -81,6 +81,12 @@ pub(crate) struct Options {
     /// Classifier-free guidance scale; at or below 1 there is no unconditional pass [default: the recipe's, else 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     guidance: Option<f64>,
+    /// The share in which guidance gives back the prompt's own contrast, from 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    guidance_rescale: f64,
+    /// Stretches the noise schedule until it ends at pure noise, for models that were trained so and do not say it
+    #[arg(long)]
+    zero_snr: bool,
     /// Negative prompt
     #[arg(long, value_name = "TEXT")]
     negative: Option<String>,
@@ -180,6 +186,8 @@ impl Options {
             steps,
             eta: self.eta.or(base.eta),
             guidance: self.guidance.unwrap_or(base.guidance),
+            guidance_rescale: self.guidance_rescale,
+            zero_snr: self.zero_snr.then_some(true),
             ..base
         })
     }

@@ -78,6 +78,14 @@ impl AutoencoderConfig {
         matches!(self, Self::Kl(_))
     }
 
+    /// Latents of the denoiser's scale in the encoder's own.
+    pub(crate) fn unscale(&self, latents: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Kl(config) => config.unscale(latents),
+            Self::Tiny(_) => latents,
+        }
+    }
+
     /// Channels of the latents.
     pub(crate) fn latent_channels(&self) -> usize {
         match self {

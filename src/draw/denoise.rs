@@ -7,7 +7,7 @@ use super::{
     control::Controls,
     guidance::Guided,
     latents::{Latents, NoiseSource},
-    start::Beginning,
+    start::{Beginning, Kept},
 };
 use crate::Error;
 
@@ -83,9 +83,11 @@ impl<'a> Denoising<'a> {
         beginning: Beginning,
         noise: NoiseSource,
     ) -> Self {
-        let Beginning { x } = beginning;
+        let Beginning { x, kept, .. } = beginning;
         let history = schedule.history();
-        Self { guided, controls, schedule, noise, edits: Vec::new(), x, history, index: 0 }
+        let keep = |kept: Kept| -> Edit<'a> { Box::new(move |edited| kept.put_back(&edited)) };
+        let edits = kept.map(keep).into_iter().collect();
+        Self { guided, controls, schedule, noise, edits, x, history, index: 0 }
     }
 
     /// Lets the latents of every step be replaced before they are given out and taken on from, the last step's too. Of

@@ -51,6 +51,11 @@ impl NoiseSource {
         Tensor::from_data(TensorData::new(noise, shape), (&self.device, DType::F32))
     }
 
+    /// The device that the noise goes to.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Pictures of the batch.
     pub(crate) fn batch(&self) -> usize {
         self.shape[0]

@@ -103,6 +103,7 @@ impl Sampling {
             timestep_spacing: request.spacing.or(self.config.timestep_spacing),
             use_karras_sigmas: request.karras.or(self.config.use_karras_sigmas),
             prediction_type: request.prediction.or(self.config.prediction_type),
+            rescale_betas_zero_snr: request.zero_snr.or(self.config.rescale_betas_zero_snr),
             ..self.config.clone()
         };
         let scheduler =

@@ -40,9 +40,9 @@ impl Parts {
         Err(Error::Misfit { network: "UNet", expected, found })
     }
 
-    /// Makes sure that the UNet reads the states of the text encoders, that it and the VAE speak of the same latents, and
-    /// that it wants nothing else.
-    pub(crate) fn check_fit(&self) -> Result<(), Error> {
+    /// Makes sure that the UNet reads the states of the text encoders, and that it and the VAE speak of the same latents;
+    /// and says what it wants beside them.
+    pub(crate) fn check_fit(&self) -> Result<FurtherInput, Error> {
         let read = self.unet.config.cross_attention_dim.at(0);
         let made: usize = self.text.iter().map(|(_, part)| part.config.hidden_size).sum();
         if read != made {
@@ -52,7 +52,7 @@ impl Parts {
                 found: format!("cross-attention that reads {read} features"),
             });
         }
-        FurtherInput::of(&self.unet.config, self.vae.config.latent_channels())?.refuse()
+        FurtherInput::of(&self.unet.config, self.vae.config.latent_channels())
     }
 }
 

@@ -147,9 +147,11 @@ prop_compose! {
         kind in any::<String>(),
         pictures in any::<Vec<String>>(),
         steps in any::<Option<usize>>(),
-        [strength, noise_level] in [option::of(number()), option::of(number())],
+        [strength, noise_level, image_guidance] in [option::of(number()), option::of(number()), option::of(number())],
+        mask in option::of((any::<String>(), number(), any::<Option<usize>>())),
     ) -> StartRecord {
-        StartRecord { pictures, steps, strength, noise_level, ..StartRecord::new(kind) }
+        let mask = mask.map(|(picture, blur, crop)| MaskRecord { picture, blur, crop });
+        StartRecord { pictures, steps, strength, noise_level, image_guidance, mask, ..StartRecord::new(kind) }
     }
 }
 

@@ -61,6 +61,7 @@ impl Case {
             guidance: self.guidance,
             start: Start::Noise,
             controls: Vec::new(),
+            ..Request::default()
         }
     }
 }
@@ -90,7 +91,7 @@ pub(crate) fn assert_is_diffusers(folder: &str, name: &str, request: &Request, p
     assert_close(name, x.clone(), &want["latents"], pipeline_tolerance(LATENTS));
 
     if let Some(want) = want.get("pixels") {
-        let images = pipeline.decode(x).expect("pixels");
+        let images = request.start.paste(pipeline.decode(x).expect("pixels")).expect("pixels");
         let pixels: Vec<u8> = images.iter().flat_map(|image| image.rgb8().to_vec()).collect();
         assert_pixels(name, &pixels, want);
     }

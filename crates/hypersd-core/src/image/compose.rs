@@ -50,6 +50,26 @@ impl Image {
         self
     }
 
+    /// The picture with columns on the left, rows above, columns on the right and rows below added, which mirror it at its
+    /// sides (numpy's `symmetric` padding).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a side over [`MAX_SIDE`](Self::MAX_SIDE).
+    pub fn mirrored_beyond(&self, [left, top, right, bottom]: [usize; 4]) -> Result<Self, ImageError> {
+        let width = self.width.saturating_add(left).saturating_add(right);
+        let height = self.height.saturating_add(top).saturating_add(bottom);
+        check_size(width, height)?;
+        let mirrored = |at: usize, before: usize, size: usize| {
+            let place = (at as i64 - before as i64).rem_euclid(2 * size as i64) as usize;
+            place.min(2 * size - 1 - place)
+        };
+        let (pixels, _) = self.rgb8.as_chunks::<CHANNELS>();
+        let row = |y: usize| &pixels[mirrored(y, top, self.height) * self.width..][..self.width];
+        let columns: Vec<usize> = (0..width).map(|x| mirrored(x, left, self.width)).collect();
+        let rgb8 = (0..height).flat_map(|y| columns.iter().flat_map(move |&x| row(y)[x])).collect();
+        Ok(Self { width, height, rgb8 })
+    }
+
     /// The luma of every pixel, row by row: `convert("L")`, ITU-R 601-2 in 16 bits.
     #[must_use]
     pub fn luma(&self) -> Vec<u8> {
