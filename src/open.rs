@@ -229,8 +229,13 @@ impl PipelineBuilder {
     /// # Errors
     /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for a UNet that does not fit.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
+        self.plan(request).map(drop)
+    }
+
+    /// A request against the model's configuration.
+    pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Error> {
         let further = self.parts.check_fit()?;
-        Plan::new(request, &self.parts.defaults, &self.parts.vae.config, further).map(drop)
+        Plan::new(request, &self.parts.defaults, &self.parts.vae.config, further)
     }
 
     /// Loads everything, with the LoRAs merged, onto a device; in [low memory](Self::low_memory), checks everything.

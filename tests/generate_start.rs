@@ -126,6 +126,59 @@ fn an_extended_picture_is_larger_and_keeps_its_own() {
     assert_eq!(made.start.expect("a start").kind, "masked");
 }
 
+/// What the second drawing is, done by hand: the picture without it, enlarged, as a start with the same seed.
+#[test]
+fn hires_is_image_to_image_from_the_enlarged_picture() {
+    let run = Run::new();
+    let (model, lora) = (model(), lora());
+    let with = [
+        "--model",
+        &model,
+        "--lora",
+        &lora,
+        "--scheduler",
+        "tcd",
+        "--eta",
+        "0.3",
+        "--seed",
+        "9",
+        "--batch",
+        "2",
+    ];
+    let size = ["--width", "96", "--height", "72", "--steps", "2"];
+    let generate = |more: &[&str]| {
+        let output = run.generate(&[with.as_slice(), more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let hires = ["--hires", "1.4", "--hires-strength", "0.7", "--hires-steps", "3", "--output", "twice.png"];
+    generate(&[size.as_slice(), &hires].concat());
+    generate(&[size.as_slice(), &["--output", "first.png"]].concat());
+    // ⌊1.4 · 96/8⌋ · 8 by ⌊1.4 · 72/8⌋ · 8
+    let enlarged =
+        ["--width", "128", "--height", "96", "--steps", "3", "--strength", "0.7", "--output", "by-hand.png"];
+    generate(&[&["--image", "first-0.png", "--image", "first-1.png"], enlarged.as_slice()].concat());
+    for k in ["0", "1"] {
+        let [twice, by_hand] = ["twice", "by-hand"].map(|name| run.path(&format!("{name}-{k}.png")));
+        assert_eq!(Image::open(&twice).expect("a picture"), Image::open(by_hand).expect("a picture"));
+        let made = Provenance::read(twice).expect("a picture").expect("what it was made of");
+        assert_eq!((made.width, made.height, made.timesteps.len(), made.start), (96, 72, 2, None));
+        let hires = made.hires.expect("a second drawing");
+        assert_eq!((hires.scale, hires.strength, hires.steps), (1.4, Some(0.7), Some(3)));
+    }
+
+    refused_with_model(&["--hires-strength", "0.5"], USAGE, &["--hires"]);
+    refused_with_model(&["--hires", "0.01"], USAGE, &["hires", "8 to 16384"]);
+    refused_with_model(&["--hires", "nan"], USAGE, &["hires", "8 to 16384"]);
+    refused_with_model(&["--hires", "2", "--hires-strength", "1.2"], USAGE, &["strength", "at most 1"]);
+    // Found out before the first is drawn.
+    refused_with_model(&["--hires", "2", "--hires-steps", "1"], USAGE, &["1 with 1 steps", "2 steps with"]);
+    refused(
+        &["--hires", "2", "--hires-strength", "0.9", "--hires-steps", "20"],
+        USAGE,
+        &["hyper-sd15-unified"],
+    );
+}
+
 #[test]
 fn masks_that_cannot_be_right() {
     let photo = &picture("photo.png");

@@ -7,7 +7,7 @@ mod parity;
 use std::collections::BTreeMap;
 
 use hypersd::{
-    Algorithm, Control, Error, Image, Pipeline, Request, Start, StartStrength, Steps, Strength, Tensor,
+    Algorithm, Control, Error, Hires, Image, Pipeline, Request, Start, StartStrength, Steps, Strength, Tensor,
 };
 use hypersd_testing::{device, dtype, weights};
 use parity::fixtures;
@@ -156,6 +156,21 @@ fn low_memory_draws_the_same_from_a_picture() {
     let low = builder.low_memory().load(&device()).expect("the pipeline");
     let request = request(StartStrength::Share(0.5), 2);
     assert_eq!(low.generate(&request).expect("a picture"), sd15().generate(&request).expect("a picture"));
+}
+
+#[test]
+fn hires_is_checked_before_anything_is_drawn() {
+    let pipeline = sd15();
+    let request = Request { start: Start::Noise, ..request(StartStrength::default(), 2) };
+    let hires = Hires::new(1.5);
+    let drawn = pipeline.generate_hires(&request, &hires).expect("a picture");
+    assert_eq!((drawn[0].width(), drawn[0].height()), (144, 96));
+    let second = hires.request(&request, pipeline.generate(&request).expect("a picture")).expect("a request");
+    assert_eq!(pipeline.generate(&second).expect("a picture"), drawn);
+    let one = Hires { steps: Some(Steps::Count(1)), ..hires };
+    assert!(
+        pipeline.generate_hires(&request, &one).expect_err("no step").to_string().contains("2 steps with")
+    );
 }
 
 #[test]

@@ -10,7 +10,11 @@ use std::{
 use clap::{Parser, ValueEnum};
 use hypersd::{Algorithm, Error, PredictionType, Recipe, Request, Rng, Spacing, Steps};
 
-use crate::{controls::ControlOptions, source::Source, start::StartOptions};
+use crate::{
+    controls::ControlOptions,
+    source::Source,
+    start::{HiresOptions, StartOptions},
+};
 
 /// Draws a picture from a prompt.
 ///
@@ -45,6 +49,8 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) start: StartOptions,
+    #[command(flatten)]
+    pub(crate) hires: HiresOptions,
     #[command(flatten)]
     pub(crate) control: ControlOptions,
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, str::FromStr};
 
 use clap::Args;
-use hypersd::{Border, Error, Image, Mask, Start, StartStrength};
+use hypersd::{Border, Error, Hires, Image, Mask, Start, StartStrength, Steps};
 
 /// A picture to start from instead of noise.
 #[derive(Debug, Args)]
@@ -97,6 +97,29 @@ impl StartOptions {
             (Some(share), None) => StartStrength::Share(share),
             (None, None) => StartStrength::default(),
         }
+    }
+}
+
+/// A second, larger drawing.
+#[derive(Debug, Args)]
+pub(crate) struct HiresOptions {
+    /// Draws, enlarges so many times, and draws again from that
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
+    hires: Option<f64>,
+    /// How far towards noise the enlarged picture is taken
+    #[arg(long, value_name = "X", requires = "hires", default_value_t = 0.5, allow_negative_numbers = true)]
+    hires_strength: f64,
+    /// Steps of the second drawing [default: as --steps]
+    #[arg(long, value_name = "N", requires = "hires", allow_negative_numbers = true)]
+    hires_steps: Option<usize>,
+}
+
+impl HiresOptions {
+    /// The second drawing, where there is to be one.
+    pub(crate) fn hires(&self) -> Option<Hires> {
+        let strength = StartStrength::Share(self.hires_strength);
+        let steps = self.hires_steps.map(Steps::Count);
+        self.hires.map(|scale| Hires { strength, steps, ..Hires::new(scale) })
     }
 }
 

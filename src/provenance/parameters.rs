@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 
-use super::{Provenance, StartRecord, WeightPart};
+use super::{HiresRecord, Provenance, StartRecord, WeightPart};
 use crate::Algorithm;
 
 impl Provenance {
@@ -50,8 +50,15 @@ impl Provenance {
             add("Batch size", &self.batch);
             add("Batch pos", &self.index);
         }
-        for (key, value) in self.start.iter().flat_map(StartRecord::pairs) {
+        let start = self.start.iter().flat_map(StartRecord::pairs);
+        for (key, value) in start.chain(self.hires.iter().flat_map(HiresRecord::pairs)) {
             add(key, &value);
+        }
+        if self.guidance_rescale != 0.0 {
+            add("CFG Rescale phi", &self.guidance_rescale);
+        }
+        if self.zero_snr {
+            add("Noise Schedule", &"Zero Terminal SNR");
         }
         if self.eta != 0.0 {
             add("Eta", &self.eta);
