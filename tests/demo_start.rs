@@ -6,8 +6,6 @@ use hypersd_testing::{device, dtype, fixtures, measure::Judge};
 
 /// Least share of masked pictures in which the judge sees the new thing; 1 was seen. It tells twelve apart.
 const PAINTED: f64 = 0.9;
-/// Levels (of 255) by which what lies around a mask may be further off than the decoder takes it.
-const BESIDE: f64 = 0.5;
 /// Least share of pictures from half way to noise with the new thing; 0.78 to 0.83 was seen, 0.08 is chance.
 const FOLLOWED: f64 = 0.6;
 /// How far what lies around the thing may be from the start picture's, of how far that of other pictures is; 0.2 was seen.
@@ -72,7 +70,7 @@ fn outside(side: usize) -> impl Fn(usize, usize) -> bool {
 #[test]
 fn what_is_masked_becomes_what_was_asked_for_and_the_rest_stays() {
     let (pipeline, judge) = (load(), judge());
-    let (mut right, mut pictures, mut changed, mut decoded) = (0, 0, 0.0, 0.0);
+    let (mut right, mut pictures, mut changed, mut decoded) = (0.0, 0.0, 0.0, 0.0);
     for (thing, other, place, seed) in changes() {
         let first = draw(&pipeline, &request(&format!("a red {thing} {place}"), 1, seed));
         let masked = |side| {
@@ -84,19 +82,17 @@ fn what_is_masked_becomes_what_was_asked_for_and_the_rest_stays() {
             draw(&pipeline, &Request { start, ..request(&format!("a blue {other} {place}"), 2, seed + 100) })
         };
         let painted = masked(96);
-        right += usize::from(judge.verdict(painted.rgb8()).thing == other);
-        pictures += 1;
+        right += f64::from(judge.verdict(painted.rgb8()).thing == other);
+        pictures += 1.0;
         // A mask of nothing leaves what encoder and decoder make of the picture.
-        changed += distance(&painted, &first, outside(112));
-        decoded += distance(&masked(0), &first, outside(112));
+        let coded = masked(0);
+        changed += distance(&painted, &coded, outside(112));
+        decoded += distance(&coded, &first, outside(112));
     }
-    let share = f64::from(right) / f64::from(pictures);
+    let share = right / pictures;
     assert!(share >= PAINTED, "the new thing is in {share:.3} of the pictures");
-    let [changed, decoded] = [changed, decoded].map(|sum| sum / f64::from(pictures));
-    assert!(
-        changed <= decoded + BESIDE,
-        "{changed:.2} levels around the mask, of which {decoded:.2} are the decoder's"
-    );
+    let [changed, decoded] = [changed, decoded].map(|sum| sum / pictures);
+    assert!(changed <= decoded, "{changed:.2} levels around the mask, for {decoded:.2} of the decoder's own");
 }
 
 #[test]
@@ -104,19 +100,19 @@ fn half_way_to_noise_the_place_stays_and_the_thing_follows_the_prompt() {
     let (pipeline, judge) = (load(), judge());
     // Two steps of four, and one step from the same noise.
     for (steps, strength) in [(4, StartStrength::Share(0.5)), (1, StartStrength::Level(0.5))] {
-        let (mut right, mut pictures, mut kept, mut free) = (0, 0, 0.0, 0.0);
+        let (mut right, mut pictures, mut kept, mut free) = (0.0, 0.0, 0.0, 0.0);
         for (thing, other, place, seed) in changes() {
             let first = draw(&pipeline, &request(&format!("a red {thing} {place}"), 1, seed));
             // The prompt does not say where and when.
             let anywhere = request(&format!("a red {other}"), steps, seed + 100);
             let start = Start::picture(first.clone(), strength);
             let drawn = draw(&pipeline, &Request { start, ..anywhere.clone() });
-            right += usize::from(judge.verdict(drawn.rgb8()).thing == other);
-            pictures += 1;
+            right += f64::from(judge.verdict(drawn.rgb8()).thing == other);
+            pictures += 1.0;
             kept += distance(&drawn, &first, outside(104));
             free += distance(&draw(&pipeline, &anywhere), &first, outside(104));
         }
-        let share = f64::from(right) / f64::from(pictures);
+        let share = right / pictures;
         assert!(share >= FOLLOWED, "{strength:?}: the new thing is in {share:.3} of the pictures");
         let part = kept / free;
         assert!(part <= KEPT, "{strength:?}: places are off by {part:.3} of what other places are");
