@@ -7,9 +7,10 @@ example, so that the script and the Rust test read the same list:
 - `spacing`, `timesteps`, `negative`, `width`, `height`: null where the option is not given
 - `karras`: `use_karras_sigmas` of the scheduler's configuration, which is otherwise the folder's
 
-`<name>.safetensors` holds `noise` (what the seed's generator draws first, before any scaling), `latents` (the result
-of `output_type="latent"`), `pixels` (u8, [B, H, W, 3], the result of `output_type="pil"`), and where the case asks
-for it `steps` (the latents after each step, [N, B, 4, H/8, W/8]).
+`<name>.safetensors` holds `latents` (the result of `output_type="latent"`) and, where the case asks for it, `steps` (the
+latents after each step, [N, B, 4, H/8, W/8]). The first case of each seed, size and batch has `noise` (what the seed's
+generator draws first, before any scaling), and the first of each VAE, size and batch `pixels` (u8, [B, H, W, 3], the result
+of `output_type="pil"`), as has one that records it: in the others they are the same, or made by the same decoder.
 """
 
 import json
@@ -49,8 +50,16 @@ def write(out, cases, run, most_clipped=0.1):
     cases = [{"name": name, **case} for name, case in cases.items()]
     results = {case["name"]: run(case) for case in cases}
     shutil.rmtree(out, ignore_errors=True)
-    for name, tensors in results.items():
+    begun, decoded = set(), set()
+    for case in cases:
+        name, tensors = case["name"], results[case["name"]]
         spread, clipped = judge(tensors["pixels"], most_clipped)
+        if decodes_as(case) in decoded and "pixels" not in case["record"]:
+            del tensors["pixels"]
+        if begins_as(case) in begun:
+            del tensors["noise"]
+        begun.add(begins_as(case))
+        decoded.add(decodes_as(case))
         deviation = tensors["latents"].std()
         print(f"latents' deviation {deviation:.2f}, pixels' {spread:.1f}, {clipped:.1%} clipped: ", end="")
         save(out / f"{name}.safetensors", tensors)
@@ -88,6 +97,16 @@ def run(pipe, config, case, **more):
         tensors["steps"] = torch.stack(steps)
     tensors["pixels"] = torch.from_numpy(np.stack([np.asarray(image) for image in generate("pil")]))
     return tensors
+
+
+def begins_as(case):
+    """What its noise depends on."""
+    return tuple(case.get(field) for field in ("family", "seed", "width", "height", "batch"))
+
+
+def decodes_as(case):
+    """What its decoder can tell of a case."""
+    return tuple(case.get(field) for field in ("family", "vae", "width", "height", "batch"))
 
 
 def judge(pixels, most_clipped):

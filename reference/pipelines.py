@@ -61,6 +61,7 @@ RECORD = {
     "tcd-4-eta-0.3": ["steps"],
     "cfg-negative": ["steps"],
     "dpmpp-2m-5": ["steps"],
+    "tcd-1-eta-1.0": ["pixels"],  # what `generate` is compared with
 }
 
 

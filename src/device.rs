@@ -1,18 +1,41 @@
 //! Knowledge of a device before and after a program computes there.
 //!
 //! Devices are Burn's and are made with its constructors ([`Device::flex`], `Device::cuda(0)`,
-//! `Device::vulkan(Default::default())`), which ask nothing of the machine. Where a device is missing, Burn finds out
+//! `Device::vulkan(Default::default())`), which ask nothing of the machine, or found by [name](named) among those that the
+//! machine [has](list). Where a device is missing, Burn finds out
 //! with the first operation and panics in a thread of its own; [`check`] finds out before.
 
 use burn::tensor::Device;
 
 #[cfg(feature = "_gpu")]
 mod gpu;
+mod name;
 
-/// A device that this machine cannot give.
+pub use name::{Listed, list, named};
+
+/// A device that this machine, or this build, cannot give.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A name that no device has.
+    #[error(
+        "no device {name:?}: expected one of {known}, with the number of one of its devices where there are several, as in \
+         cuda:1"
+    )]
+    Unknown {
+        /// The name that was given.
+        name: String,
+        /// The names without their numbers.
+        known: String,
+    },
+    /// An API that this program was built without.
+    #[error("no device {name}: this program was built without it; build with `--features {feature}`")]
+    NotCompiledIn {
+        /// The name that was given, without a number.
+        name: String,
+        /// The Cargo feature that adds it.
+        feature: &'static str,
+    },
     /// There is no such device, or no driver that would show it.
     #[error("no device {device}: this machine has {available} of that kind; {instead}")]
     Missing {

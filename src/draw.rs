@@ -21,7 +21,7 @@ use hypersd_schedulers::{Algorithm, Schedule};
 pub(crate) use autoencoder::{Autoencoder, AutoencoderConfig};
 pub use control::Control;
 pub use denoise::{Denoised, Denoising, Edited};
-pub(crate) use denoiser::{Denoiser, FurtherInput};
+pub(crate) use denoiser::{Denoiser, FurtherInput, check_condition};
 pub(crate) use latents::host_tensor;
 pub(crate) use prompt::{PromptEncoder, TextEncoder};
 pub(crate) use sampling::Sampling;

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
 use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Renamed, SharedSource, Variant};
-use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Merged, Strictness, Weights as LoraWeights, merge};
+use hypersd_lora::{
+    Base, Lora, LoraFile, LoraReport, Merged, Strictness, UNET_PREFIX, Weights as LoraWeights, merge,
+};
 use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig};
 
 use crate::{
@@ -221,20 +223,20 @@ impl PipelineBuilder {
     /// # Errors
     /// [`Error::Weights`] where a file of the model cannot be found.
     pub fn hash_weights(&self) -> Result<Hashing, Error> {
-        self.files.hash(&self.variant)
+        self.files.hash(self.parts.profile, &self.variant)
     }
 
     /// Checks a request against the model's configuration, before the weights are loaded.
     ///
     /// # Errors
-    /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for a UNet that does not fit.
+    /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for networks that do not fit each other.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
         self.plan(request).map(drop)
     }
 
     /// A request against the model's configuration.
     pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Error> {
-        let further = self.parts.check_fit()?;
+        let further = self.check_fit()?;
         Plan::new(request, &self.parts.defaults, &self.parts.vae.config, further)
     }
 
@@ -243,10 +245,11 @@ impl PipelineBuilder {
     /// # Errors
     /// [`Error::Device`] for a device that is not there; [`Error::Weights`] where files and configuration do not fit
     /// each other, naming every tensor that does not; [`Error::Lora`] for a LoRA that does not fit the model;
-    /// [`Error::Misfit`] for a UNet that does not fit the other networks.
+    /// [`Error::Misfit`] for a UNet that does not fit the other networks; [`Error::Model`] for a ControlNet that does not fit
+    /// the UNet.
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         device::check(device)?;
-        let further = self.parts.check_fit()?;
+        let further = self.check_fit()?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened and checked before anything large is read.
         let sources = self.open_sources()?;
@@ -258,6 +261,13 @@ impl PipelineBuilder {
             model.keep()?;
         }
         Ok(Pipeline { model, lora_bases, lora_reports, notices })
+    }
+
+    /// Makes sure that the networks can work together, and says what the UNet wants beside latents.
+    fn check_fit(&self) -> Result<FurtherInput, Error> {
+        let further = self.parts.check_fit()?;
+        self.controlnets.iter().try_for_each(|part| self.parts.check_controlnet(&part.config))?;
+        Ok(further)
     }
 
     /// The sources of every network's weights.
@@ -278,7 +288,7 @@ impl PipelineBuilder {
     fn bases(&self) -> Result<Vec<Base>, Error> {
         let family = Some(self.family());
         let source = self.parts.unet.weights.open(&self.variant)?;
-        let mut bases = vec![Base { prefix: "lora_unet_", family, source }];
+        let mut bases = vec![Base { prefix: UNET_PREFIX, family, source }];
         for (traits, (_, part)) in self.parts.profile.text_encoders.iter().zip(&self.parts.text) {
             let source = part.weights.open(&self.variant)?;
             let renames = canonical_names(source.names());
@@ -307,7 +317,6 @@ impl PipelineBuilder {
         let mut controlnets = Vec::new();
         for (part, source) in self.controlnets.iter().zip(sources.controlnets) {
             let controlnet = ControlNet::new(&part.config, device)?;
-            controlnet.check_fits(denoiser.blank().unet())?;
             controlnets.push(Network::new(controlnet, source, options.clone())?);
         }
         Ok(Model {

@@ -1,8 +1,8 @@
 //! Whole pipelines against diffusers: same folder, same LoRA, same seed, from the prompt to the pixels.
 //!
 //! `reference/pipelines.py`, `pipelines_sdxl.py` and `pipelines_controlnet.py` ran every case of `cases.json` through
-//! diffusers and recorded the initial noise, the final latents and the pixels; for some cases also the latents after
-//! each step.
+//! diffusers and recorded the final latents; for some cases also the latents after each step; for one of each seed, size and
+//! batch the initial noise, and for one of each VAE, size and batch the pixels.
 
 #[path = "common/parity.rs"]
 mod parity;
@@ -132,10 +132,14 @@ impl Suite {
     fn run(&self) {
         let mut pipelines = BTreeMap::new();
         let family = |case: &Case| case.control.as_ref().is_none_or(|control| control.family == self.family);
+        let mut decoded = 0;
         for case in self.cases().into_iter().filter(family) {
             let pipeline = pipelines.entry(case.key()).or_insert_with(|| case.load(self, &self.model()));
-            parity::assert_is_diffusers(self.cases, &case.common.name, &case.request(), pipeline);
+            let pixels =
+                parity::assert_is_diffusers(self.cases, &case.common.name, &case.request(), pipeline);
+            decoded += usize::from(pixels);
         }
+        assert!(decoded > 0, "no case of {} has pixels", self.cases);
     }
 
     /// Runs one case on the weights of the folder in one file. It is enough: that each tensor of such a file is the

@@ -6,42 +6,47 @@ use std::{error::Error, fmt};
 
 use hypersd::{Device, FloatDType, device};
 
-use crate::options::{DeviceName, DtypeName};
+use crate::options::DtypeName;
 
-/// A device whose backend this program was built without.
+/// A device that cannot be had.
 #[derive(Debug)]
-pub(crate) struct NotCompiledIn(&'static str);
+pub(crate) struct Refused {
+    name: String,
+    error: device::Error,
+}
 
-impl fmt::Display for NotCompiledIn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(name) = self;
-        write!(
-            f,
-            "--device {name}: this program was built without it; build with `cargo run --features {name} …`"
-        )
+impl Refused {
+    /// True where no machine would have it.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self.error, device::Error::Unknown { .. } | device::Error::NotCompiledIn { .. })
     }
 }
 
-impl Error for NotCompiledIn {}
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--device {}: {}", self.name, self.error)
+    }
+}
+
+impl Error for Refused {}
 
 /// The device, which this machine has, and the type of the weights: f32 on the CPU, f16 elsewhere, unless said otherwise.
-pub(crate) fn choose(
-    name: DeviceName,
-    dtype: Option<DtypeName>,
-) -> Result<(Device, FloatDType), Box<dyn Error>> {
+pub(crate) fn choose(name: &str, dtype: Option<DtypeName>) -> Result<(Device, FloatDType), Box<dyn Error>> {
+    let refused = |error| Refused { name: name.into(), error };
+    let device = device::named(name).map_err(refused)?;
+    let on_cpu = name.starts_with("cpu");
     let dtype = match dtype {
         Some(DtypeName::F32) => FloatDType::F32,
         Some(DtypeName::F16) => FloatDType::F16,
         Some(DtypeName::Bf16) => FloatDType::BF16,
-        None if name == DeviceName::Cpu => FloatDType::F32,
+        None if on_cpu => FloatDType::F32,
         None => FloatDType::F16,
     };
-    let device = named(name)?;
     #[cfg(any(feature = "vulkan", feature = "wgpu", feature = "cuda"))]
-    if name != DeviceName::Cpu {
+    if !on_cpu {
         keep_kernels()?;
     }
-    device::check(&device).map_err(|error| format!("--device {name}: {error}"))?;
+    device::check(&device).map_err(refused)?;
     Ok((device, dtype))
 }
 
@@ -55,23 +60,11 @@ fn keep_kernels() -> Result<(), hypersd::cache::Error> {
     }
 }
 
-fn named(name: DeviceName) -> Result<Device, NotCompiledIn> {
-    match name {
-        #[cfg(feature = "flex")]
-        DeviceName::Cpu => Ok(Device::flex()),
-        #[cfg(not(feature = "flex"))]
-        DeviceName::Cpu => Err(NotCompiledIn("flex")),
-        #[cfg(feature = "vulkan")]
-        DeviceName::Vulkan => Ok(Device::vulkan(Default::default())),
-        #[cfg(not(feature = "vulkan"))]
-        DeviceName::Vulkan => Err(NotCompiledIn("vulkan")),
-        #[cfg(feature = "wgpu")]
-        DeviceName::Wgpu => Ok(Device::wgpu(Default::default())),
-        #[cfg(not(feature = "wgpu"))]
-        DeviceName::Wgpu => Err(NotCompiledIn("wgpu")),
-        #[cfg(feature = "cuda")]
-        DeviceName::Cuda => Ok(Device::cuda(0)),
-        #[cfg(not(feature = "cuda"))]
-        DeviceName::Cuda => Err(NotCompiledIn("cuda")),
-    }
+/// `--list-devices`: each device with the name that its driver has for it.
+pub(crate) fn table() -> String {
+    let row = |device: device::Listed| match device.driver_name {
+        Some(driver_name) => format!("{:<16} {driver_name}\n", device.name),
+        None => format!("{}\n", device.name),
+    };
+    device::list().into_iter().map(row).collect()
 }

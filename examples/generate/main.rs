@@ -41,12 +41,16 @@ fn main() -> ExitCode {
         print!("{}", recipes::table());
         return ExitCode::SUCCESS;
     }
+    if options.list_devices {
+        print!("{}", device::table());
+        return ExitCode::SUCCESS;
+    }
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             let usage = error.downcast_ref::<hypersd::Error>().is_some_and(hypersd::Error::is_request)
-                || error.is::<device::NotCompiledIn>();
+                || error.downcast_ref().is_some_and(device::Refused::is_usage);
             ExitCode::from(if usage { USAGE } else { 1 })
         }
     }
@@ -59,7 +63,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let request = Request { controls: options.control.controls(&start)?, start, ..request };
     request.check()?;
     recipes::check(options, &request)?;
-    let (device, dtype) = device::choose(options.device, options.dtype)?;
+    let (device, dtype) = device::choose(&options.device, options.dtype)?;
     for path in options.outputs() {
         require_parent(&path)?;
     }

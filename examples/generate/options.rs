@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    fmt,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -113,9 +112,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     batch: usize,
 
-    /// Where to compute
-    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
-    pub(crate) device: DeviceName,
+    /// Where to compute: cpu, or, where they were compiled in, cuda, vulkan, metal or wgpu, with a number where there are
+    /// several (cuda:1)
+    #[arg(long, value_name = "NAME[:NUMBER]", default_value = "cpu")]
+    pub(crate) device: String,
+    /// Prints the devices of this machine that this program can compute on, and ends
+    #[arg(long)]
+    pub(crate) list_devices: bool,
     /// Type of the weights and of the arithmetic; the cpu computes in f32 whatever the weights are stored in, so that
     /// f16 and bf16 only save memory there [default: f32 on the cpu, f16 elsewhere]
     #[arg(long, value_enum)]
@@ -281,26 +284,6 @@ impl From<PredictionName> for PredictionType {
             PredictionName::V => Self::VPrediction,
             PredictionName::Sample => Self::Sample,
         }
-    }
-}
-
-/// `--device`.
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-pub(crate) enum DeviceName {
-    Cpu,
-    Vulkan,
-    Wgpu,
-    Cuda,
-}
-
-impl fmt::Display for DeviceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cpu => "cpu",
-            Self::Vulkan => "vulkan",
-            Self::Wgpu => "wgpu",
-            Self::Cuda => "cuda",
-        })
     }
 }
 

@@ -38,6 +38,12 @@ pub(super) fn check(device: &Device) -> Result<(), Error> {
     }
 }
 
+/// True for a driver of a graphics API that computes on the CPU.
+#[cfg(any(feature = "vulkan", feature = "wgpu", feature = "metal"))]
+pub(super) fn is_software(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Cube(CubeDevice::Wgpu(wgpu)) if wgpu.kind == WgpuDeviceKind::Cpu)
+}
+
 /// True where a graphics API shows more than software that draws on the CPU. Whoever asks for `DeviceKind::Cpu` means it;
 /// whoever leaves the choice open does not.
 fn has_hardware(backend: WgpuBackend) -> bool {

@@ -1,8 +1,12 @@
-//! The network that predicts what is noise in noisy latents, and what it takes to do so.
+//! The network that predicts the noise in noisy latents, and all that it takes to do so.
 
 use burn::tensor::{Device, Tensor};
 use hypersd_core::slots;
-use hypersd_models::unet::{Conditioning, Residuals, UNet, UNetConfig};
+use hypersd_models::{
+    Profile,
+    clip::ClipTextConfig,
+    unet::{Conditioning, Residuals, UNet, UNetConfig},
+};
 
 use crate::{Error, Start};
 
@@ -24,17 +28,19 @@ pub(crate) enum FurtherInput {
     Picture,
 }
 
+/// Features of all that conditions a denoiser: it reads them, the text encoders make them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Condition {
+    /// Of a token, for cross-attention.
+    context: usize,
+    /// Of a picture, to join the time embedding.
+    added: usize,
+}
+
 impl Denoiser {
     /// A network whose parameters wait to be loaded.
     pub(crate) fn new(config: &UNetConfig, device: &Device) -> Result<Self, Error> {
         Ok(Self::UNet(UNet::new(config, device)?))
-    }
-
-    /// The UNet that ControlNets are halves of.
-    pub(crate) fn unet(&self) -> &UNet {
-        match self {
-            Self::UNet(unet) => unet,
-        }
     }
 
     /// The prediction for noisy latents.
@@ -89,6 +95,54 @@ impl FurtherInput {
         };
         Err(Error::FurtherInput { found, expected })
     }
+}
+
+impl Condition {
+    /// The features that a UNet reads.
+    fn read_by(unet: &UNetConfig) -> Self {
+        let added = unet.addition_embed_type.as_ref().and(unet.projection_class_embeddings_input_dim);
+        Self { context: unet.cross_attention_dim.at(0), added: added.unwrap_or(0) }
+    }
+
+    /// The features that a family's text encoders make, with what the UNet makes of the picture's numbers.
+    fn made_by<'a>(
+        profile: &Profile,
+        encoders: impl Iterator<Item = &'a ClipTextConfig>,
+        unet: &UNetConfig,
+    ) -> Self {
+        let mut made =
+            Self { context: 0, added: profile.time_ids * unet.addition_time_embed_dim.unwrap_or(0) };
+        for (traits, encoder) in profile.text_encoders.iter().zip(encoders) {
+            made.context += encoder.hidden_size;
+            if traits.pooled && encoder.with_projection {
+                made.added += encoder.projection_dim;
+            }
+        }
+        made
+    }
+}
+
+/// Makes sure that a UNet reads what the text encoders of its model make.
+pub(crate) fn check_condition<'a>(
+    unet: &UNetConfig,
+    profile: &Profile,
+    encoders: impl Iterator<Item = &'a ClipTextConfig>,
+) -> Result<(), Error> {
+    let (read, made) = (Condition::read_by(unet), Condition::made_by(profile, encoders, unet));
+    let misfit = |expected, found| Err(Error::Misfit { network: "UNet", expected, found });
+    if read.context != made.context {
+        return misfit(
+            format!("as many as the text encoders make, {}", made.context),
+            format!("cross-attention that reads {} features", read.context),
+        );
+    }
+    if read.added != made.added {
+        return misfit(
+            format!("as many as the pooled prompt and {} numbers make, {}", profile.time_ids, made.added),
+            format!("an add_embedding that reads {} features", read.added),
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]

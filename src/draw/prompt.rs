@@ -109,17 +109,17 @@ impl PromptEncoder {
             }
         }
         let mut pooled = pooled.into_iter();
-        let time_ids = self.profile.size_conditioning.then(|| time_ids(batch.size));
+        let time_ids = &time_ids(batch.size)[..self.profile.time_ids];
         Ok(context.map(|context| {
-            let pooled =
-                pooled.next().flatten().map(|pooled: Tensor<2>| pooled.repeat_dim(0, batch.pictures));
             let context = Tensor::cat(context, 2).repeat_dim(0, batch.pictures);
             let conditioning = Conditioning::new(Context::text(context));
-            match (pooled, &time_ids) {
-                (Some(pooled), Some(ids)) => {
-                    conditioning.with_added(pooled, vec![ids.to_vec(); batch.pictures])
-                }
-                _ => conditioning,
+            // Where the UNet wants a pooled state, opening the model has made sure that there is one.
+            match pooled.next().flatten() {
+                Some(pooled) => conditioning.with_added(
+                    Tensor::<2>::repeat_dim(pooled, 0, batch.pictures),
+                    vec![time_ids.to_vec(); batch.pictures],
+                ),
+                None => conditioning,
             }
         }))
     }

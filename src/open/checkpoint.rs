@@ -19,17 +19,18 @@ pub(crate) fn open(location: &Location) -> Result<Parts, Error> {
     };
     let profile = file.family.and_then(Profile::of).ok_or_else(incomplete)?;
     let sampling = Sampling::of_file(profile, &file, location);
-    let SingleFile { unet, vae, text_encoder, text_encoder_2, .. } = file;
+    let SingleFile { unet, vae, text_encoders, .. } = file;
     let (Some(unet), Some(vae)) = (unet, vae) else { return Err(incomplete()) };
-    let mut encoders = [text_encoder, text_encoder_2].into_iter().flatten();
+    if text_encoders.len() != profile.text_encoders.len() {
+        return Err(incomplete());
+    }
     let mut text = Vec::new();
-    for traits in profile.text_encoders {
-        let encoder = encoders.next().ok_or_else(incomplete)?;
+    for (traits, encoder) in profile.text_encoders.iter().zip(text_encoders) {
         let tokenizer = (traits.own_tokenizer)(encoder.config.vocab_size)?;
         text.push((tokenizer, text_part(encoder)));
     }
     let autoencoder = AutoencoderConfig::Kl(vae.config);
-    let native_cells = [(profile.native_side / autoencoder.factor()).max(1); 2];
+    let native_cells = profile.native_cells(autoencoder.factor());
     Ok(Parts {
         profile,
         text,

@@ -42,8 +42,7 @@ pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
         text,
         defaults: Defaults {
             sampling: Sampling::open(folder.component("scheduler")?.as_ref())?,
-            native_cells: native_cells(&unet)?
-                .unwrap_or([(profile.native_side / autoencoder.factor()).max(1); 2]),
+            native_cells: native_cells(&unet)?.unwrap_or_else(|| profile.native_cells(autoencoder.factor())),
         },
         unet: Part { config, weights: Weights::Folder(unet) },
         vae: Part { config: autoencoder, weights: Weights::Folder(vae) },

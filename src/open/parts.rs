@@ -6,12 +6,13 @@ use hypersd_core::{Component, Location, SafetensorsFile, SharedSource, Variant};
 use hypersd_models::{
     Profile, SingleFile,
     clip::{ClipTextConfig, Tokenizer},
+    controlnet::ControlNetConfig,
     unet::UNetConfig,
 };
 
 use crate::{
     Error,
-    draw::{AutoencoderConfig, Defaults, FurtherInput},
+    draw::{AutoencoderConfig, Defaults, FurtherInput, check_condition},
 };
 
 /// Everything a pipeline is made of, opened but not loaded.
@@ -43,16 +44,23 @@ impl Parts {
     /// Makes sure that the UNet reads the states of the text encoders, and that it and the VAE speak of the same latents;
     /// and says what it wants beside them.
     pub(crate) fn check_fit(&self) -> Result<FurtherInput, Error> {
-        let read = self.unet.config.cross_attention_dim.at(0);
-        let made: usize = self.text.iter().map(|(_, part)| part.config.hidden_size).sum();
-        if read != made {
-            return Err(Error::Misfit {
-                network: "UNet",
-                expected: format!("as many as the text encoders make, {made}"),
-                found: format!("cross-attention that reads {read} features"),
-            });
+        let unet = &self.unet.config;
+        check_condition(unet, self.profile, self.text.iter().map(|(_, part)| &part.config))?;
+        FurtherInput::of(unet, self.vae.config.latent_channels())
+    }
+
+    /// Makes sure that a ControlNet guides the UNet, in pictures of the VAE's size.
+    pub(crate) fn check_controlnet(&self, controlnet: &ControlNetConfig) -> Result<(), Error> {
+        controlnet.check_fits(&self.unet.config)?;
+        let (own, factor) = (controlnet.pixels_per_latent(), self.vae.config.factor());
+        if own == factor {
+            return Ok(());
         }
-        FurtherInput::of(&self.unet.config, self.vae.config.latent_channels())
+        let (expected, found) = (
+            format!("{factor}, as the VAE has"),
+            format!("{own} pixels of its image for one of the latents"),
+        );
+        Err(Error::Misfit { network: "ControlNet", expected, found })
     }
 }
 

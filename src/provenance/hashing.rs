@@ -6,6 +6,7 @@ use std::{
 };
 
 use hypersd_core::{Component, Error as Core, Location, ModelFolder, Variant};
+use hypersd_models::Profile;
 
 use super::{WeightFile, WeightPart};
 use crate::{Error, digest::sha256};
@@ -36,12 +37,12 @@ impl WeightFiles {
     }
 
     /// Starts to hash them all.
-    pub(crate) fn hash(&self, variant: &Variant) -> Result<Hashing, Error> {
+    pub(crate) fn hash(&self, profile: &Profile, variant: &Variant) -> Result<Hashing, Error> {
         let mut hashing = Hashing { files: Vec::new() };
         if self.model.is_file() {
             hashing.start(WeightPart::Model, &self.name, &self.model, None);
         } else {
-            self.hash_folder(variant, &mut hashing)?;
+            self.hash_folder(profile, variant, &mut hashing)?;
         }
         let replaced = [(WeightPart::UNet, &self.unet), (WeightPart::Vae, &self.vae)];
         let replaced = replaced.into_iter().filter_map(|(part, location)| Some((part, location.as_ref()?)));
@@ -57,14 +58,13 @@ impl WeightFiles {
         Ok(hashing)
     }
 
-    fn hash_folder(&self, variant: &Variant, hashing: &mut Hashing) -> Result<(), Error> {
+    fn hash_folder(&self, profile: &Profile, variant: &Variant, hashing: &mut Hashing) -> Result<(), Error> {
         let folder = ModelFolder::open(&self.model)?;
-        for (part, component, replaced) in [
-            (WeightPart::UNet, "unet", self.unet.is_some()),
-            (WeightPart::Vae, "vae", self.vae.is_some()),
-            (WeightPart::TextEncoder, "text_encoder", false),
-            (WeightPart::TextEncoder, "text_encoder_2", false),
-        ] {
+        let replaceable =
+            [(WeightPart::UNet, "unet", self.unet.is_some()), (WeightPart::Vae, "vae", self.vae.is_some())];
+        let text =
+            profile.text_encoders.iter().map(|traits| (WeightPart::TextEncoder, traits.encoder, false));
+        for (part, component, replaced) in replaceable.into_iter().chain(text) {
             let component = if replaced { None } else { folder.component(component)? };
             for file in component.map(|part| part.weight_files(variant)).transpose()?.unwrap_or_default() {
                 hashing.start(part.clone(), &self.name, &file, None);

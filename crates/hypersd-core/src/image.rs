@@ -1,6 +1,8 @@
 //! Pictures of 8-bit RGB, and the only place that rounds pixels.
 
 mod compose;
+#[cfg(feature = "dynamic-image")]
+mod dynamic;
 mod file;
 mod gaussian;
 mod jpeg;

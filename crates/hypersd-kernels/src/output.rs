@@ -49,10 +49,16 @@ impl<'a, T> Out<'a, T> {
     /// Nobody else uses its values as long as the matrix lives.
     #[inline(always)]
     pub(crate) unsafe fn rows(self, first: usize, extents: [usize; 2], stride: usize) -> RowsMut<'a, T> {
-        let (needed, len) = (reach(extents, stride), self.len);
-        assert!(first <= len && needed <= len - first, "kernel bug: {first} + {needed} of {len}");
+        let start = self.reach(first, reach(extents, stride));
         // SAFETY: it lies inside the buffer, which is borrowed for 'a, and the caller promises that it is his alone.
-        unsafe { RowsMut::from_raw(self.start.add(first), extents, stride) }
+        unsafe { RowsMut::from_raw(start, extents, stride) }
+    }
+
+    /// The address of value `first`, from which on the buffer has so many; which of them are his, the caller knows.
+    #[inline(always)]
+    pub(crate) fn reach(self, first: usize, len: usize) -> *mut T {
+        assert!(first <= self.len && len <= self.len - first, "kernel bug: {first} + {len} of {}", self.len);
+        self.start.wrapping_add(first)
     }
 
     /// The address of value `index`, to ask for it ahead.

@@ -17,7 +17,7 @@
 //! use std::sync::Arc;
 //!
 //! use hypersd_core::{HostTensor, MemorySource, TensorSource};
-//! use hypersd_lora::{Base, Lora, LoraFile, Strictness, merge};
+//! use hypersd_lora::{Base, Lora, LoraFile, Strictness, UNET_PREFIX, merge};
 //!
 //! let base: MemorySource =
 //!     [("mid.to_out.0.weight".to_string(), HostTensor::from_f32([2, 3], vec![1.0; 6]))].into_iter().collect();
@@ -30,7 +30,7 @@
 //! .collect();
 //!
 //! let lora = Lora { file: Arc::new(LoraFile::from_source(Arc::new(file))?), weight: 1.0 };
-//! let unet = Base { prefix: "lora_unet_", family: None, source: Arc::new(base) };
+//! let unet = Base { prefix: UNET_PREFIX, family: None, source: Arc::new(base) };
 //! let merged = merge(&[unet], &[lora], Strictness::Strict)?;
 //!
 //! assert_eq!(
@@ -80,6 +80,7 @@ pub use file::{LoraFile, Module};
 pub use form::{Delta, Dora, Form, Full, LoHa, LoKr, LowRank};
 pub use merge::{Lora, Merge, Strictness, merge};
 pub use merged::Merged;
+pub use networks::UNET_PREFIX;
 pub use report::{Applied, LoraReport, Reason, Unmatched};
 pub use targets::Base;
 pub use weights::Weights;

@@ -125,17 +125,10 @@ impl Layering<'_> {
             }
             match self.fitting(module, target) {
                 Ok(changes) => {
-                    let Base { prefix, .. } = self.bases[target.base];
+                    let (prefix, base) = (self.bases[target.base].prefix, &mut merged[target.base]);
                     let weight = networks::weight(&self.lora.weight, prefix);
-                    let forms = changes.iter().map(|(form, ..)| *form);
-                    forms.clone().try_for_each(|form| self.check_scale(&module.name, form, weight))?;
-                    report.count(prefix, weight, forms.clone().next());
-                    if weight != 0.0 {
-                        for (form, name, shape) in changes {
-                            let layer = Layer { file: file.clone(), form: form.clone(), weight };
-                            merged[target.base].add(name, shape, layer);
-                        }
-                    }
+                    report.count(prefix, weight, changes.first().map(|(form, ..)| *form));
+                    self.add(&module.name, changes, weight, base)?;
                 }
                 Err(Misfit::Absent(reason)) => {
                     report.unmatched.push(Unmatched { module: module.name.clone(), reason });
@@ -163,6 +156,24 @@ impl Layering<'_> {
             Some(wrong) => Err(Error::Shape(Box::new(wrong))),
             None => Ok(report),
         }
+    }
+
+    /// Adds the changes of a module to its network.
+    fn add(
+        &self,
+        module: &str,
+        changes: Vec<Change<'_>>,
+        weight: f32,
+        base: &mut Merged,
+    ) -> Result<(), Error> {
+        changes.iter().try_for_each(|(form, ..)| self.check_scale(module, form, weight))?;
+        if weight != 0.0 {
+            for (form, name, shape) in changes {
+                let layer = Layer { file: self.lora.file.clone(), form: form.clone(), weight };
+                base.add(name, shape, layer);
+            }
+        }
+        Ok(())
     }
 
     /// Each form of a module with the tensor of the base that it changes: all of them, or none.

@@ -16,8 +16,8 @@ struct Network {
     weight: fn(&Weights) -> f32,
 }
 
-/// The prefix of the UNet, whose modules may go without any.
-pub(crate) const UNET: &str = "lora_unet_";
+/// The [prefix](crate::Base::prefix) of the UNet, whose modules may go without any.
+pub const UNET_PREFIX: &str = "lora_unet_";
 
 /// The only text encoder of a model. Where there are two, PEFT calls the first of them the same.
 const TEXT_ENCODER: Network = Network {
@@ -29,7 +29,7 @@ const TEXT_ENCODER: Network = Network {
 
 static NETWORKS: [Network; 4] = [
     Network {
-        prefix: UNET,
+        prefix: UNET_PREFIX,
         others: &["lycoris_", "unet.", "diffusion_model."],
         words: "unet",
         weight: |weights| weights.unet,

@@ -99,7 +99,7 @@ impl Targets {
 /// The names under which the table may have a module. One that says nothing of a network is the UNet's.
 fn spellings(module: &str) -> Vec<String> {
     let module = without_wrapper(module);
-    let (start, networks) = networks::of_module(module).unwrap_or(("", vec![networks::UNET]));
+    let (start, networks) = networks::of_module(module).unwrap_or(("", vec![networks::UNET_PREFIX]));
     let path = flat(without_wrapper(&module[start.len()..]));
     networks.iter().map(|network| format!("{network}{path}")).collect()
 }

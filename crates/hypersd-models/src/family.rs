@@ -22,8 +22,8 @@ pub struct Profile {
     pub heads: Heads,
     /// Width and height in pixels of pictures of a model that does not say.
     pub native_side: usize,
-    /// True where the UNet is told the picture's original size, crop and target size (`time_ids`).
-    pub size_conditioning: bool,
+    /// Numbers of the picture that the UNet is told (`time_ids`): six for SDXL, its original size, crop and target size.
+    pub time_ids: usize,
     /// True where a negative prompt that is not given is zeros rather than the empty prompt, in a model that does not say
     /// (`force_zeros_for_empty_prompt`).
     pub zero_negative: bool,
@@ -98,7 +98,7 @@ const SD1: Profile = Profile {
     }],
     heads: Heads::Count(8),
     native_side: 512,
-    size_conditioning: false,
+    time_ids: 0,
     zero_negative: false,
     upcast_vae: false,
     vae: VaeConfig::sd15,
@@ -134,7 +134,7 @@ const SDXL: Profile = Profile {
     ],
     heads: Heads::Width(64),
     native_side: 1024,
-    size_conditioning: true,
+    time_ids: 6,
     zero_negative: true,
     upcast_vae: true,
     vae: VaeConfig::sdxl,
@@ -148,6 +148,12 @@ impl Profile {
     pub fn of(family: Family) -> Option<&'static Self> {
         const ALL: [&Profile; 3] = [&SD1, &SD2, &SDXL];
         ALL.into_iter().find(|profile| profile.family == family)
+    }
+
+    /// Height and width in latents of the pictures of a model that does not say, with a VAE of this factor.
+    #[must_use]
+    pub fn native_cells(&self, factor: usize) -> [usize; 2] {
+        [(self.native_side / factor).max(1); 2]
     }
 }
 

@@ -14,7 +14,7 @@ mod vae;
 
 pub(crate) use clip::clip_text;
 pub(crate) use tiny_vae::tiny_vae;
-pub(crate) use unet::unet;
+pub(crate) use unet::{NUMBER_WIDTH, family, unet};
 pub(crate) use vae::vae;
 
 /// The shapes of a source, which is not trusted to have the right ones.

@@ -5,11 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use hypersd_core::{Error as Core, Family, Location, Mismatch, SafetensorsFile, SharedSource, TensorSource};
 
 use crate::{
-    Error, Heads, Prediction, Profile,
-    clip::{ClipTextConfig, HiddenAct},
-    infer,
-    tiny_vae::TinyVaeConfig,
-    unet::UNetConfig,
+    Error, Prediction, Profile, clip::ClipTextConfig, infer, tiny_vae::TinyVaeConfig, unet::UNetConfig,
     vae::VaeConfig,
 };
 
@@ -52,10 +48,8 @@ pub struct SingleFile {
     pub vae: Option<Part<VaeConfig>>,
     /// A TAESD.
     pub tiny_vae: Option<Part<TinyVaeConfig>>,
-    /// The only text encoder, or SDXL's first.
-    pub text_encoder: Option<Part<ClipTextConfig>>,
-    /// SDXL's second text encoder.
-    pub text_encoder_2: Option<Part<ClipTextConfig>>,
+    /// The text encoders, in the order of the family's [profile](Profile::text_encoders).
+    pub text_encoders: Vec<Part<ClipTextConfig>>,
     /// A ControlNet, with the configuration of the UNet that its encoder half is one of.
     pub controlnet: Option<Part<UNetConfig>>,
 }
@@ -118,7 +112,10 @@ impl SingleFile {
         }
         let unet = sections.iter().find(|(section, _)| section.network.is_unet()).map(|(_, weights)| weights);
         let family = sections.iter().find_map(|(section, _)| section.family);
-        let family = family.or_else(|| unet.map(family_of));
+        let family = match (family, unet) {
+            (None, Some(unet)) => Some(infer::family(&**unet)?),
+            _ => family,
+        };
         let profile = profile(&origin, family)?;
         let prediction = if velocity { Some(Prediction::Velocity) } else { profile.prediction };
         let mut file = Self {
@@ -128,8 +125,7 @@ impl SingleFile {
             unet: None,
             vae: None,
             tiny_vae: None,
-            text_encoder: None,
-            text_encoder_2: None,
+            text_encoders: Vec::new(),
             controlnet: None,
         };
         for (section, weights) in sections {
@@ -138,8 +134,8 @@ impl SingleFile {
         Ok(file)
     }
 
-    /// Finds out the configuration of a network and keeps both. SDXL's second text encoder has to come before the
-    /// UNet, which takes its pooled state.
+    /// Finds out the configuration of a network and keeps both. Text encoders come before the UNet, which may take a
+    /// pooled state of theirs.
     fn add(
         &mut self,
         network: Network,
@@ -149,11 +145,11 @@ impl SingleFile {
     ) -> Result<(), Error> {
         match network {
             Network::UNet => {
-                let config = self.unet_config(&weights, profile.heads, own)?;
+                let config = self.unet_config(&weights, profile, own)?;
                 self.unet = Some(Part { config, weights });
             }
             Network::ControlNet => {
-                let config = self.unet_config(&weights, profile.heads, own)?;
+                let config = self.unet_config(&weights, profile, own)?;
                 self.controlnet = Some(Part { config, weights });
             }
             Network::Vae => {
@@ -163,11 +159,7 @@ impl SingleFile {
                 self.tiny_vae = Some(Part { config: infer::tiny_vae(&*weights)?, weights });
             }
             Network::TextEncoder(act) => {
-                self.text_encoder = Some(Part { config: infer::clip_text(&*weights, act)?, weights });
-            }
-            Network::TextEncoder2 => {
-                let config = infer::clip_text(&*weights, HiddenAct::Gelu)?;
-                self.text_encoder_2 = Some(Part { config, weights });
+                self.text_encoders.push(Part { config: infer::clip_text(&*weights, act)?, weights });
             }
         }
         Ok(())
@@ -176,52 +168,31 @@ impl SingleFile {
     fn unet_config(
         &self,
         weights: &SharedSource,
-        heads: Heads,
+        profile: &Profile,
         own: Option<&UNetConfig>,
     ) -> Result<UNetConfig, Error> {
-        let config = infer::unet(&**weights, heads, self.number_width(&**weights, own))?;
-        match config.projection_class_embeddings_input_dim {
-            Some(REFINER_ADDED) => {
-                Err(family::foreign(&weights.origin(), family::REFINER, family::REFINER_INSTEAD))
-            }
-            _ => Ok(config),
-        }
+        infer::unet(&**weights, profile.heads, self.number_width(&**weights, profile, own))
     }
 
-    /// Width of the sinusoid of one of the six numbers that SDXL's UNet takes beside the pooled state: what the
-    /// pooled state leaves, where there is one.
-    fn number_width(&self, weights: &dyn TensorSource, own: Option<&UNetConfig>) -> usize {
+    /// Width of the sinusoid of one of the numbers that a UNet takes beside a pooled state: what the pooled state leaves,
+    /// where there is one.
+    fn number_width(&self, weights: &dyn TensorSource, profile: &Profile, own: Option<&UNetConfig>) -> usize {
         let added = weights.info("add_embedding.linear_1.weight").and_then(|info| info.shape.get(1).copied());
-        let pooled = self.text_encoder_2.as_ref().map(|part| part.config.projection_dim);
+        let pooled = profile.text_encoders.iter().zip(&self.text_encoders).find(|(traits, _)| traits.pooled);
         match (added, pooled) {
-            (Some(added), Some(pooled)) => added.saturating_sub(pooled) / 6,
-            _ => own.and_then(|own| own.addition_time_embed_dim).unwrap_or(256),
+            (Some(added), Some((_, part))) if profile.time_ids > 0 => {
+                added.saturating_sub(part.config.projection_dim) / profile.time_ids
+            }
+            _ => own.and_then(|own| own.addition_time_embed_dim).unwrap_or(infer::NUMBER_WIDTH),
         }
-    }
-}
-
-/// What the refiner's UNet takes beside the timestep: a pooled state of 1280 and five numbers.
-const REFINER_ADDED: usize = 1280 + 5 * 256;
-
-/// The family of a UNet that stands alone.
-fn family_of(unet: &SharedSource) -> Family {
-    let extents = |name: &str| unet.info(name).map(|info| info.shape).unwrap_or_default();
-    let site = "mid_block.attentions.0";
-    let context = extents(&format!("{site}.transformer_blocks.0.attn2.to_k.weight")).get(1).copied();
-    let linear = extents(&format!("{site}.proj_in.weight")).len() == 2;
-    match context {
-        _ if unet.info("add_embedding.linear_1.weight").is_some() => Family::Sdxl,
-        Some(768) => Family::Sd1,
-        Some(1024) => Family::Sd2,
-        _ if linear => Family::Sd2,
-        _ => Family::Sd1,
     }
 }
 
 /// What no shape says of a file's networks. A VAE alone could be anybody's: it counts as Stable Diffusion 1.x's.
 fn profile(origin: &str, family: Option<Family>) -> Result<&'static Profile, Error> {
     let family = family.unwrap_or(Family::Sd1);
-    Profile::of(family).ok_or_else(|| family::foreign(origin, &family.to_string(), family::TAKE))
+    let instead = if family == Family::SdxlRefiner { family::REFINER_INSTEAD } else { family::TAKE };
+    Profile::of(family).ok_or_else(|| family::foreign(origin, &family.to_string(), instead))
 }
 
 /// Tensors outside of every network's place.

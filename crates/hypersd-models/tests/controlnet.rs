@@ -10,7 +10,7 @@ use controlnet_fixtures::{config, path};
 use hypersd_core::{LoadOptions, SafetensorsFile, load};
 use hypersd_models::{
     controlnet::{ChannelOrder, ControlNet, ControlNetConfig, Hint, ResidualScale},
-    unet::{Conditioning, Context, PerLevel, Residuals, UNet, UNetConfig},
+    unet::{Conditioning, Context, PerLevel, Residuals, UNetConfig},
 };
 use hypersd_testing::{Array, assert_close, device, dtype, fixture, tolerance, weights};
 
@@ -223,28 +223,35 @@ fn inputs_that_do_not_fit_are_refused() {
 
 #[test]
 fn a_controlnet_of_another_family_is_refused() {
-    let unet = |config: &str, change: fn(&mut UNetConfig)| {
-        let mut config = controlnet_fixtures::config(config).unet;
-        change(&mut config);
-        UNet::new(&config, &device()).unwrap()
+    let unet = |name: &str, change: fn(&mut UNetConfig)| {
+        let mut unet = controlnet_fixtures::config(name).unet;
+        change(&mut unet);
+        unet
     };
-    let sd15 = ControlNet::new(&config("sd15"), &device()).unwrap();
+    let sd15 = config("sd15");
     sd15.check_fits(&unet("sd15", |_| ())).unwrap();
     assert_eq!(
         sd15.check_fits(&unet("sdxl_full", |_| ())).unwrap_err().to_string(),
-        "the ControlNet does not fit the UNet: its context width is 768 (SD1.5), the UNet's 2048 (SDXL); take a \
-         ControlNet that was trained for this model's family"
+        "the ControlNet does not fit the UNet: its family is Stable Diffusion 1.x, the UNet's Stable Diffusion XL; take \
+         a ControlNet that was trained for this model's family"
     );
     for name in ["sdxl_full", "sdxl_mid", "sdxl_small"] {
-        let sdxl = ControlNet::new(&config(name), &device()).unwrap();
+        let sdxl = config(name);
         sdxl.check_fits(&unet("sdxl_full", |_| ())).unwrap();
-        let refused = |unet: &UNet| sdxl.check_fits(unet).unwrap_err().to_string();
+        let refused = |unet: &UNetConfig| sdxl.check_fits(unet).unwrap_err().to_string();
         assert!(
-            refused(&unet("sd15", |_| ())).contains("context width is 2048 (SDXL), the UNet's 768 (SD1.5)")
+            refused(&unet("sd15", |_| ()))
+                .contains("family is Stable Diffusion XL, the UNet's Stable Diffusion 1.x")
         );
+        let wider = unet("sdxl_full", |c| c.cross_attention_dim = PerLevel::All(4096));
+        assert!(refused(&wider).contains("context width is 2048, the UNet's 4096"));
         let refiner = unet("sdxl_full", |c| c.projection_class_embeddings_input_dim = Some(2560));
         assert!(refused(&refiner).contains("width of added conditions is Some(2816), the UNet's Some(2560)"));
         let longer = unet("sdxl_full", |c| c.layers_per_block = PerLevel::All(3));
         assert!(refused(&longer).contains("list of channels is [320, 320, 320, 320, 640,"));
+        let deeper = unet("sdxl_full", |c| c.out_channels = 16);
+        assert!(refused(&deeper).contains("number of latent channels is 4, the UNet's 16"));
+        // An inpainting UNet sees more than the latents; the ControlNet beside it sees them alone.
+        sdxl.check_fits(&unet("sdxl_full", |c| c.in_channels = 9)).unwrap();
     }
 }

@@ -84,10 +84,12 @@ fn assert_vae(file: &SingleFile, config: &VaeConfig) {
     assert_holds(part, halves.concat());
 }
 
-fn assert_text(part: &Option<Part<ClipTextConfig>>, config: &ClipTextConfig) {
-    let part = part.as_ref().expect("a text encoder");
-    assert_eq!(part.config, *config);
-    assert_fills(part, &ClipTextModel::new(config, &device()).unwrap());
+fn assert_text(file: &SingleFile, configs: &[ClipTextConfig]) {
+    assert_eq!(file.text_encoders.len(), configs.len());
+    for (part, config) in file.text_encoders.iter().zip(configs) {
+        assert_eq!(part.config, *config);
+        assert_fills(part, &ClipTextModel::new(config, &device()).unwrap());
+    }
 }
 
 #[test]
@@ -96,12 +98,12 @@ fn sd15_checkpoint() {
     assert_eq!((file.family, file.prediction), (Some(Family::Sd1), Some(Prediction::Epsilon)));
     assert_unet(&file, &UNetConfig::sd15());
     assert_vae(&file, &VaeConfig::sd15());
-    assert_text(&file.text_encoder, &ClipTextConfig::clip_l());
-    assert!(file.text_encoder_2.is_none() && file.tiny_vae.is_none() && file.controlnet.is_none());
+    assert_text(&file, &[ClipTextConfig::clip_l()]);
+    assert!(file.tiny_vae.is_none() && file.controlnet.is_none());
 
     // The first files lack the `text_model.`.
     let file = read(sd15().renamed(|name| name.replace(".transformer.text_model.", ".transformer.")));
-    assert_text(&file.text_encoder, &ClipTextConfig::clip_l());
+    assert_text(&file, &[ClipTextConfig::clip_l()]);
 }
 
 #[test]
@@ -110,8 +112,7 @@ fn sdxl_checkpoint() {
     assert_eq!((file.family, file.prediction), (Some(Family::Sdxl), Some(Prediction::Epsilon)));
     assert_unet(&file, &UNetConfig::sdxl());
     assert_vae(&file, &VaeConfig::sdxl());
-    assert_text(&file.text_encoder, &ClipTextConfig::clip_l());
-    assert_text(&file.text_encoder_2, &ClipTextConfig::open_clip_bigg());
+    assert_text(&file, &[ClipTextConfig::clip_l(), ClipTextConfig::open_clip_bigg()]);
 }
 
 fn sd21_config() -> UNetConfig {
@@ -146,10 +147,7 @@ fn sd21_checkpoint_without_the_last_layer_of_its_text_encoder() {
     assert_eq!((file.family, file.prediction), (Some(Family::Sd2), None), "there are both kinds");
     assert_unet(&file, &sd21_config());
     assert_vae(&file, &VaeConfig::sd15());
-    assert_text(
-        &file.text_encoder,
-        &ClipTextConfig { projection_dim: 1024, ..ClipTextConfig::open_clip_h() },
-    );
+    assert_text(&file, &[ClipTextConfig { projection_dim: 1024, ..ClipTextConfig::open_clip_h() }]);
 
     let alone = read(unet);
     assert_eq!(alone.family, Some(Family::Sd2));
@@ -167,7 +165,7 @@ fn a_unet_alone_in_three_dialects() {
             let file = read(shapes);
             assert_eq!(file.family, Some(family));
             assert_unet(&file, &config);
-            assert!(file.vae.is_none() && file.text_encoder.is_none());
+            assert!(file.vae.is_none() && file.text_encoders.is_empty());
         }
     }
 }
@@ -264,9 +262,9 @@ fn further_input_channels_are_in_the_configuration() {
 #[test]
 fn families_that_are_none_of_these() {
     let refiner = Shapes::stored(&rows("sdxl_refiner_unet", 2));
-    assert!(refusal(refiner.clone()).contains("the SDXL refiner is not supported; take the base model"));
+    assert!(refusal(refiner.clone()).contains("XL refiner is not supported; take the base model"));
     let bigg = "conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias";
-    assert!(refusal(refiner.with(bigg, &[1280])).contains("SDXL refiner"));
+    assert!(refusal(refiner.with(bigg, &[1280])).contains("XL refiner"));
     assert!(refusal(sdxl().with("edm_mean", &[4])).contains("Playground"));
     for (name, family) in [
         ("double_blocks.0.img_attn.qkv.weight", "FLUX"),
@@ -297,7 +295,7 @@ fn every_ignored_tensor_has_a_reason_and_is_passed_over() {
     let file = read(shapes);
     assert_unet(&file, &UNetConfig::sd15());
     assert_vae(&file, &VaeConfig::sd15());
-    assert_text(&file.text_encoder, &ClipTextConfig::clip_l());
+    assert_text(&file, &[ClipTextConfig::clip_l()]);
 }
 
 #[test]
@@ -377,7 +375,8 @@ const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
 fn a_small_sd15_file_is_its_folder() {
     let (file, folder) = file_and_folder("tiny-sd15");
     assert_eq!(file.family, Some(Family::Sd1));
-    let (unet, vae, text) = (file.unet.unwrap(), file.vae.unwrap(), file.text_encoder.unwrap());
+    let (unet, vae) = (file.unet.unwrap(), file.vae.unwrap());
+    let [text] = <[_; 1]>::try_from(file.text_encoders).unwrap();
     assert_same_tensors(&unet.weights, &folder(UNET));
     assert_same_tensors(&vae.weights, &folder(VAE));
     assert_same_tensors(&text.weights, &folder("text_encoder/model.safetensors"));
@@ -394,7 +393,7 @@ fn a_small_sdxl_file_is_its_folder() {
     let (file, folder) = file_and_folder("tiny-sdxl");
     assert_eq!(file.family, Some(Family::Sdxl));
     let (unet, vae) = (file.unet.unwrap(), file.vae.unwrap());
-    let (text, text_2) = (file.text_encoder.unwrap(), file.text_encoder_2.unwrap());
+    let [text, text_2] = <[_; 2]>::try_from(file.text_encoders).unwrap();
     assert_same_tensors(&unet.weights, &folder(UNET));
     assert_same_tensors(&vae.weights, &folder(VAE));
     assert_same_tensors(&text.weights, &folder("text_encoder/model.safetensors"));

@@ -17,23 +17,25 @@
 
 #![expect(unsafe_code, reason = "tasks write disjoint parts of shared scratch and of one output")]
 
-use std::{array, mem::MaybeUninit, ops::Range};
+use std::{mem::MaybeUninit, ops::Range};
 
 use super::Conv;
 use crate::{
     gemm::{Ahead, Base, EXACT_RUN, Product, depth_chunks},
-    operands::{Panels, Rows, RowsMut, reach},
+    operands::{Panels, Rows, RowsMut},
     output::{Out, parallel, share},
     panel::PANEL,
-    scratch::{Scratch, odd_lines},
+    scratch::Scratch,
     simd::tile_panels,
 };
 
 mod input;
+mod layout;
 mod output;
 mod points;
 mod weights;
 
+use layout::{Layout, Places};
 use points::{Doubled, F2, F4, Points};
 
 /// Tiles of a row that are transformed at once: a strip of them (26 KiB, of a doubled image 42 KiB) stays in the first-level
@@ -108,83 +110,6 @@ impl Grid {
     }
 }
 
-/// The order in which the places of one of the three operands lie in memory.
-#[derive(Clone, Copy)]
-struct Layout {
-    places: usize,
-    /// Columns of a row. Those beyond lie in a layout of their own behind this one.
-    columns: usize,
-    /// Values from one row (a tile) to the next.
-    row: usize,
-    /// Values from one place to the next.
-    place: usize,
-}
-
-impl Layout {
-    /// A layout for `rows` rows of `columns` values.
-    fn new(places: usize, rows: usize, columns: usize) -> Self {
-        let row = odd_lines(columns);
-        Self { places, columns: columns.next_multiple_of(PANEL), row, place: odd_lines(rows * row) }
-    }
-
-    fn len(self) -> usize {
-        self.places * self.place
-    }
-
-    /// The place of a value in memory.
-    fn at(self, place: usize, row: usize, column: usize) -> usize {
-        column / self.columns * self.len() + place * self.place + row * self.row + column % self.columns
-    }
-
-    /// The matrix `[rows, columns]` of every place from a row and a column on, each row `stride` behind the one before.
-    ///
-    /// # Safety
-    /// Nobody else uses these values of `memory` as long as the matrices live, and they do not overlap.
-    unsafe fn shared<const P: usize>(
-        self,
-        memory: Out<'_>,
-        (row, column): (usize, usize),
-        extents: [usize; 2],
-        stride: usize,
-    ) -> Places<'_, P> {
-        let at = |place| self.at(place, row, column);
-        // SAFETY: the caller's promise.
-        array::from_fn(|r| array::from_fn(|i| unsafe { memory.rows(at(r * P + i), extents, stride) }))
-    }
-
-    /// The same matrices as [`shared`](Self::shared)'s, of memory that is one task's own.
-    fn own<const P: usize>(
-        self,
-        memory: &mut [f32],
-        (row, column): (usize, usize),
-        extents: [usize; 2],
-        stride: usize,
-    ) -> Places<'_, P> {
-        assert!(reach(extents, stride) <= self.place, "kernel bug: places overlap");
-        // SAFETY: the memory is borrowed exclusively, and one place ends before the next.
-        unsafe { self.shared(Out::new(memory), (row, column), extents, stride) }
-    }
-}
-
-/// A matrix to write for each of the P by P places of a tile.
-type Places<'a, const P: usize> = [[RowsMut<'a>; P]; P];
-
-/// The first value of row `first` of each place, and how far apart the rows are: `count` rows of a panel from there on are
-/// valid for writes, as long as `places` is borrowed.
-fn starts<const P: usize>(
-    places: &mut Places<'_, P>,
-    first: usize,
-    count: usize,
-) -> ([[*mut f32; P]; P], usize) {
-    let stride = places[0][0].stride();
-    let start = |place: &mut RowsMut<'_>| {
-        let fits = first + count <= place.rows() && place.columns() == PANEL && place.stride() == stride;
-        assert!(fits, "kernel bug: a place of another shape");
-        place.as_mut_ptr().wrapping_add(first * stride)
-    };
-    (places.each_mut().map(|row| row.each_mut().map(start)), stride)
-}
-
 /// Each task computes one or two panels of output channels for all tiles, from their weights to their pixels.
 fn few_tiles<const D: usize, const P: usize, const N: usize>(
     points: impl Points<D, P, N>,
@@ -212,7 +137,7 @@ fn few_tiles<const D: usize, const P: usize, const N: usize>(
             let row = depth.len() * PANEL;
             let u_layout = Layout { places, columns: row, row, place: u_place };
             for (panel, first) in channels.clone().step_by(PANEL).enumerate() {
-                let to = u_layout.own(&mut u, (panel, 0), [depth.len(), PANEL], PANEL);
+                let to = u_layout.own(&mut u, (panel, 0), depth.len(), PANEL);
                 weights::transform(points, conv, first, depth.clone(), to);
             }
             for place in 0..places {
@@ -325,7 +250,7 @@ fn few_weights<const D: usize, const P: usize, const N: usize>(
         let mut v = Scratch::take(v_layout.len());
         let mut m = Scratch::take(m_layout.len());
         for channel in (0..inputs).step_by(PANEL) {
-            let to = v_layout.own(&mut v, (0, channel), [columns.len(), PANEL], v_layout.row);
+            let to = v_layout.own(&mut v, (0, channel), columns.len(), v_layout.row);
             input::transform(points, conv, grid, (row, columns.clone(), channel), to);
         }
         for place in 0..places {
@@ -355,7 +280,7 @@ fn transform_input<const D: usize, const P: usize, const N: usize>(
         let (row, group) = (task / groups, task % groups);
         let at = (row * grid.columns, group * PANEL);
         // SAFETY: each task writes its own tiles of its own channels.
-        let to = unsafe { layout.shared(v, at, [grid.columns, PANEL], layout.row) };
+        let to = unsafe { layout.shared(v, at, grid.columns, layout.row) };
         input::transform(points, conv, grid, (rows.start + row, 0..grid.columns, group * PANEL), to);
     });
 }
@@ -373,7 +298,7 @@ fn transform_weights<const D: usize, const P: usize, const N: usize>(
     parallel(panels.len() * chunks, |task| {
         let (panel, depth) = (task / chunks, share(inputs, chunks, task % chunks));
         // SAFETY: each task writes its own channels.
-        let to = unsafe { layout.shared(u, (panel, depth.start * PANEL), [depth.len(), PANEL], PANEL) };
+        let to = unsafe { layout.shared(u, (panel, depth.start * PANEL), depth.len(), PANEL) };
         weights::transform(points, conv, (panels.start + panel) * PANEL, depth, to);
     });
 }

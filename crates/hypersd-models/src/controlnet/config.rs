@@ -113,6 +113,28 @@ impl ControlNetConfig {
         )
     }
 
+    /// Checks that the network guides a UNet: that both are of one family, see the same latents under the same
+    /// conditioning, and that its residuals fit the UNet's own.
+    ///
+    /// # Errors
+    /// [`Error::OtherFamily`], saying in what they differ.
+    pub fn check_fits(&self, unet: &UNetConfig) -> Result<(), Error> {
+        let own = &self.unet;
+        let differ = |what, controlnet: String, unet: String| {
+            if controlnet == unet { Ok(()) } else { Err(Error::OtherFamily { what, controlnet, unet }) }
+        };
+        let same = |what, of: fn(&UNetConfig) -> String| differ(what, of(own), of(unet));
+        same("family", |unet| unet.family().to_string())?;
+        let channels = [own.in_channels, unet.out_channels].map(|channels| channels.to_string());
+        let [own_channels, channels] = channels;
+        differ("number of latent channels", own_channels, channels)?;
+        same("context width", |unet| unet.cross_attention_dim.at(0).to_string())?;
+        same("width of added conditions", |unet| {
+            format!("{:?}", unet.projection_class_embeddings_input_dim)
+        })?;
+        same("list of channels", |unet| format!("{:?}", unet.skip_channels()))
+    }
+
     /// Pixels of the control image for one of the latents, in each direction: 8.
     #[must_use]
     pub fn pixels_per_latent(&self) -> usize {

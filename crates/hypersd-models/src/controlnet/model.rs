@@ -13,7 +13,7 @@ use crate::{
     layers::{Conv2d, context::Context, conv1x1, conv3x3, timestep::TimestepEmbedding},
     ops,
     unet::{
-        Conditioning, Residuals, UNet,
+        Conditioning, Residuals,
         blocks::{DownBlock, MidBlock},
         condition::Embedder,
     },
@@ -68,23 +68,6 @@ impl ControlNet {
         &self.config
     }
 
-    /// Checks that the residuals fit a UNet and that both take the same conditioning.
-    ///
-    /// # Errors
-    /// [`Error::OtherFamily`], saying in what they differ.
-    pub fn check_fits(&self, unet: &UNet) -> Result<(), Error> {
-        let (own, unet) = (&self.config.unet, unet.config());
-        let differ = |what, controlnet: String, unet: String| {
-            if controlnet == unet { Ok(()) } else { Err(Error::OtherFamily { what, controlnet, unet }) }
-        };
-        let [own_context, context] = [own, unet].map(|unet| family(unet.cross_attention_dim.at(0)));
-        differ("context width", own_context, context)?;
-        let [own_added, added] = [own, unet].map(|unet| unet.projection_class_embeddings_input_dim);
-        differ("width of added conditions", format!("{own_added:?}"), format!("{added:?}"))?;
-        let [own_skips, skips] = [own, unet].map(|unet| format!("{:?}", unet.skip_channels()));
-        differ("list of channels", own_skips, skips)
-    }
-
     /// The device of the weights, where the inputs have to be.
     #[must_use]
     pub fn device(&self) -> Device {
@@ -117,7 +100,7 @@ impl ControlNet {
 
     /// The tensors that the UNet adds to its own for latents `x` at timestep `t`, under the same conditioning as the UNet's.
     ///
-    /// `x` and `t` are as in [`UNet::forward`]. The hint's batch is that of `x`, or 1, or divides it: a hint for B
+    /// `x` and `t` are as in [`UNet::forward`](crate::unet::UNet::forward). The hint's batch is that of `x`, or 1, or divides it: a hint for B
     /// pictures serves a guided batch of 2 B. The residuals are of the type that is computed in.
     ///
     /// # Shapes
@@ -178,16 +161,5 @@ impl ControlNet {
 
     fn dtype(&self) -> FloatDType {
         self.conv_in.activation_dtype()
-    }
-}
-
-/// A width of token embeddings and whose it is.
-fn family(context_width: usize) -> String {
-    match context_width {
-        768 => "768 (SD1.5)".into(),
-        1024 => "1024 (SD2)".into(),
-        1280 => "1280 (SDXL refiner)".into(),
-        2048 => "2048 (SDXL)".into(),
-        other => other.to_string(),
     }
 }

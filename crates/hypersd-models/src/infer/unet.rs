@@ -1,12 +1,15 @@
 //! What the shapes of a UNet, or of the encoder half that a ControlNet is, say of it.
 
-use hypersd_core::TensorSource;
+use hypersd_core::{Family, TensorSource};
 
 use super::Shapes;
 use crate::{
     Error, Heads,
     unet::{PerLevel, UNetConfig},
 };
+
+/// Width of the sinusoid of one of the picture's numbers in all published models.
+pub(crate) const NUMBER_WIDTH: usize = 256;
 
 /// The configuration of a UNet. `number_width` is the width of the sinusoid of one of the picture's sizes, where the
 /// network takes them; for an encoder half, the up blocks mirror the down blocks.
@@ -22,9 +25,7 @@ pub(crate) fn unet(
         .collect::<Result<_, _>>()?;
     let layers =
         (0..levels).map(|level| shapes.count(|n| format!("down_blocks.{level}.resnets.{n}.conv1.weight")));
-    let site = "mid_block.attentions.0";
-    let added = "add_embedding.linear_1.weight";
-    let added = shapes.has(added).then(|| shapes.extent(added, 1)).transpose()?;
+    let told = told(&shapes)?;
     let config = UNetConfig {
         in_channels: shapes.extent("conv_in.weight", 1)?,
         out_channels: match shapes.has("conv_out.weight") {
@@ -34,7 +35,6 @@ pub(crate) fn unet(
         down_block_types: (0..levels).map(|level| block_type("Down", attends_down(&shapes, level))).collect(),
         up_block_types: up_block_types(&shapes, levels),
         layers_per_block: compact(layers.collect()),
-        cross_attention_dim: PerLevel::All(context_width(&shapes, added.is_some())?),
         attention_head_dim: match heads {
             Heads::Count(heads) => PerLevel::All(heads),
             Heads::Width(width) => compact(channels.iter().map(|c| (c / width).max(1)).collect()),
@@ -42,15 +42,30 @@ pub(crate) fn unet(
         transformer_layers_per_block: compact(
             (0..levels).map(|level| depth(&shapes, level, levels)).collect(),
         ),
-        use_linear_projection: shapes.rank(&format!("{site}.proj_in.weight")) == Some(2),
-        addition_embed_type: added.map(|_| "text_time".to_string()),
-        addition_time_embed_dim: added.map(|_| number_width),
-        projection_class_embeddings_input_dim: added,
+        addition_time_embed_dim: told.addition_embed_type.as_ref().map(|_| number_width),
         block_out_channels: channels,
-        ..UNetConfig::default()
+        ..told
     };
     config.validate()?;
     Ok(config)
+}
+
+/// The family of a UNet, or of an encoder half, that stands alone.
+pub(crate) fn family(source: &dyn TensorSource) -> Result<Family, Error> {
+    Ok(told(&Shapes(source))?.family())
+}
+
+/// The part of a configuration that says how the network is told about its picture, and so of which family it is.
+fn told(shapes: &Shapes<'_>) -> Result<UNetConfig, Error> {
+    let added = "add_embedding.linear_1.weight";
+    let added = shapes.has(added).then(|| shapes.extent(added, 1)).transpose()?;
+    Ok(UNetConfig {
+        cross_attention_dim: PerLevel::All(context_width(shapes, added.is_some())?),
+        use_linear_projection: shapes.rank("mid_block.attentions.0.proj_in.weight") == Some(2),
+        addition_embed_type: added.map(|_| "text_time".to_string()),
+        projection_class_embeddings_input_dim: added,
+        ..UNetConfig::default()
+    })
 }
 
 fn attends_down(shapes: &Shapes<'_>, level: usize) -> bool {

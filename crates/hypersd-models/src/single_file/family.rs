@@ -94,7 +94,7 @@ const FOREIGN: &[(&str, &str, &str)] = &{
 };
 
 pub(super) const TAKE: &str = "take a Stable Diffusion 1.x or SDXL model";
-pub(super) const REFINER: &str = "the SDXL refiner";
+pub(super) const REFINER: &str = "the Stable Diffusion XL refiner";
 pub(super) const REFINER_INSTEAD: &str = "take the base model: hypersd makes no second pass";
 
 /// Refuses what has the names of a family that is none of these networks'.

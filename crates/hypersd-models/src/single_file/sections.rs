@@ -26,7 +26,6 @@ pub(super) enum Network {
     Vae,
     TinyVae,
     TextEncoder(HiddenAct),
-    TextEncoder2,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +33,20 @@ enum Dialect {
     Own,
     OldDiffusers,
     Ldm,
-    Transformers { bare: bool },
-    OpenClip,
+    Transformers {
+        bare: bool,
+    },
+    OpenClip {
+        /// Layers at its end that nothing reads: SD2.x conditions on the last state but one.
+        unread: usize,
+    },
 }
 
 /// Every place, the ones with a prefix first: one without takes all names that are left.
 const PLACES: &[Section] = &{
     use Dialect::{Ldm, OldDiffusers, OpenClip, Own, Transformers};
     use HiddenAct::{Gelu, QuickGelu};
-    use Network::{ControlNet, TextEncoder, TextEncoder2, TinyVae, UNet, Vae};
+    use Network::{ControlNet, TextEncoder, TinyVae, UNet, Vae};
 
     const fn at(prefix: &'static str, known_by: &'static str, network: Network, dialect: Dialect) -> Section {
         Section { prefix, known_by, network, dialect, family: None }
@@ -54,6 +58,7 @@ const PLACES: &[Section] = &{
     const SDXL_TEXT: &str = "conditioner.embedders.0.transformer.";
     const TOKENS: &str = "text_model.embeddings.token_embedding.weight";
     const BARE_TOKENS: &str = "embeddings.token_embedding.weight";
+    const OPEN_CLIP_TOKENS: &str = "token_embedding.weight";
     const LDM_VAE: &str = "encoder.down.0.block.0.conv1.weight";
     const OWN_VAE: &str = "encoder.down_blocks.0.resnets.0.conv1.weight";
     const LDM_UNET: &str = "input_blocks.0.0.weight";
@@ -61,12 +66,15 @@ const PLACES: &[Section] = &{
     [
         of(Family::Sd1, at(SD1_TEXT, TOKENS, TextEncoder(QuickGelu), Transformers { bare: false })),
         of(Family::Sd1, at(SD1_TEXT, BARE_TOKENS, TextEncoder(QuickGelu), Transformers { bare: true })),
-        of(Family::Sd2, at("cond_stage_model.model.", "token_embedding.weight", TextEncoder(Gelu), OpenClip)),
+        of(
+            Family::Sd2,
+            at("cond_stage_model.model.", OPEN_CLIP_TOKENS, TextEncoder(Gelu), OpenClip { unread: 1 }),
+        ),
         of(Family::Sdxl, at(SDXL_TEXT, TOKENS, TextEncoder(QuickGelu), Transformers { bare: false })),
         of(Family::Sdxl, at(SDXL_TEXT, BARE_TOKENS, TextEncoder(QuickGelu), Transformers { bare: true })),
         of(
             Family::Sdxl,
-            at("conditioner.embedders.1.model.", "token_embedding.weight", TextEncoder2, OpenClip),
+            at("conditioner.embedders.1.model.", OPEN_CLIP_TOKENS, TextEncoder(Gelu), OpenClip { unread: 0 }),
         ),
         at("first_stage_model.", LDM_VAE, Vae, Ldm),
         at("first_stage_model.", OWN_VAE, Vae, OldDiffusers),
@@ -117,14 +125,13 @@ impl Section {
             (Dialect::Ldm, Network::ControlNet) => keys::controlnet::ldm(&keys::unet::Layout::read(has)),
             (Dialect::Ldm, _) => keys::unet::ldm(&keys::unet::Layout::read(has)),
             (Dialect::Transformers { bare }, _) => keys::clip::transformers(bare),
-            (Dialect::OpenClip, network) => {
+            (Dialect::OpenClip { unread }, _) => {
                 let mut layout = keys::open_clip::Layout::read(has);
-                if network != Network::TextEncoder2 {
-                    // SD2.x conditions on the last state but one, so its encoder does without the last layer.
-                    layout.layers = layout.layers.saturating_sub(1);
-                    let last = format!("{}transformer.resblocks.{}.", self.prefix, layout.layers);
-                    names.retain(|name| !name.starts_with(&last));
+                for layer in layout.layers.saturating_sub(unread)..layout.layers {
+                    let unread = format!("{}transformer.resblocks.{layer}.", self.prefix);
+                    names.retain(|name| !name.starts_with(&unread));
                 }
+                layout.layers = layout.layers.saturating_sub(unread);
                 keys::open_clip::open_clip(&layout)
             }
         };

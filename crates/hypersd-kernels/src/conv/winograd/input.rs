@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{Conv, Grid, Places, Points, SEGMENT, starts};
+use super::{Conv, Grid, Places, Points, SEGMENT};
 use crate::{
     gemm::Ahead,
     panel::PANEL,
@@ -24,7 +24,7 @@ pub(super) fn transform<const D: usize, const P: usize, const N: usize>(
     conv: &Conv<'_>,
     grid: Grid,
     (row, columns, channel): (usize, Range<usize>, usize),
-    mut places: Places<'_, P>,
+    mut places: Places<'_>,
 ) {
     let (image, row) = grid.image_and_row(row);
     let line = row * (D - 2);
@@ -35,7 +35,7 @@ pub(super) fn transform<const D: usize, const P: usize, const N: usize>(
             Window { conv, image, channel, line, column: first * (D - 2), columns: pixels(tiles, D) };
         let line = pixels(SEGMENT, D) * PANEL;
         dispatch(Gather { window, strip: &mut strip[..D * line], stride: line });
-        let (places, stride) = starts(&mut places, first - columns.start, tiles);
+        let (stride, places) = (places.stride(), places.starts(first - columns.start, tiles));
         dispatch(Transform { strip: &mut strip, tiles, places, stride, points });
     }
 }
@@ -132,7 +132,7 @@ impl Window<'_> {
 struct Transform<'a, F, const D: usize, const P: usize, const N: usize> {
     strip: &'a mut [f32],
     tiles: usize,
-    /// The first tile of each place: [`starts`] of so many.
+    /// The first tile of each place: [starts](Places::starts) of so many.
     places: [[*mut f32; P]; P],
     /// Values from one tile to the next there.
     stride: usize,

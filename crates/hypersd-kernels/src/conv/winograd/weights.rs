@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{Conv, Places, Points, starts};
+use super::{Conv, Places, Points};
 use crate::{
     LayerWeights, Weights, pack,
     panel::PANEL,
@@ -23,12 +23,12 @@ pub(super) fn transform<const D: usize, const P: usize, const N: usize>(
     conv: &Conv<'_>,
     output: usize,
     depth: Range<usize>,
-    mut places: Places<'_, P>,
+    mut places: Places<'_>,
 ) {
     let inputs = conv.x.channels();
     let (start, taps) = (depth.start * TAPS, depth.len() * TAPS);
-    let (places, stride) = starts(&mut places, 0, depth.len());
-    assert_eq!(stride, PANEL, "kernel bug: rows of a panel lie apart");
+    assert_eq!(places.stride(), PANEL, "kernel bug: rows of a panel lie apart");
+    let places = places.starts(0, depth.len());
     match conv.weights {
         LayerWeights::Panels(values) => {
             let first = output * inputs * TAPS + start * PANEL;
@@ -73,7 +73,7 @@ fn transpose(
 /// Transforms `columns [inputs][9][16]` in both directions.
 struct Transform<'a, T, F, const D: usize, const P: usize, const N: usize> {
     columns: &'a [T],
-    /// The `[inputs][16]` values of each place: [`starts`] of as many inputs as `columns` has.
+    /// The `[inputs][16]` values of each place: [starts](Places::starts) of as many inputs as `columns` has.
     places: [[*mut f32; P]; P],
     /// The transforms.
     points: F,
