@@ -122,7 +122,8 @@ impl Model {
         Plan::new(request, &self.defaults, self.autoencoder.config(), self.further)
     }
 
-    /// Encodes the prompt and what drawing starts from, and draws the initial noise; each step is taken when the iterator is asked for it.
+    /// Encodes the prompt and what drawing starts from, and draws the initial noise; each step is taken when the iterator
+    /// is asked for it.
     pub(crate) fn denoise(&self, request: &Request, notices: &Notices) -> Result<Denoising<'_>, Error> {
         let Plan { algorithm, schedule, size, latents } = self.plan(request)?;
         if request.scheduler.is_none() && !self.defaults.sampling.has_own_algorithm() {

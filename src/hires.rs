@@ -33,8 +33,8 @@ impl Hires {
         Self { scale, strength: StartStrength::Share(0.5), steps: None }
     }
 
-    /// The request of the second drawing, from the pictures of the first: image to image from all of them, enlarged by Pillow's
-    /// Lanczos, with the same seed and all else of the first request.
+    /// The request of the second drawing, from the pictures of the first: image to image from all of them, enlarged by
+    /// Pillow's Lanczos, with the same seed and all else of the first request.
     ///
     /// # Errors
     /// [`Error::Request`] for a scale that is not above 0, or pictures that are none or would be too small or too large.

@@ -66,8 +66,8 @@ pub enum StartStrength {
     /// With few steps there is little to choose: of 4 steps, 0.5 and 0.7 both leave the last 2.
     Share(f64),
     /// The share of the noise schedule at which drawing starts, above 0 and at most 1: all N steps are taken, at the
-    /// timesteps `round(T · level · (N − i)/N) − 1`, with i from 0 and T the timesteps of training, 1000. So one or two steps start
-    /// anywhere. At 1 these are the timesteps of trailing spacing. It goes with a number of steps, not with timesteps,
+    /// timesteps `round(T · level · (N − i)/N) − 1`, with i from 0 and T the timesteps of training, 1000. So one or two
+    /// steps start anywhere. At 1 these are the timesteps of trailing spacing. It goes with a number of steps, not with timesteps,
     /// and not with UniPC or Karras' sigmas, whose timesteps follow from their number.
     Level(f64),
 }
@@ -187,6 +187,11 @@ pub(crate) fn leaves_no_step(steps: usize, share: f64) -> Error {
 pub(crate) fn refuse(option: &'static str, expected: impl Into<String>, found: impl ToString) -> Error {
     Error::Request { option, expected: expected.into(), found: found.to_string() }
 }
+
+/// Compiles the page's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/pictures.md")]
+struct Page;
 
 #[cfg(test)]
 mod tests {
