@@ -27,7 +27,10 @@ fn main() -> Result<(), Error> {
         scheduler: Some(Algorithm::Tcd),
         steps: Steps::Count(1),
         eta: Some(1.0),
-        controls: vec![Control { image: edges, strength: Strength { scale: 0.8, ..Strength::default() } }],
+        controls: vec![Control {
+            strength: Strength { scale: 0.8, ..Strength::default() },
+            ..Control::new(edges)
+        }],
         ..Request::default()
     })?;
     images[0].save("controlled.png")?;

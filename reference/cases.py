@@ -26,6 +26,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     LCMScheduler,
     TCDScheduler,
+    UniPCMultistepScheduler,
 )
 from tiny import PROMPT
 
@@ -36,6 +37,7 @@ SCHEDULERS = {
     "euler": EulerDiscreteScheduler,
     "euler-a": EulerAncestralDiscreteScheduler,
     "dpmpp-2m": DPMSolverMultistepScheduler,
+    "unipc": UniPCMultistepScheduler,
 }
 
 SCHEDULE = dict(scheduler="ddim", spacing=None, karras=False, steps=4, timesteps=None, eta=0.0)

@@ -10,6 +10,7 @@ mod guidance;
 mod latents;
 mod prompt;
 mod sampling;
+mod start;
 
 use burn::tensor::{Device, Tensor};
 use hypersd_controlnet::ControlNet;
@@ -31,15 +32,18 @@ use crate::{
     notice::{Notice, Notices},
 };
 use control::Controls;
-use guidance::Guided;
+use guidance::{Guided, Scales};
 use latents::NoiseSource;
 use prompt::Batch;
+use start::Begin;
 
 /// The networks that draw, and what is known of how to use them.
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) text: PromptEncoder,
     pub(crate) denoiser: Network<Denoiser, Merged>,
+    /// What the denoiser is given beside noisy latents.
+    pub(crate) further: FurtherInput,
     pub(crate) controlnets: Vec<Network<ControlNet>>,
     pub(crate) autoencoder: Autoencoder,
     pub(crate) defaults: Defaults,
@@ -71,8 +75,10 @@ impl Plan {
         request: &Request,
         defaults: &Defaults,
         autoencoder: &AutoencoderConfig,
+        further: FurtherInput,
     ) -> Result<Self, Error> {
         request.check()?;
+        further.check(&request.start)?;
         let factor = autoencoder.factor();
         let size = size(request, defaults, factor)?;
         let [h, w] = size.map(|side| side / factor);
@@ -85,10 +91,14 @@ impl Plan {
     }
 }
 
-/// Height and width in pixels: as asked for, else the first control image's, else the model's own.
+/// Height and width in pixels: as asked for, else the start picture's, else the first control image's, else the model's
+/// own.
 fn size(request: &Request, defaults: &Defaults, factor: usize) -> Result<[usize; 2], Error> {
     let native = defaults.native_cells.map(|side| side.saturating_mul(factor));
-    let [height, width] = control::size_of(&request.controls, factor)?.unwrap_or(native);
+    let [height, width] = match request.start.size(factor)? {
+        Some(size) => size,
+        None => control::size_of(&request.controls, factor)?.unwrap_or(native),
+    };
     let size = [request.height.unwrap_or(height), request.width.unwrap_or(width)];
     for (option, px) in ["height", "width"].into_iter().zip(size) {
         if px == 0 || px > Image::MAX_SIDE || px % factor != 0 {
@@ -109,10 +119,11 @@ impl Model {
     }
 
     pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Error> {
-        Plan::new(request, &self.defaults, self.autoencoder.config())
+        Plan::new(request, &self.defaults, self.autoencoder.config(), self.further)
     }
 
-    /// Encodes the prompt and draws the initial noise; each step is taken when the iterator is asked for it.
+    /// Encodes the prompt and what drawing starts from, and draws the initial noise; each step is taken when the iterator
+    /// is asked for it.
     pub(crate) fn denoise(&self, request: &Request, notices: &Notices) -> Result<Denoising<'_>, Error> {
         let Plan { algorithm, schedule, size, latents } = self.plan(request)?;
         if request.scheduler.is_none() && !self.defaults.sampling.has_own_algorithm() {
@@ -121,11 +132,20 @@ impl Model {
         }
         let batch = Batch { pictures: request.batch, size };
         let conditions = self.text.conditions_of(request, batch, notices)?;
-        let denoiser = self.denoiser.get()?; // only now: in low memory the text encoders are gone again
-        let guided = Guided::new(denoiser, conditions, request.guidance)?;
-        let controls = Controls::new(&self.controlnets, &request.controls, size)?;
-        let noise = NoiseSource::new(Noise::new(request.rng, request.seed), latents, self.device.clone());
-        Ok(Denoising::new(guided, controls, schedule, noise))
+        let mut noise = NoiseSource::new(Noise::new(request.rng, request.seed), latents, self.device.clone());
+        let beginning = Begin {
+            schedule: &schedule,
+            size,
+            autoencoder: &self.autoencoder,
+            further: self.further,
+            notices,
+        };
+        let beginning = beginning.from(&request.start, &mut noise)?;
+        let denoiser = self.denoiser.get()?; // only now: in low memory the encoders are gone again
+        let scales = Scales::of(request);
+        let guided = Guided::new(denoiser, conditions, scales, beginning.further.clone())?;
+        let controls = Controls::new(&self.controlnets, request, size)?;
+        Ok(Denoising::new(guided, controls, schedule, beginning, noise))
     }
 
     /// Runs every network once in the shapes of a request; the notices are nobody's.
@@ -137,7 +157,7 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn encode(&self, images: &[Image]) -> Result<Tensor<4>, Error> {
+    pub(crate) fn encode(&self, images: &[Image], notices: &Notices) -> Result<Tensor<4>, Error> {
         let size = |image: &Image| format!("{}x{}", image.width(), image.height());
         let Some(first) = images.first().map(size) else {
             return Err(Error::Request {
@@ -153,7 +173,7 @@ impl Model {
                 found,
             });
         }
-        self.autoencoder.encode(images)
+        self.autoencoder.encode(images, None, notices)
     }
 
     pub(crate) fn decode(&self, latents: Tensor<4>, notices: &Notices) -> Result<Vec<Image>, Error> {

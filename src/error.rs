@@ -72,8 +72,8 @@ pub enum Error {
         /// Channels that it has.
         found: String,
     },
-    /// A UNet that wants more than a prompt.
-    #[error("{found} was given, which draws from {expected} only; use a UNet that draws from a prompt")]
+    /// A UNet that wants another start than the request's.
+    #[error("{found} was given, which draws from {expected} only; start from that, or use another UNet")]
     FurtherInput {
         /// The kind of UNet.
         found: &'static str,

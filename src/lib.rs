@@ -6,6 +6,7 @@ pub mod device;
 mod digest;
 mod draw;
 mod error;
+mod hires;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod loras;
@@ -17,6 +18,7 @@ mod provenance;
 mod recipe;
 mod reference;
 mod request;
+mod start;
 
 pub use burn::{
     self,
@@ -35,10 +37,12 @@ pub use hypersd_schedulers::{Algorithm, Error as SchedulerError, PredictionType,
 
 pub use draw::{Control, Denoised, Denoising, Edited};
 pub use error::Error;
+pub use hires::Hires;
 pub use notice::Notice;
 pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};
-pub use provenance::{Hashing, Provenance, WeightFile, WeightPart};
+pub use provenance::{Hashing, HiresRecord, MaskRecord, Provenance, StartRecord, WeightFile, WeightPart};
 pub use recipe::{Allowed, Published, Recipe, RecipeError, Role};
 pub use reference::HubReference;
 pub use request::Request;
+pub use start::{Border, Mask, Start, StartStrength};

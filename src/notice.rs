@@ -23,6 +23,8 @@ pub enum Notice {
     },
     /// The decoder overflowed in half precision, and the picture was decoded again in f32.
     DecodedInF32,
+    /// The encoder overflowed in half precision, and the picture was encoded again in f32.
+    EncodedInF32,
 }
 
 impl fmt::Display for Notice {
@@ -37,6 +39,9 @@ impl fmt::Display for Notice {
             }
             Self::DecodedInF32 => f.write_str(
                 "the VAE overflowed in half precision; decoded again in f32 (a VAE made for f16 avoids it)",
+            ),
+            Self::EncodedInF32 => f.write_str(
+                "the VAE overflowed in half precision; encoded again in f32 (a VAE made for f16 avoids it)",
             ),
         }
     }

@@ -17,7 +17,7 @@ use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig};
 
 use crate::{
     Error, Notice, Pipeline, Request, device,
-    draw::{Autoencoder, AutoencoderConfig, Denoiser, Model, Plan, PromptEncoder, TextEncoder},
+    draw::{Autoencoder, AutoencoderConfig, Denoiser, FurtherInput, Model, Plan, PromptEncoder, TextEncoder},
     network::Network,
     notice::Notices,
     pipeline::LoraBases,
@@ -229,10 +229,15 @@ impl PipelineBuilder {
     /// Checks a request against the model's configuration, before the weights are loaded.
     ///
     /// # Errors
-    /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for networks that do not fit each other, or no request.
+    /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for networks that do not fit each other.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
-        self.check_fit()?;
-        Plan::new(request, &self.parts.defaults, &self.parts.vae.config).map(drop)
+        self.plan(request).map(drop)
+    }
+
+    /// A request against the model's configuration.
+    pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Error> {
+        let further = self.check_fit()?;
+        Plan::new(request, &self.parts.defaults, &self.parts.vae.config, further)
     }
 
     /// Loads everything, with the LoRAs merged, onto a device; in [low memory](Self::low_memory), checks everything.
@@ -240,29 +245,30 @@ impl PipelineBuilder {
     /// # Errors
     /// [`Error::Device`] for a device that is not there; [`Error::Weights`] where files and configuration do not fit
     /// each other, naming every tensor that does not; [`Error::Lora`] for a LoRA that does not fit the model;
-    /// [`Error::Misfit`] and [`Error::FurtherInput`] for a UNet that does not fit the other networks, or no request;
-    /// [`Error::Model`] for a ControlNet that does not fit the UNet.
+    /// [`Error::Misfit`] for a UNet that does not fit the other networks; [`Error::Model`] for a ControlNet that does not fit
+    /// the UNet.
     pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
         device::check(device)?;
         device::check_dtype(device, self.dtype)?;
-        self.check_fit()?;
+        let further = self.check_fit()?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
         // Everything is opened and checked before anything large is read.
         let sources = self.open_sources()?;
         let (notices, low_memory) = (self.notices.clone(), self.low_memory);
         let lora_bases = LoraBases { bases: sources.bases.clone(), strictness: self.strictness };
         let lora_reports = sources.lora_reports.clone();
-        let mut model = self.assemble(sources, &options)?;
+        let mut model = self.assemble(sources, further, &options)?;
         if !low_memory {
             model.keep()?;
         }
         Ok(Pipeline { model, lora_bases, lora_reports, notices })
     }
 
-    /// Makes sure that the networks can work together.
-    fn check_fit(&self) -> Result<(), Error> {
-        self.parts.check_fit()?;
-        self.controlnets.iter().try_for_each(|part| self.parts.check_controlnet(&part.config))
+    /// Makes sure that the networks can work together, and says what the UNet wants beside latents.
+    fn check_fit(&self) -> Result<FurtherInput, Error> {
+        let further = self.parts.check_fit()?;
+        self.controlnets.iter().try_for_each(|part| self.parts.check_controlnet(&part.config))?;
+        Ok(further)
     }
 
     /// The sources of every network's weights.
@@ -294,7 +300,12 @@ impl PipelineBuilder {
     }
 
     /// The networks, each with the source of its weights, which are still to be read.
-    fn assemble(self, sources: Sources, options: &LoadOptions) -> Result<Model, Error> {
+    fn assemble(
+        self,
+        sources: Sources,
+        further: FurtherInput,
+        options: &LoadOptions,
+    ) -> Result<Model, Error> {
         let Parts { profile, text, unet, vae, defaults, zero_negative } = self.parts;
         let device = &options.device;
         let mut merged = sources.merged.into_iter();
@@ -312,6 +323,7 @@ impl PipelineBuilder {
         Ok(Model {
             text: PromptEncoder { profile, encoders, zero_negative },
             denoiser,
+            further,
             controlnets,
             autoencoder: Autoencoder::new(
                 vae.config,

@@ -36,13 +36,14 @@ impl std::fmt::Debug for LoraBases {
 }
 
 impl Pipeline {
-    /// Draws the pictures of a request: [`denoise`](Self::denoise) to the end, then [`decode`](Self::decode).
+    /// Draws the pictures of a request: [`denoise`](Self::denoise) to the end, then [`decode`](Self::decode), then
+    /// [`Start::paste`](crate::Start::paste), which all but masks with a crop leave alone.
     ///
     /// # Errors
     /// As those two.
     pub fn generate(&self, request: &Request) -> Result<Vec<Image>, Error> {
         let x = self.latents(request)?;
-        self.decode(x)
+        request.start.paste(self.decode(x)?)
     }
 
     /// The final latents of a request, `[B, 4, H/8, W/8]` in f32: what diffusers returns for
@@ -58,7 +59,8 @@ impl Pipeline {
         Ok(last.expect("a schedule has at least one step"))
     }
 
-    /// Encodes the prompt, draws the initial noise, and gives the steps one at a time. No step runs until the
+    /// Encodes the prompt and the pictures that are started from, draws the initial noise, and gives the steps one at a
+    /// time. No step runs until the
     /// iterator is asked; to cancel is to stop asking.
     ///
     /// # Errors
@@ -91,7 +93,7 @@ impl Pipeline {
     /// [`Error::Request`] for no picture and for pictures of several sizes, [`Error::Model`] for one smaller than a
     /// latent, [`Error::Weights`] for what reading meets.
     pub fn encode(&self, images: &[Image]) -> Result<Tensor<4>, Error> {
-        self.model.encode(images)
+        self.model.encode(images, &self.notices)
     }
 
     /// Turns final latents `[B, 4, h, w]` (or a preview's [`x0`](crate::Denoised::x0)) into pictures of

@@ -2,7 +2,9 @@
 
 mod file;
 mod hashing;
+mod hires;
 mod parameters;
+mod start;
 
 use hypersd_core::{Location, Rng, TextChunk};
 use serde::{Deserialize, Serialize};
@@ -10,8 +12,10 @@ use serde::{Deserialize, Serialize};
 pub use file::{WeightFile, WeightPart};
 pub use hashing::Hashing;
 pub(crate) use hashing::WeightFiles;
+pub use hires::HiresRecord;
+pub use start::{MaskRecord, StartRecord};
 
-use crate::{Error, Pipeline, Request, draw::Plan};
+use crate::{Error, Hires, Pipeline, Request, draw::Plan};
 
 /// The keyword under which AUTOMATIC1111's web UI, and all that read its pictures, look.
 const PARAMETERS: &str = "parameters";
@@ -61,9 +65,9 @@ pub struct Provenance {
     /// The generator that the seed is for: `torch-cpu` or `torch-cuda`; the former where nothing is said.
     #[serde(default = "torch_cpu")]
     pub rng: String,
-    /// Width in pixels.
+    /// Width in pixels; of a picture that was drawn twice, the first time.
     pub width: usize,
-    /// Height in pixels.
+    /// Height in pixels, as the width.
     pub height: usize,
     /// Pictures that were drawn from one draw of noise; 1 where nothing is said.
     #[serde(default = "one")]
@@ -88,6 +92,18 @@ pub struct Provenance {
     /// Classifier-free guidance scale; 0 is none.
     #[serde(default)]
     pub guidance: f64,
+    /// What was started from, where it was not noise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartRecord>,
+    /// A second, larger drawing from the first, which all else here is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hires: Option<HiresRecord>,
+    /// Share in which guidance was rescaled.
+    #[serde(default)]
+    pub guidance_rescale: f64,
+    /// True where the request asked for betas that end at pure noise.
+    #[serde(default)]
+    pub zero_snr: bool,
     /// The recipe that was followed.
     #[serde(default)]
     pub recipe: Option<String>,
@@ -128,6 +144,10 @@ impl Pipeline {
             timesteps: schedule.steps.iter().map(|step| step.t).collect(),
             eta: request.eta.unwrap_or(0.0),
             guidance: request.guidance,
+            start: StartRecord::of(request),
+            hires: None,
+            guidance_rescale: request.guidance_rescale,
+            zero_snr: request.zero_snr.unwrap_or(false),
             recipe: None,
             weights: Vec::new(),
         })
@@ -145,6 +165,12 @@ impl Provenance {
     #[must_use]
     pub fn with_recipe(self, recipe: impl Into<String>) -> Self {
         Self { recipe: Some(recipe.into()), ..self }
+    }
+
+    /// The same for a picture that was drawn a second time, larger. It is then the provenance of the first drawing's request.
+    #[must_use]
+    pub fn with_hires(self, hires: &Hires) -> Self {
+        Self { hires: Some(HiresRecord::of(hires)), ..self }
     }
 
     /// The same for another picture of the batch, by its place from 0.

@@ -3,7 +3,7 @@
 use hypersd_core::Rng;
 use hypersd_schedulers::{Algorithm, PredictionType, Spacing, Steps};
 
-use crate::{Control, Error};
+use crate::{Control, Error, Start, start::refuse};
 
 /// Most pictures of one request: beyond it their latents alone fill a machine's memory, and sizes overflow.
 const MAX_BATCH: usize = 1024;
@@ -35,9 +35,10 @@ pub struct Request {
     pub seed: u64,
     /// Whose noise the seed stands for.
     pub rng: Rng,
-    /// Width in pixels, a multiple of the VAE's factor, 8; `None` is the model's own.
+    /// Width in pixels, a multiple of the VAE's factor, 8; `None` is the start picture's, else the first control image's,
+    /// rounded down to such a multiple, else the model's own.
     pub width: Option<usize>,
-    /// Height in pixels, a multiple of the VAE's factor, 8; `None` is the model's own.
+    /// Height in pixels, as the width.
     pub height: Option<usize>,
     /// Pictures of the same prompt, from one draw of noise (diffusers' `num_images_per_prompt`).
     pub batch: usize,
@@ -58,6 +59,14 @@ pub struct Request {
     pub eta: Option<f64>,
     /// Classifier-free guidance scale. At or below 1 there is no unconditional pass (0 and 1 are the same).
     pub guidance: f64,
+    /// The share, from 0 to 1, in which a guided prediction gets back the deviation of the prompt's own, against washed-out
+    /// pictures of strong guidance (diffusers' `guidance_rescale`). Only read with guidance.
+    pub guidance_rescale: f64,
+    /// True where the betas are stretched until the last timestep is pure noise (`rescale_betas_zero_snr`), for models that
+    /// were trained so; `None` is what the model's files say.
+    pub zero_snr: Option<bool>,
+    /// What drawing starts from.
+    pub start: Start,
     /// The pictures that the pipeline's ControlNets are shown: one for each, in their order. Without a width and height the
     /// picture takes the first one's size, rounded down to multiples of 8.
     pub controls: Vec<Control>,
@@ -81,6 +90,9 @@ impl Default for Request {
             steps: Steps::Count(4),
             eta: None,
             guidance: 0.0,
+            guidance_rescale: 0.0,
+            zero_snr: None,
+            start: Start::Noise,
             controls: Vec::new(),
         }
     }
@@ -90,10 +102,15 @@ impl Request {
     /// True where the guidance scale asks for an unconditional pass: only above 1, as in diffusers, where 0 and 1 mean the
     /// same.
     pub(crate) fn is_guided(&self) -> bool {
-        self.guidance > 1.0
+        let of_picture = match self.start {
+            // As diffusers' InstructPix2Pix pipeline, which leaves guidance out altogether below 1.
+            Start::Change { image_guidance, .. } => image_guidance >= 1.0,
+            _ => true,
+        };
+        self.guidance > 1.0 && of_picture
     }
 
-    /// Checks what needs no model: batch, guidance, the strength of controls.
+    /// Checks what needs no model: batch, guidance, the start, the strength of controls.
     ///
     /// # Errors
     /// [`Error::Request`] naming the first field that cannot be right.
@@ -104,15 +121,21 @@ impl Request {
         if !(self.guidance as f32).is_finite() {
             return Err(refuse("guidance", "a finite number", self.guidance));
         }
+        if !(0.0..=1.0).contains(&self.guidance_rescale) {
+            return Err(refuse("guidance rescale", "a number from 0 to 1", self.guidance_rescale));
+        }
+        self.start.check(self.batch)?;
+        if matches!(self.start, Start::Change { .. }) && !self.controls.is_empty() {
+            return Err(refuse("controls", "none beside a picture to change", self.controls.len()));
+        }
+        if self.controls.iter().any(|control| control.masked) && !matches!(self.start, Start::Masked { .. }) {
+            return Err(refuse("masked control", "a start with a mask", "another"));
+        }
         for control in &self.controls {
             control.strength.validate()?;
         }
         Ok(())
     }
-}
-
-fn refuse(option: &'static str, expected: impl Into<String>, found: impl ToString) -> Error {
-    Error::Request { option, expected: expected.into(), found: found.to_string() }
 }
 
 #[cfg(test)]
@@ -132,6 +155,8 @@ mod tests {
         assert_eq!(refused(Request { batch: usize::MAX, ..Request::default() }), "batch");
         assert_eq!(refused(Request { guidance: f64::NAN, ..Request::default() }), "guidance");
         assert_eq!(refused(Request { guidance: 1e300, ..Request::default() }), "guidance");
+        assert_eq!(refused(Request { guidance_rescale: 1.5, ..Request::default() }), "guidance rescale");
+        assert_eq!(refused(Request { guidance_rescale: f64::NAN, ..Request::default() }), "guidance rescale");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! UNets that want more than noisy latents, or others than the VAE's, are refused by name before anything heavy.
+//! UNets that want more than a request has, or other latents than the VAE's, are refused by name before anything heavy.
 
 use std::{fs, path::Path};
 
@@ -63,7 +63,7 @@ fn a_unet_that_paints_or_changes_pictures_says_so() {
     for (channels, is, wants) in
         [(9, "inpainting", "a mask and a picture"), (8, "Pix2Pix", "a picture to change")]
     {
-        let error = refusal(&[("in_channels", channels)]);
+        let error = refusal_of_request(&[("in_channels", channels)]);
         let Error::FurtherInput { found, expected } = &error else { panic!("{error}") };
         assert!(found.contains(is) && expected.contains(wants), "{error}");
     }

@@ -8,9 +8,7 @@ mod parity;
 
 use std::collections::BTreeMap;
 
-use hypersd::{
-    Algorithm, Canny, Control, Image, Pipeline, PipelineBuilder, Recipe, Request, Spacing, Steps, Strength,
-};
+use hypersd::{Algorithm, Canny, Control, Image, Pipeline, PipelineBuilder, Recipe, Request, Spacing, Steps};
 use hypersd_testing::{
     device, dtype,
     measure::{Caption, EdgeMap, EdgeTally, Judge, Tally, list},
@@ -57,7 +55,7 @@ fn edges(file: &str) -> Image {
 }
 
 fn control(image: Image) -> Vec<Control> {
-    vec![Control { image, strength: Strength::default() }]
+    vec![Control::new(image)]
 }
 
 fn one_step(prompt: &str, seed: usize) -> Request {

@@ -72,13 +72,13 @@ struct ControlCase {
 impl ControlCase {
     fn controls(&self) -> Vec<Control> {
         let controls = self.control_images.iter().zip(&self.control_scales).map(|(image, &scale)| Control {
-            image: Image::open(fixtures().join(image)).expect("a control image"),
             strength: Strength {
                 scale,
                 start: self.control_start,
                 end: self.control_end,
                 guess_mode: self.guess_mode,
             },
+            ..Control::new(Image::open(fixtures().join(image)).expect("a control image"))
         });
         controls.collect()
     }

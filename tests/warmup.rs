@@ -28,7 +28,7 @@ fn request() -> Request {
         batch: 3,
         width: Some(64),
         height: Some(96),
-        controls: vec![Control { image, strength }],
+        controls: vec![Control { strength, ..Control::new(image) }],
         ..Request::default()
     }
 }

@@ -3,9 +3,12 @@
 use std::{error::Error, path::PathBuf, str::FromStr};
 
 use clap::Args;
-use hypersd::{Canny, Control, Image, Strength};
+use hypersd::{Canny, Control, Image, Start, Strength};
 
 use crate::source::Source;
+
+/// The word for the picture that is painted in, whatever is on disk: a file that is called so is `./masked`.
+const MASKED: &str = "masked";
 
 /// What guides the picture beside the prompt.
 #[derive(Debug, Args)]
@@ -13,8 +16,9 @@ pub(crate) struct ControlOptions {
     /// A ControlNet; repeatable
     #[arg(long = "controlnet", value_name = "DIR|FILE|ID|demo")]
     pub(crate) controlnets: Vec<Source>,
-    /// Its image; one for each --controlnet, in order
-    #[arg(long = "control-image", value_name = "PNG")]
+    /// Its image; one for each --controlnet, in order. The word masked, for a ControlNet of inpainting, stands for the --image
+    /// without what is under the --mask
+    #[arg(long = "control-image", value_name = "FILE|masked")]
     images: Vec<PathBuf>,
     /// Draws the edges of the control images first (OpenCV's Canny), 100,200 for instance; without this they are used
     /// as they are
@@ -49,17 +53,23 @@ impl ControlOptions {
     }
 
     /// Reads the images, and draws their edges where that is asked for.
-    pub(crate) fn controls(&self) -> Result<Vec<Control>, Box<dyn Error>> {
+    pub(crate) fn controls(&self, start: &Start) -> Result<Vec<Control>, Box<dyn Error>> {
         let scales = self.scales.iter().copied().chain(std::iter::repeat(1.0));
         let mut controls = Vec::new();
         for (path, scale) in self.images.iter().zip(scales) {
-            let image = Image::open(path)?;
+            let masked = path.as_os_str() == MASKED;
+            let image = match start.images() {
+                [image, ..] if masked => image.clone(),
+                _ => Image::open(path)?,
+            };
             let image = match self.canny {
-                Some(Thresholds { low, high }) => Canny { low, high, ..Canny::default() }.edges(&image)?,
-                None => image,
+                Some(Thresholds { low, high }) if !masked => {
+                    Canny { low, high, ..Canny::default() }.edges(&image)?
+                }
+                _ => image,
             };
             let strength = Strength { scale, start: self.start, end: self.end, ..Strength::default() };
-            controls.push(Control { image, strength });
+            controls.push(Control { strength, masked, ..Control::new(image) });
         }
         Ok(controls)
     }

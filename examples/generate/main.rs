@@ -17,6 +17,7 @@ mod hub;
 mod options;
 mod recipes;
 mod source;
+mod start;
 
 use std::{
     error::Error,
@@ -26,7 +27,7 @@ use std::{
 };
 
 use clap::Parser;
-use hypersd::{Pipeline, PipelineBuilder, Request, save_latents};
+use hypersd::{Image, Pipeline, PipelineBuilder, Request, Tensor, save_latents};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::options::Options;
@@ -57,7 +58,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     options.control.check()?;
-    let request = Request { controls: options.control.controls()?, ..options.request()? };
+    let request = options.request()?;
+    let start = options.start.start()?;
+    let request = Request { controls: options.control.controls(&start)?, start, ..request };
     request.check()?;
     recipes::check(options, &request)?;
     let (device, dtype) = device::choose(&options.device, options.dtype)?;
@@ -69,6 +72,13 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let builder = open(options, &progress.0)?.dtype(dtype);
     recipes::check_family(options, builder.family())?;
     builder.check(&request)?;
+    let hires = options.hires.hires();
+    if let Some(hires) = &hires {
+        let second = builder.check_hires(&request, hires)?;
+        if let Some(recipe) = options.recipe.filter(|_| !options.force_settings) {
+            recipe.check(&second)?;
+        }
+    }
     recipes::notice(options, &builder.settled(&request));
 
     progress.say("loading");
@@ -81,24 +91,23 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     }
 
-    let mut latents = None;
-    for step in pipeline.denoise(&request)? {
-        let step = step?;
-        progress.step(step.index + 1, step.steps);
-        latents = Some(step.x);
+    let (mut images, mut latents) = draw(&pipeline, &request, &progress)?;
+    if let Some(hires) = &hires {
+        let second = hires.request(&request, images)?;
+        (images, latents) = draw(&pipeline, &second, &progress)?;
     }
-    let latents = latents.ok_or("the schedule has no steps")?;
-    progress.say("decoding");
-    let images = pipeline.decode(latents.clone())?;
     progress.finish();
 
     let provenance = match hashing {
         Some(hashing) => {
-            let provenance = pipeline.provenance(&request)?.with_weights(hashing.finish()?);
-            Some(match options.recipe {
-                Some(recipe) => provenance.with_recipe(recipe.name),
-                None => provenance,
-            })
+            let mut provenance = pipeline.provenance(&request)?.with_weights(hashing.finish()?);
+            if let Some(recipe) = options.recipe {
+                provenance = provenance.with_recipe(recipe.name);
+            }
+            if let Some(hires) = &hires {
+                provenance = provenance.with_hires(hires);
+            }
+            Some(provenance)
         }
         None => None,
     };
@@ -111,6 +120,23 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         save_latents(path, latents)?;
     }
     Ok(())
+}
+
+/// The pictures of a request, and their latents.
+fn draw(
+    pipeline: &Pipeline,
+    request: &Request,
+    progress: &Progress,
+) -> Result<(Vec<Image>, Tensor<4>), Box<dyn Error>> {
+    let mut latents = None;
+    for step in pipeline.denoise(request)? {
+        let step = step?;
+        progress.step(step.index + 1, step.steps);
+        latents = Some(step.x);
+    }
+    let latents = latents.ok_or("the schedule has no steps")?;
+    progress.say("decoding");
+    Ok((request.start.paste(pipeline.decode(latents.clone())?)?, latents))
 }
 
 /// Opens the model and everything that is added to it, without reading weights.

@@ -9,7 +9,11 @@ use std::{
 use clap::{Parser, ValueEnum};
 use hypersd::{Algorithm, Error, PredictionType, Recipe, Request, Rng, Spacing, Steps};
 
-use crate::{controls::ControlOptions, source::Source};
+use crate::{
+    controls::ControlOptions,
+    source::Source,
+    start::{HiresOptions, StartOptions},
+};
 
 /// Draws a picture from a prompt.
 ///
@@ -43,6 +47,10 @@ pub(crate) struct Options {
     pub(crate) loras: Vec<Lora>,
 
     #[command(flatten)]
+    pub(crate) start: StartOptions,
+    #[command(flatten)]
+    pub(crate) hires: HiresOptions,
+    #[command(flatten)]
     pub(crate) control: ControlOptions,
 
     /// Sets scheduler, spacing, steps, eta and guidance to what a distilled file was made for; the options below
@@ -65,7 +73,8 @@ pub(crate) struct Options {
     /// What the UNet predicts, where the files do not say or are wrong
     #[arg(long, value_enum)]
     prediction: Option<PredictionName>,
-    /// Inference steps [default: the recipe's, else 4]
+    /// Inference steps; with --image those of the whole schedule, of which --strength takes the last [default: the
+    /// recipe's, else 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     steps: Option<usize>,
     /// Explicit timesteps, instead of --steps (or with their number as --steps)
@@ -77,6 +86,12 @@ pub(crate) struct Options {
     /// Classifier-free guidance scale; at or below 1 there is no unconditional pass [default: the recipe's, else 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     guidance: Option<f64>,
+    /// The share in which guidance gives back the prompt's own contrast, from 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true)]
+    guidance_rescale: f64,
+    /// Stretches the noise schedule until it ends at pure noise, for models that were trained so and do not say it
+    #[arg(long)]
+    zero_snr: bool,
     /// Negative prompt
     #[arg(long, value_name = "TEXT")]
     negative: Option<String>,
@@ -87,10 +102,10 @@ pub(crate) struct Options {
     /// Whose noise the seed stands for
     #[arg(long, value_enum, default_value_t = RngName::TorchCpu)]
     rng: RngName,
-    /// Width in pixels, a multiple of 8 [default: the first control image's, else the model's]
+    /// Width in pixels, a multiple of 8 [default: the image's, else the first control image's, else the model's]
     #[arg(long, value_name = "PX", allow_negative_numbers = true)]
     width: Option<usize>,
-    /// Height in pixels, a multiple of 8 [default: the first control image's, else the model's]
+    /// Height in pixels, a multiple of 8 [default: the image's, else the first control image's, else the model's]
     #[arg(long, value_name = "PX", allow_negative_numbers = true)]
     height: Option<usize>,
     /// Pictures in one call
@@ -180,6 +195,8 @@ impl Options {
             steps,
             eta: self.eta.or(base.eta),
             guidance: self.guidance.unwrap_or(base.guidance),
+            guidance_rescale: self.guidance_rescale,
+            zero_snr: self.zero_snr.then_some(true),
             ..base
         })
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use hypersd::{Canny, Control, Device, Image, Pipeline, Request, Strength};
+use hypersd::{Canny, Control, Device, Image, Pipeline, Request};
 use hypersd_testing::measure::{EdgeMap, EdgeTally, list};
 
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) fn measure(options: &Options, device: &Device) -> Result<(), Box<dyn 
             let name = format!("LoRA, {}, {name} ControlNet", in_words(steps));
             let mut pictures = Vec::new();
             for (seed, (map, edges)) in maps.iter().zip(&given).enumerate() {
-                let control = Control { image: edges.clone(), strength: Strength::default() };
+                let control = Control::new(edges.clone());
                 pictures.extend(pipeline.generate(&Request {
                     prompt: map.caption.clone(),
                     seed: seed as u64,

@@ -1,7 +1,7 @@
 //! Between latents and pixels, by whichever autoencoder the model has.
 
-use burn::tensor::{DType, FloatDType, Tensor, TensorData};
-use hypersd_core::{Component, Image, LoadOptions, PixelRange, SharedSource, Slots, slots};
+use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
+use hypersd_core::{Component, Image, LoadOptions, PixelRange, SharedSource, slots};
 use hypersd_models::{
     activation_dtype,
     tiny_vae::{self, TinyVaeConfig},
@@ -70,6 +70,19 @@ impl AutoencoderConfig {
                 found: format!("the VAE is of class {other}"),
                 instead: "use an AutoencoderKL or an AutoencoderTiny".into(),
             }),
+        }
+    }
+
+    /// True where a picture's latents are a distribution, from which one is drawn; a TAESD has but one answer.
+    pub(crate) fn has_distribution(&self) -> bool {
+        matches!(self, Self::Kl(_))
+    }
+
+    /// Latents of the denoiser's scale in the encoder's own.
+    pub(crate) fn unscale(&self, latents: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Kl(config) => config.unscale(latents),
+            Self::Tiny(_) => latents,
         }
     }
 
@@ -146,12 +159,36 @@ impl Autoencoder {
         &self.config
     }
 
-    /// Pictures of one size → the likeliest of their latents `[B, 4, H/8, W/8]`, in f32 and in the scale of the denoiser.
-    pub(crate) fn encode(&self, images: &[Image]) -> Result<Tensor<4>, Error> {
+    /// Pictures of one size → their latents `[B, 4, H/8, W/8]`, in f32 and in the scale of the denoiser: those at `noise`
+    /// of the encoder's distribution, where it [has one](AutoencoderConfig::has_distribution), or the likeliest.
+    pub(crate) fn encode(
+        &self,
+        images: &[Image],
+        noise: Option<Tensor<4>>,
+        notices: &Notices,
+    ) -> Result<Tensor<4>, Error> {
+        let pixels = images.iter().map(|image| pixels(image, self.encoder.device())).collect();
+        self.encode_pixels(pixels, noise, notices)
+    }
+
+    /// As [`encode`](Self::encode), of pixels `[1, 3, H, W]` in [-1, 1], one picture after the other. Where half precision
+    /// overflows, in f32, with a notice.
+    pub(crate) fn encode_pixels(
+        &self,
+        pictures: Vec<Tensor<4>>,
+        noise: Option<Tensor<4>>,
+        notices: &Notices,
+    ) -> Result<Tensor<4>, Error> {
         let encoder = self.encoder.get()?;
-        let mut latents = Vec::with_capacity(images.len());
-        for image in images {
-            latents.push(encoder.encode(pixels(image, &self.encoder))?.cast(FloatDType::F32));
+        let mut latents = Vec::with_capacity(pictures.len());
+        for (i, pixels) in pictures.into_iter().enumerate() {
+            let noise = noise.clone().map(|noise| noise.narrow(0, i, 1));
+            let mut x = encoder.encode(pixels.clone(), noise.clone())?;
+            if self.encoder.dtype() != FloatDType::F32 && !is_finite(&x) {
+                notices.give(Notice::EncodedInF32);
+                x = self.encoder.get_in(FloatDType::F32)?.encode(pixels, noise)?;
+            }
+            latents.push(x);
         }
         Ok(Tensor::cat(latents, 0))
     }
@@ -175,19 +212,33 @@ impl Autoencoder {
     }
 }
 
-/// A picture as a network takes it: `[1, 3, H, W]` in [-1, 1].
-fn pixels<M: Slots + Clone>(image: &Image, network: &Network<M>) -> Tensor<4> {
+/// A picture as an encoder takes it: `[1, 3, H, W]` in [-1, 1].
+pub(super) fn pixels(image: &Image, device: &Device) -> Tensor<4> {
     let pixels = image.to_tensor(PixelRange::Signed);
     let shape = [1, 3, image.height(), image.width()];
     let data = TensorData::new(pixels.to_f32().into_owned(), shape);
-    Tensor::from_data(data, (network.device(), DType::F32))
+    Tensor::from_data(data, (device, DType::F32))
+}
+
+fn is_finite(x: &Tensor<4>) -> bool {
+    host_tensor(x.clone()).to_f32().iter().all(|x| x.is_finite())
 }
 
 impl Encoder {
-    fn encode(&self, pixels: Tensor<4>) -> Result<Tensor<4>, Error> {
+    /// Latents in f32; a distribution is read in f32, too.
+    fn encode(&self, pixels: Tensor<4>, noise: Option<Tensor<4>>) -> Result<Tensor<4>, Error> {
         Ok(match self {
-            Self::Kl(encoder) => encoder.config().scale(encoder.encode(pixels)?.mode()),
-            Self::Tiny(encoder) => encoder.encode(pixels)?,
+            Self::Kl(encoder) => {
+                let mut moments = encoder.encode(pixels)?;
+                moments.mean = moments.mean.cast(FloatDType::F32);
+                moments.logvar = moments.logvar.cast(FloatDType::F32);
+                let latents = match noise {
+                    Some(noise) => moments.sample(noise),
+                    None => moments.mode(),
+                };
+                encoder.config().scale(latents)
+            }
+            Self::Tiny(encoder) => encoder.encode(pixels)?.cast(FloatDType::F32),
         })
     }
 }

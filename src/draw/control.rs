@@ -1,13 +1,13 @@
 //! ControlNets in the loop.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 use hypersd_controlnet::{ControlNet, Hint, Strength, after_zeros, control_pixels, control_size};
 use hypersd_core::Image;
 use hypersd_models::unet::Residuals;
 
 use super::guidance::Guided;
 use crate::{
-    Error,
+    Error, Request, Start,
     network::{Lent, Network},
 };
 
@@ -19,13 +19,38 @@ pub struct Control {
     pub image: Image,
     /// Scale, and the share of the steps in which it acts.
     pub strength: Strength,
+    /// True for a ControlNet that was made for inpainting, whose picture is the one that is painted in: the pixels under
+    /// the mask of the request's [start](crate::Start::Masked) are shown to it as −1.
+    pub masked: bool,
 }
 
 impl Control {
     /// A control image at full strength in all steps.
     #[must_use]
     pub fn new(image: Image) -> Self {
-        Self { image, strength: Strength::default() }
+        Self { image, strength: Strength::default(), masked: false }
+    }
+
+    /// The pixels that the ControlNet is shown, `[1, 3, H, W]` in [0, 1] for a picture of `height` by `width` pixels. Where
+    /// only the surroundings of a mask are drawn it is shown these.
+    fn pixels(
+        &self,
+        start: &Start,
+        [height, width]: [usize; 2],
+        device: &Device,
+    ) -> Result<Tensor<4>, Error> {
+        let Start::Masked { images, mask, .. } = start else {
+            return Ok(control_pixels(&self.image, [width, height], device)?);
+        };
+        let image = mask.of_surroundings(&self.image, images, [height, width])?;
+        let pixels = control_pixels(&image, [width, height], device)?;
+        if !self.masked {
+            return Ok(pixels);
+        }
+        let painted = mask.painting(images, [height, width])?.painted;
+        let painted: Vec<bool> = painted.into_iter().cycle().take(3 * height * width).collect();
+        let painted = TensorData::new(painted, [1, 3, height, width]);
+        Ok(pixels.mask_fill(Tensor::from_data(painted, device), -1.0))
     }
 }
 
@@ -45,11 +70,11 @@ struct Controlled<'a> {
 }
 
 impl<'a> Controls<'a> {
-    /// Encodes the control images for a picture of `height` by `width` pixels.
+    /// Encodes the control images for a picture of `size`, height and width in pixels.
     pub(super) fn new(
         nets: &'a [Network<ControlNet>],
-        controls: &[Control],
-        [height, width]: [usize; 2],
+        Request { controls, start, .. }: &Request,
+        size: [usize; 2],
     ) -> Result<Self, Error> {
         if nets.len() != controls.len() {
             return Err(Error::Request {
@@ -61,7 +86,7 @@ impl<'a> Controls<'a> {
         let controlled = |(net, control): (&'a Network<ControlNet>, &Control)| {
             control.strength.validate()?;
             let net = net.get()?;
-            let hint = net.hint(control_pixels(&control.image, [width, height], &net.device())?)?;
+            let hint = net.hint(control.pixels(start, size, &net.device())?)?;
             Ok(Controlled { net, hint, strength: control.strength })
         };
         nets.iter().zip(controls).map(controlled).collect::<Result<_, _>>().map(Self)

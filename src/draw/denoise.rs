@@ -7,6 +7,7 @@ use super::{
     control::Controls,
     guidance::Guided,
     latents::{Latents, NoiseSource},
+    start::{Beginning, Kept},
 };
 use crate::Error;
 
@@ -74,17 +75,19 @@ pub struct Denoising<'a> {
 }
 
 impl<'a> Denoising<'a> {
-    /// Draws the initial latents and is ready for the first step.
+    /// Ready for the first step. `noise` is what the beginning has left of it.
     pub(super) fn new(
         guided: Guided<'a>,
         controls: Controls<'a>,
         schedule: Schedule,
-        mut noise: NoiseSource,
+        beginning: Beginning,
+        noise: NoiseSource,
     ) -> Self {
-        let x = noise.draw();
-        let x = Latents(x.0.mul_scalar(schedule.init_noise_sigma));
+        let Beginning { x, kept, .. } = beginning;
         let history = schedule.history();
-        Self { guided, controls, schedule, noise, edits: Vec::new(), x, history, index: 0 }
+        let keep = |kept: Kept| -> Edit<'a> { Box::new(move |edited| kept.put_back(&edited)) };
+        let edits = kept.map(keep).into_iter().collect();
+        Self { guided, controls, schedule, noise, edits, x, history, index: 0 }
     }
 
     /// Lets the latents of every step be replaced before they are given out and taken on from, the last step's too. Of

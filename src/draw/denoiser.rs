@@ -8,7 +8,7 @@ use hypersd_models::{
     unet::{Conditioning, Residuals, UNet, UNetConfig},
 };
 
-use crate::Error;
+use crate::{Error, Start};
 
 /// A network that predicts noise (or velocity, or the clean latents) in latents: one variant for each architecture.
 #[derive(Debug, Clone)]
@@ -81,12 +81,17 @@ impl FurtherInput {
         }
     }
 
-    /// Refuses a denoiser that wants what no request has.
-    pub(crate) fn refuse(self) -> Result<(), Error> {
-        let (found, expected) = match self {
-            Self::None => return Ok(()),
-            Self::MaskedPicture => ("an inpainting UNet", "a mask and a picture"),
-            Self::Picture => ("an InstructPix2Pix UNet", "a picture to change"),
+    /// Refuses a start that has not what the denoiser wants, or has something that it does not take.
+    pub(crate) fn check(self, start: &Start) -> Result<(), Error> {
+        let (found, expected) = match (self, start) {
+            (Self::None, Start::Noise | Start::Picture { .. } | Start::Masked { .. })
+            | (Self::MaskedPicture, Start::Masked { .. })
+            | (Self::Picture, Start::Change { .. }) => return Ok(()),
+            (Self::None, Start::Change { .. }) => {
+                ("a UNet that was not made to change pictures", "noise, a picture, or a picture and a mask")
+            }
+            (Self::MaskedPicture, _) => ("an inpainting UNet", "a mask and a picture"),
+            (Self::Picture, _) => ("an InstructPix2Pix UNet", "a picture to change"),
         };
         Err(Error::FurtherInput { found, expected })
     }

@@ -40,8 +40,25 @@ impl NoiseSource {
 
     /// One draw for the whole batch, in f32.
     pub(crate) fn draw(&mut self) -> Latents {
-        let noise = self.noise.normal(&self.shape).to_f32().into_owned();
-        Latents(Tensor::from_data(TensorData::new(noise, self.shape), (&self.device, DType::F32)))
+        Latents(self.draw_for(self.shape[0]))
+    }
+
+    /// One draw for so many pictures, in f32.
+    pub(crate) fn draw_for(&mut self, pictures: usize) -> Tensor<4> {
+        let [_, channels, h, w] = self.shape;
+        let shape = [pictures, channels, h, w];
+        let noise = self.noise.normal(&shape).to_f32().into_owned();
+        Tensor::from_data(TensorData::new(noise, shape), (&self.device, DType::F32))
+    }
+
+    /// The device that the noise goes to.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Pictures of the batch.
+    pub(crate) fn batch(&self) -> usize {
+        self.shape[0]
     }
 }
 

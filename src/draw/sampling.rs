@@ -2,9 +2,14 @@
 
 use hypersd_core::{Component, Location};
 use hypersd_models::{Prediction, Profile, SingleFile};
-use hypersd_schedulers::{Algorithm, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing};
+use hypersd_schedulers::{
+    Algorithm, Error as SchedulerError, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing, Steps,
+};
 
-use crate::{Error, Request};
+use crate::{
+    Error, Request, StartStrength,
+    start::{leaves_no_step, refuse},
+};
 
 const FILE: &str = "scheduler_config.json";
 
@@ -98,11 +103,35 @@ impl Sampling {
             timestep_spacing: request.spacing.or(self.config.timestep_spacing),
             use_karras_sigmas: request.karras.or(self.config.use_karras_sigmas),
             prediction_type: request.prediction.or(self.config.prediction_type),
+            rescale_betas_zero_snr: request.zero_snr.or(self.config.rescale_betas_zero_snr),
             ..self.config.clone()
         };
         let scheduler =
             Scheduler::new(self.algorithm(request), &config).map_err(Error::config(&self.origin))?;
-        Ok(scheduler.schedule(&request.steps, request.eta.unwrap_or(0.0), None)?)
+        steps(&scheduler, request)
+    }
+}
+
+/// The steps that a request takes of a scheduler: all of them, or those that its start leaves.
+fn steps(scheduler: &Scheduler, request: &Request) -> Result<Schedule, Error> {
+    let eta = request.eta.unwrap_or(0.0);
+    match (request.start.strength(), &request.steps) {
+        (None, steps) => Ok(scheduler.schedule(steps, eta, None)?),
+        // The list is cut, whatever the scheduler: diffusers' pipelines of these families do not tell TCD and LCM.
+        (Some(StartStrength::Share(share)), steps) => {
+            let whole = scheduler.schedule(steps, eta, None)?;
+            let count = whole.steps.len();
+            whole.tail(share).map_err(|error| match error {
+                SchedulerError::Strength { .. } => leaves_no_step(count, share),
+                error => error.into(),
+            })
+        }
+        (Some(StartStrength::Level(level)), Steps::Count(count)) => {
+            Ok(scheduler.schedule_below(level, *count, eta)?)
+        }
+        (Some(StartStrength::Level(_)), steps) => {
+            Err(refuse("noise level", "a number of steps beside it, whose timesteps follow from it", steps))
+        }
     }
 }
 

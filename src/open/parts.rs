@@ -41,12 +41,12 @@ impl Parts {
         Err(Error::Misfit { network: "UNet", expected, found })
     }
 
-    /// Makes sure that the UNet reads the states of the text encoders, that it and the VAE speak of the same latents, and
-    /// that it wants nothing else.
-    pub(crate) fn check_fit(&self) -> Result<(), Error> {
+    /// Makes sure that the UNet reads the states of the text encoders, and that it and the VAE speak of the same latents;
+    /// and says what it wants beside them.
+    pub(crate) fn check_fit(&self) -> Result<FurtherInput, Error> {
         let unet = &self.unet.config;
         check_condition(unet, self.profile, self.text.iter().map(|(_, part)| &part.config))?;
-        FurtherInput::of(unet, self.vae.config.latent_channels())?.refuse()
+        FurtherInput::of(unet, self.vae.config.latent_channels())
     }
 
     /// Makes sure that a ControlNet guides the UNet, in pictures of the VAE's size.

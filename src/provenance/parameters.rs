@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 
-use super::{Provenance, WeightPart};
+use super::{HiresRecord, Provenance, StartRecord, WeightPart};
 use crate::Algorithm;
 
 impl Provenance {
@@ -26,7 +26,9 @@ impl Provenance {
     fn pairs(&self) -> Vec<(&'static str, String)> {
         let mut pairs = Vec::new();
         let mut add = |key, value: &dyn Display| pairs.push((key, value.to_string()));
-        add("Steps", &self.timesteps.len());
+        // Of a start with a strength, the steps that it is the share of.
+        let named = self.start.as_ref().and_then(|start| start.steps);
+        add("Steps", &named.unwrap_or(self.timesteps.len()));
         add("Sampler", &sampler(&self.scheduler));
         if self.karras {
             add("Schedule type", &"Karras");
@@ -47,6 +49,16 @@ impl Provenance {
         if self.batch > 1 {
             add("Batch size", &self.batch);
             add("Batch pos", &self.index);
+        }
+        let start = self.start.iter().flat_map(StartRecord::pairs);
+        for (key, value) in start.chain(self.hires.iter().flat_map(HiresRecord::pairs)) {
+            add(key, &value);
+        }
+        if self.guidance_rescale != 0.0 {
+            add("CFG Rescale phi", &self.guidance_rescale);
+        }
+        if self.zero_snr {
+            add("Noise Schedule", &"Zero Terminal SNR");
         }
         if self.eta != 0.0 {
             add("Eta", &self.eta);

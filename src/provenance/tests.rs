@@ -20,6 +20,10 @@ fn provenance() -> Provenance {
         timesteps: vec![999.0, 759.5],
         eta: 1.0,
         guidance: 0.0,
+        start: None,
+        hires: None,
+        guidance_rescale: 0.0,
+        zero_snr: false,
         recipe: Some("hyper-sd15-unified".into()),
         weights: vec![
             WeightFile::new(WeightPart::UNet, "sd15", "0123456789"),
@@ -79,6 +83,25 @@ fn what_is_not_there_is_not_written() {
 }
 
 #[test]
+fn a_start_says_its_strength_and_of_how_many_steps() {
+    let start = StartRecord { steps: Some(4), strength: Some(0.5), ..StartRecord::new("picture") };
+    let parameters = Provenance { start: Some(start), ..provenance() }.parameters();
+    assert!(parameters.contains("\nSteps: 4, "), "{parameters}");
+    assert!(parameters.contains("Batch pos: 1, Denoising strength: 0.5, Eta: 1, "), "{parameters}");
+    let start = StartRecord { noise_level: Some(0.6), ..StartRecord::new("picture") };
+    let parameters = Provenance { start: Some(start), ..provenance() }.parameters();
+    assert!(parameters.contains("\nSteps: 2, ") && parameters.contains("Noise level: 0.6, "), "{parameters}");
+}
+
+#[test]
+fn a_second_drawing_is_named_as_the_web_ui_does() {
+    let hires = HiresRecord { strength: Some(0.4), steps: Some(3), ..HiresRecord::new(1.5) };
+    let parameters = Provenance { hires: Some(hires), guidance_rescale: 0.7, ..provenance() }.parameters();
+    let want = "Denoising strength: 0.4, Hires upscale: 1.5, Hires upscaler: Lanczos, Hires steps: 3, CFG Rescale phi: 0.7";
+    assert!(parameters.contains(want), "{parameters}");
+}
+
+#[test]
 fn a_replaced_unet_stands_for_its_model() {
     let weights = vec![
         WeightFile::new(WeightPart::Model, "sdxl", "0000000000"),
@@ -131,18 +154,42 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_start()(
+        kind in any::<String>(),
+        pictures in any::<Vec<String>>(),
+        steps in any::<Option<usize>>(),
+        [strength, noise_level, image_guidance] in [option::of(number()), option::of(number()), option::of(number())],
+        mask in option::of((any::<String>(), number(), any::<Option<usize>>())),
+    ) -> StartRecord {
+        let mask = mask.map(|(picture, blur, crop)| MaskRecord { picture, blur, crop });
+        StartRecord { pictures, steps, strength, noise_level, image_guidance, mask, ..StartRecord::new(kind) }
+    }
+}
+
+prop_compose! {
+    fn any_hires()(
+        scale in number(),
+        [strength, noise_level] in [option::of(number()), option::of(number())],
+        steps in any::<Option<usize>>(),
+    ) -> HiresRecord {
+        HiresRecord { strength, noise_level, steps, ..HiresRecord::new(scale) }
+    }
+}
+
+prop_compose! {
     fn any_provenance()(
         [version, prompt, rng, scheduler] in any::<[String; 4]>(),
         [negative, recipe, prediction] in any::<[Option<String>; 3]>(),
         [width, height, batch, index] in any::<[usize; 4]>(),
         (seed, karras) in any::<(u64, bool)>(),
         timesteps in prop::collection::vec(0.0_f32..1000.0, 0..5),
-        (eta, guidance) in (number(), number()),
+        (eta, guidance, guidance_rescale) in (number(), number(), number()),
+        (start, hires, zero_snr) in (option::of(any_start()), option::of(any_hires()), any::<bool>()),
         weights in prop::collection::vec(any_file(), 0..4),
     ) -> Provenance {
         Provenance {
             version, prompt, negative, seed, rng, width, height, batch, index, scheduler, karras, prediction,
-            timesteps, eta, guidance, recipe, weights,
+            timesteps, eta, guidance, guidance_rescale, zero_snr, start, hires, recipe, weights,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use hypersd::{Algorithm, FloatDType, Pipeline, Request, Rng, Spacing, Steps, Tensor};
+use hypersd::{Algorithm, FloatDType, Pipeline, Request, Rng, Spacing, Start, Steps, Tensor};
 use hypersd_core::Noise;
 use hypersd_testing::{Array, assert_close, dtype, fixture, on_cpu, pipeline_tolerance, tolerance};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -59,7 +59,9 @@ impl Case {
             steps,
             eta: Some(self.eta),
             guidance: self.guidance,
+            start: Start::Noise,
             controls: Vec::new(),
+            ..Request::default()
         }
     }
 }
@@ -89,7 +91,7 @@ pub(crate) fn assert_is_diffusers(folder: &str, name: &str, request: &Request, p
     assert_close(name, x.clone(), &want["latents"], pipeline_tolerance(LATENTS));
 
     let Some(want) = want.get("pixels") else { return false };
-    let images = pipeline.decode(x).expect("pixels");
+    let images = request.start.paste(pipeline.decode(x).expect("pixels")).expect("pixels");
     let pixels: Vec<u8> = images.iter().flat_map(|image| image.rgb8().to_vec()).collect();
     assert_pixels(name, &pixels, want);
     true

@@ -1,11 +1,16 @@
 //! Pictures of 8-bit RGB, and the only place that rounds pixels.
 
+mod compose;
+#[cfg(feature = "dynamic-image")]
+mod dynamic;
 mod file;
+mod gaussian;
+mod jpeg;
 mod lanczos;
 mod tensor;
 mod text;
 
-pub use self::{tensor::PixelRange, text::TextChunk};
+pub use self::{compose::Region, tensor::PixelRange, text::TextChunk};
 use crate::error::{Error, ImageError};
 
 /// Red, green, blue.

@@ -73,7 +73,7 @@ pub use family::Family;
 pub use file::SafetensorsFile;
 pub use folder::{Component, ModelFolder, Variant};
 pub use host::{Dtype, HostData, HostTensor, TensorInfo};
-pub use image::{Image, PixelRange, TextChunk};
+pub use image::{Image, PixelRange, Region, TextChunk};
 pub use joined::Joined;
 pub use load::{InOrder, Interleaved, Layout, LoadOptions, Slot, SlotList, Slots, check, load, reload};
 pub use location::{FileTree, Location, Reader};

@@ -374,3 +374,82 @@ fn text_of_damaged_files_is_an_error_not_a_panic() {
     let missing = TextChunk::read(folder.path().join("no.png")).expect_err("no file");
     assert!(matches!(missing, ImageError(Error::Io { .. })), "{missing}");
 }
+
+#[test]
+fn a_jpeg_that_ends_early_is_refused_wherever_it_ends() {
+    let jpeg = fs::read(fixtures().join("images/turned.jpg")).expect("the fixture");
+    let image = Image::from_bytes(jpeg.clone()).expect("the whole");
+    for length in 2..jpeg.len() {
+        let error = Image::from_bytes(&jpeg[..length]).expect_err("a part");
+        assert!(matches!(error, ImageError(Error::Format { .. })), "{length}: {error}");
+    }
+    let more = [jpeg.as_slice(), b"and a note"].concat();
+    assert_eq!(Image::from_bytes(more).expect("what follows is nobody's"), image);
+}
+
+/// The names of the tensors of one group of `image.py`.
+fn group(all: &BTreeMap<String, Array>, group: &str) -> Vec<String> {
+    let names = all.keys().filter_map(|name| name.strip_prefix(&format!("{group}/"))?.split_once('/'));
+    let mut names: Vec<String> = names.map(|(case, _)| case.to_owned()).collect();
+    names.dedup();
+    assert!(!names.is_empty(), "no {group} in the fixture");
+    names
+}
+
+#[test]
+fn blurs_fills_and_overlays_are_pillows() {
+    let all = fixture(fixtures().join("compose.safetensors"));
+    let get = |name: String| image(&all[&name]);
+    for case in group(&all, "blur") {
+        let radius = all[&format!("blur/{case}/radius")].data[0];
+        let blurred = get(format!("blur/{case}/from")).blur(radius).expect("a radius");
+        assert_eq!(blurred.rgb8(), get(format!("blur/{case}/to")).rgb8(), "blur {case} by {radius}");
+    }
+    for case in group(&all, "fill") {
+        let to = get(format!("fill/{case}/to"));
+        let filled =
+            get(format!("fill/{case}/from")).resize_and_fill(to.width(), to.height()).expect("a size");
+        assert_eq!(filled.rgb8(), to.rgb8(), "fill {case}");
+    }
+    for case in group(&all, "crop") {
+        let to = get(format!("crop/{case}/to"));
+        let cut = get(format!("crop/{case}/from")).resize_and_crop(to.width(), to.height()).expect("a size");
+        assert_eq!(cut.rgb8(), to.rgb8(), "crop {case}");
+    }
+    for case in group(&all, "region") {
+        let numbers = |name: &str| {
+            all[&format!("region/{case}/{name}")].data.iter().map(|&x| x as usize).collect::<Vec<_>>()
+        };
+        let [width, height, padding] = numbers("size").try_into().expect("three numbers");
+        let mask = get(format!("region/{case}/mask"));
+        let found = mask.masked_region(width, height, padding).expect("a size").expect("something white");
+        let ends = [found.left, found.top, found.left + found.width, found.top + found.height];
+        assert_eq!(numbers("region"), ends, "region {case}");
+        mask.crop(found).expect("inside");
+    }
+    let [own, painted, mask, to] =
+        ["own", "painted", "mask", "to"].map(|name| get(format!("overlay/0/{name}")));
+    assert_eq!(own.with_painted(&painted, &mask).expect("one size").rgb8(), to.rgb8());
+    assert_eq!(mask.luma(), all["luma"].data.iter().map(|&x| x as u8).collect::<Vec<_>>());
+}
+
+#[test]
+fn parts_that_are_not_inside_are_errors() {
+    let image = Image::from_rgb8(4, 3, (0..36).collect()).expect("an image");
+    let region = |left, top, width, height| hypersd_core::Region { left, top, width, height };
+    let part = image.crop(region(1, 2, 2, 1)).expect("inside");
+    assert_eq!(part.rgb8(), [27, 28, 29, 30, 31, 32]);
+    for outside in [
+        region(0, 0, 5, 1),
+        region(3, 0, 2, 1),
+        region(0, 3, 1, 1),
+        region(usize::MAX, 0, 2, 1),
+        region(0, 0, 0, 1),
+    ] {
+        assert!(matches!(image.crop(outside), Err(ImageError(Error::Argument { .. }))), "{outside:?}");
+    }
+    for radius in [-1.0, f32::NAN, f32::INFINITY] {
+        assert!(matches!(image.blur(radius), Err(ImageError(Error::Argument { .. }))), "{radius}");
+    }
+    assert!(image.with_painted(&image, &part).is_err());
+}

@@ -24,6 +24,12 @@ pub(crate) trait Method: fmt::Debug + Send + Sync {
 
     /// The steps, with `eta` in `[0, 1]` and `strength` in `(0, 1]`.
     fn schedule(&self, steps: &Steps, eta: f64, strength: f64) -> Result<Schedule, Error>;
+
+    /// The steps at timesteps that were computed here, of an algorithm that takes any; those that diffusers lets nobody
+    /// choose are overridden where nothing else speaks against it.
+    fn schedule_at(&self, timesteps: Vec<usize>, eta: f64) -> Result<Schedule, Error> {
+        self.schedule(&Steps::Timesteps(timesteps), eta, 1.0)
+    }
 }
 
 /// Makes the enum and all that is known of its variants from one table.

@@ -79,6 +79,17 @@ pub enum Error {
         /// The value.
         given: f64,
     },
+    /// A share of the noise schedule outside `(0, 1]`, or with fewer timesteps below it than steps.
+    #[error(
+        "the noise level is {given}, expected a number above 0, at most 1, with a timestep of its own below it for each \
+         of {count} steps; use a higher level or fewer steps"
+    )]
+    Level {
+        /// The level.
+        given: f64,
+        /// The number of steps.
+        count: usize,
+    },
     /// Explicit timesteps for an algorithm (or a configuration) whose timesteps follow from the step count.
     #[error("{algorithm} takes no explicit timesteps{reason}; give the number of steps instead")]
     TimestepsRefused {

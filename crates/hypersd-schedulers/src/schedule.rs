@@ -84,6 +84,39 @@ impl Scheduler {
         check_strength(strength)?;
         self.method.schedule(steps, eta, strength)
     }
+
+    /// `count` steps that start at the share `level` of the noise schedule, in `(0, 1]`, for an image to start from: at
+    /// the timesteps `round(T · level · (count − i)/count) − 1` with i from 0, halves to even. At 1 they are those of trailing
+    /// spacing.
+    ///
+    /// The image enters by [`Step::add_noise`] of the first step. Each step leads to the next timestep of the list: so DDIM
+    /// and Euler ancestral do it too, which take no explicit timesteps otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Eta`]; [`Error::Level`] outside `(0, 1]`, and where there are fewer timesteps below it than steps;
+    /// [`Error::TimestepsRefused`] by UniPC and with Karras sigmas, whose timesteps follow from their number; and what
+    /// [`schedule`](Self::schedule) says of any.
+    pub fn schedule_below(&self, level: f64, count: usize, eta: f64) -> Result<Schedule, Error> {
+        if !(0.0..=1.0).contains(&eta) {
+            return Err(Error::Eta { given: eta });
+        }
+        let trained = self.method.trained();
+        trained.check_count_in_training(count)?;
+        let timesteps = if level > 0.0 && level <= 1.0 { below(level, trained.steps(), count) } else { None };
+        let timesteps = timesteps.ok_or(Error::Level { given: level, count })?;
+        self.method.schedule_at(timesteps, eta)
+    }
+}
+
+/// `count` timesteps from the share `level` of all down; `None` where they are not that many.
+fn below(level: f64, train_steps: usize, count: usize) -> Option<Vec<usize>> {
+    let top = train_steps as f64 * level;
+    let timestep = |i: usize| {
+        let rounded = (top * (count - i) as f64 / count as f64).round_ties_even();
+        (rounded as usize).checked_sub(1)
+    };
+    let timesteps: Vec<usize> = (0..count).map(timestep).collect::<Option<_>>()?;
+    timesteps.windows(2).all(|pair| pair[1] < pair[0]).then_some(timesteps)
 }
 
 /// The steps from noise to image.
@@ -165,4 +198,21 @@ impl Schedule {
 
 fn check_strength(given: f64) -> Result<(), Error> {
     if given > 0.0 && given <= 1.0 { Ok(()) } else { Err(Error::Strength { given }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_spread_over_all_steps() {
+        assert_eq!(below(1.0, 1000, 4), Some(vec![999, 749, 499, 249]));
+        assert_eq!(below(1.0, 1000, 3), Some(vec![999, 666, 332]));
+        assert_eq!(below(0.5, 1000, 2), Some(vec![499, 249]));
+        assert_eq!(below(0.6, 1000, 1), Some(vec![599]));
+        assert_eq!(below(0.001, 1000, 1), Some(vec![0]));
+        assert_eq!(below(0.005, 1000, 2), Some(vec![4, 1]), "2.5 goes to the even 2");
+        assert_eq!(below(0.001, 1000, 2), None);
+        assert_eq!(below(0.0001, 1000, 1), None);
+    }
 }

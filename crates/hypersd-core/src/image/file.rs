@@ -1,17 +1,17 @@
 //! Images in files: PNG and JPEG in, PNG out.
 
 use std::{
-    io::{self, BufReader},
+    io::{self, BufRead, BufReader, Cursor, Read, Seek},
     path::Path,
 };
 
 use image::{DynamicImage, ImageDecoder, ImageError as DecodingError, ImageFormat, ImageReader};
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
-use super::{Image, TextChunk};
+use super::{Image, TextChunk, jpeg};
 use crate::{
     error::{Error, ImageError},
-    location::{Location, Reader},
+    location::Location,
     write::write_whole,
 };
 
@@ -26,6 +26,35 @@ impl Image {
     /// [`Error::Format`] for what is no image, is damaged, or has a side over [`MAX_SIDE`](Self::MAX_SIDE).
     pub fn open(location: impl Into<Location>) -> Result<Self, ImageError> {
         Ok(read(&location.into())?)
+    }
+
+    /// Reads the bytes of a PNG or JPEG file, as [`open`](Self::open) reads the file.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] and [`Error::Format`], as there; they call the bytes `picture`.
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Result<Self, ImageError> {
+        Self::open(Location::of_bytes("picture", bytes.into()))
+    }
+
+    /// The bytes of a PNG file with text in it, for whoever writes no file: what [`save_with`](Self::save_with) would write.
+    /// Its text is read by [`TextChunk::read`] of [`Location::of_bytes`].
+    ///
+    /// ```
+    /// use hypersd_core::{Image, Location, TextChunk};
+    ///
+    /// let image = Image::from_rgb8(8, 8, vec![128; 192])?;
+    /// let text = TextChunk { keyword: "Comment".into(), text: "gray".into() };
+    /// let png = image.encode(&[text.clone()])?;
+    /// assert_eq!(Image::from_bytes(png.clone())?, image);
+    /// assert_eq!(TextChunk::read(Location::of_bytes("gray.png", png))?, [text]);
+    /// # Ok::<(), hypersd_core::ImageError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for text that PNG cannot hold.
+    pub fn encode(&self, text: &[TextChunk]) -> Result<Vec<u8>, ImageError> {
+        text.iter().try_for_each(TextChunk::check)?;
+        Ok(self.png(text).map_err(|error| Location::from("picture").io(error))?)
     }
 
     /// Writes a PNG file.
@@ -82,8 +111,15 @@ fn read(location: &Location) -> Result<Image, Error> {
     let file = BufReader::new(location.reader()?);
     let reader = ImageReader::new(file).with_guessed_format().map_err(|error| location.io(error))?;
     match reader.format() {
-        Some(ImageFormat::Png | ImageFormat::Jpeg) => {
-            decode(reader).map_err(|error| unreadable(location, error))
+        Some(ImageFormat::Png) => decode(reader).map_err(|error| unreadable(location, error)),
+        Some(format @ ImageFormat::Jpeg) => {
+            let mut bytes = Vec::new();
+            reader.into_inner().read_to_end(&mut bytes).map_err(|error| location.io(error))?;
+            if !jpeg::is_whole(&bytes) {
+                return Err(format_error(location, "a whole JPEG image", "one that ends early".into()));
+            }
+            decode(ImageReader::with_format(Cursor::new(bytes), format))
+                .map_err(|error| unreadable(location, error))
         }
         Some(other) => Err(Error::Unsupported {
             origin: location.to_string(),
@@ -106,7 +142,7 @@ impl From<DecodingError> for Unreadable {
     }
 }
 
-fn decode(reader: ImageReader<BufReader<Reader>>) -> Result<Image, Unreadable> {
+fn decode(reader: ImageReader<impl BufRead + Seek>) -> Result<Image, Unreadable> {
     let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     super::check_size(width as usize, height as usize).map_err(|_| Unreadable::Size(width, height))?;

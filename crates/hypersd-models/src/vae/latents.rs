@@ -45,7 +45,8 @@ impl VaeConfig {
     }
 
     /// The inverse of [`scale`](Self::scale).
-    pub(super) fn unscale(&self, latents: Tensor<4>) -> Tensor<4> {
+    #[must_use]
+    pub fn unscale(&self, latents: Tensor<4>) -> Tensor<4> {
         match self.statistics(&latents) {
             Some((mean, std)) => latents * std / self.scaling_factor + mean,
             None => latents / self.scaling_factor + self.shift_factor.unwrap_or(0.0),

@@ -3,6 +3,7 @@
 use crate::{
     Algorithm, Error, Level, Linear, Schedule, SchedulerConfig, Spacing, Step, Steps,
     algorithm::Method,
+    distilled::with_following,
     spacing::{leading, linspace, rounded, trailing},
     trained::{Betas, Trained},
 };
@@ -38,6 +39,17 @@ impl Method for Ddim {
         let timesteps = self.timesteps(count)?;
         self.trained.check_signal(&timesteps)?;
         Schedule::new(1.0, self.steps(&timesteps, eta))?.tail(strength)
+    }
+
+    /// Each step leads to the next timestep of the list.
+    fn schedule_at(&self, timesteps: Vec<usize>, eta: f64) -> Result<Schedule, Error> {
+        self.trained.check_timesteps(&timesteps)?;
+        self.trained.check_signal(&timesteps)?;
+        let alpha = |t: usize| self.trained.alphas[t];
+        let steps = with_following(&timesteps)
+            .map(|(t, t_prev)| self.step(t, t_prev.map_or(self.end, alpha), eta))
+            .collect();
+        Schedule::new(1.0, steps)
     }
 }
 

@@ -62,6 +62,14 @@ impl Method for Euler {
         };
         Schedule::new(self.init_noise_sigma(&grid), self.steps(&grid))?.tail(strength)
     }
+
+    fn schedule_at(&self, timesteps: Vec<usize>, eta: f64) -> Result<Schedule, Error> {
+        if !self.ancestral {
+            return self.schedule(&Steps::Timesteps(timesteps), eta, 1.0);
+        }
+        let grid = self.grid_of_timesteps(&timesteps)?;
+        Schedule::new(self.init_noise_sigma(&grid), self.steps(&grid))
+    }
 }
 
 impl Euler {

@@ -1,0 +1,185 @@
+//! From what a request starts with to the latents of the first step, and to what holds the drawing to a picture.
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use hypersd_core::Image;
+use hypersd_schedulers::{Schedule, Step};
+
+use super::{
+    autoencoder::{Autoencoder, pixels},
+    denoise::Edited,
+    denoiser::FurtherInput,
+    latents::{Latents, NoiseSource},
+};
+use crate::{
+    Error, Start, StartStrength,
+    notice::Notices,
+    start::{Mask, Painting},
+};
+
+/// Where the loop begins.
+pub(super) struct Beginning {
+    /// The latents of the first step.
+    pub(super) x: Latents,
+    /// What is put back after every step.
+    pub(super) kept: Option<Kept>,
+    /// Channels that the denoiser is given after those of the latents, `[B, C, h, w]`.
+    pub(super) further: Option<Tensor<4>>,
+}
+
+/// The part of a picture that a plain denoiser is not to change.
+pub(super) struct Kept {
+    /// The picture's latents `[B, 4, h, w]`.
+    known: Tensor<4>,
+    /// The noise of the beginning, of the same shape: the picture is always noised with this.
+    noise: Tensor<4>,
+    /// 1 where something new is painted, else 0: `[1, 1, h, w]`.
+    mask: Tensor<4>,
+}
+
+/// All that decides how a start becomes latents.
+pub(super) struct Begin<'a> {
+    pub(super) schedule: &'a Schedule,
+    /// Height and width in pixels.
+    pub(super) size: [usize; 2],
+    pub(super) autoencoder: &'a Autoencoder,
+    pub(super) further: FurtherInput,
+    pub(super) notices: &'a Notices,
+}
+
+impl Begin<'_> {
+    /// Encodes the pictures and draws, all of it in diffusers' order: the encoder's sample of the picture, then the noise,
+    /// then the encoder's sample of the masked picture.
+    pub(super) fn from(&self, start: &Start, noise: &mut NoiseSource) -> Result<Beginning, Error> {
+        match start {
+            Start::Noise => Ok(self.from_noise(noise)),
+            Start::Picture { images, .. } => {
+                let known = self.encode(&resized(images, self.size)?, noise)?;
+                let x = self.first()?.add_noise(&Latents(known), &noise.draw())?;
+                Ok(Beginning { x, kept: None, further: None })
+            }
+            Start::Masked { images, mask, strength } => self.from_masked(images, mask, *strength, noise),
+            Start::Change { images, .. } => {
+                let beginning = self.from_noise(noise);
+                let picture = self.unscaled(&resized(images, self.size)?, noise.batch())?;
+                Ok(Beginning { further: Some(picture), ..beginning })
+            }
+        }
+    }
+
+    fn from_noise(&self, noise: &mut NoiseSource) -> Beginning {
+        Beginning { x: self.pure(&noise.draw()), kept: None, further: None }
+    }
+
+    fn from_masked(
+        &self,
+        images: &[Image],
+        mask: &Mask,
+        strength: StartStrength,
+        noise: &mut NoiseSource,
+    ) -> Result<Beginning, Error> {
+        let painting = mask.painting(images, self.size)?;
+        let plain = self.further != FurtherInput::MaskedPicture;
+        let known = match plain || !strength.is_whole() {
+            true => Some(self.encode(&painting.images, noise)?),
+            false => None,
+        };
+        let fresh = noise.draw();
+        let x = match &known {
+            Some(known) if !strength.is_whole() => {
+                self.first()?.add_noise(&Latents(known.clone()), &fresh)?
+            }
+            _ => self.pure(&fresh),
+        };
+        // Drawn even where nobody reads it, as diffusers does: what schedulers draw comes after it.
+        let sample = self.sample(images.len(), noise);
+        let mask = self.latent_mask(&painting, noise.device());
+        match known.filter(|_| plain) {
+            Some(known) => {
+                Ok(Beginning { x, kept: Some(Kept { known, noise: fresh.0, mask }), further: None })
+            }
+            None => {
+                let further = self.masked_picture(&painting, mask, sample, noise)?;
+                Ok(Beginning { x, kept: None, further: Some(further) })
+            }
+        }
+    }
+
+    /// Noise as the first step takes it.
+    fn pure(&self, noise: &Latents) -> Latents {
+        Latents(noise.0.clone().mul_scalar(self.schedule.init_noise_sigma))
+    }
+
+    /// The first step.
+    fn first(&self) -> Result<&Step, Error> {
+        Ok(self.schedule.steps.first().ok_or(hypersd_schedulers::Error::NoTimesteps)?)
+    }
+
+    /// What decides among the latents of so many pictures, where anything does.
+    fn sample(&self, pictures: usize, noise: &mut NoiseSource) -> Option<Tensor<4>> {
+        self.autoencoder.config().has_distribution().then(|| noise.draw_for(pictures))
+    }
+
+    /// A draw of the pictures' latents, for the whole batch: they in turn.
+    fn encode(&self, images: &[Image], noise: &mut NoiseSource) -> Result<Tensor<4>, Error> {
+        let sample = self.sample(images.len(), noise);
+        let latents = self.autoencoder.encode(images, sample, self.notices)?;
+        Ok(latents.repeat_dim(0, noise.batch() / images.len()))
+    }
+
+    /// The likeliest latents of the pictures in the encoder's own scale, for the whole batch: what InstructPix2Pix was
+    /// trained with.
+    fn unscaled(&self, images: &[Image], batch: usize) -> Result<Tensor<4>, Error> {
+        let latents = self.autoencoder.encode(images, None, self.notices)?;
+        Ok(self.autoencoder.config().unscale(latents).repeat_dim(0, batch / images.len()))
+    }
+
+    /// 1 for each latent whose first pixel is painted, as `interpolate` to the latents' size takes it, else 0:
+    /// `[1, 1, h, w]`.
+    fn latent_mask(&self, painting: &Painting, device: &Device) -> Tensor<4> {
+        let factor = self.autoencoder.config().factor();
+        let [height, width] = self.size;
+        let rows = painting.painted.chunks_exact(width).step_by(factor);
+        let mask: Vec<f32> = rows
+            .flat_map(|row| row.iter().step_by(factor))
+            .map(|&painted| f32::from(u8::from(painted)))
+            .collect();
+        Tensor::from_data(
+            TensorData::new(mask, [1, 1, height / factor, width / factor]),
+            (device, DType::F32),
+        )
+    }
+
+    /// The mask, and the latents of the pictures with gray where it is white: `[B, 5, h, w]`.
+    fn masked_picture(
+        &self,
+        painting: &Painting,
+        mask: Tensor<4>,
+        sample: Option<Tensor<4>>,
+        noise: &NoiseSource,
+    ) -> Result<Tensor<4>, Error> {
+        let [height, width] = self.size;
+        let device = noise.device();
+        let kept: Vec<f32> = painting.painted.iter().map(|&painted| f32::from(u8::from(!painted))).collect();
+        let kept = TensorData::new(kept, [1, 1, height, width]);
+        let kept = Tensor::<4>::from_data(kept, (device, DType::F32));
+        let pictures = painting.images.iter().map(|image| pixels(image, device) * kept.clone()).collect();
+        let latents = self.autoencoder.encode_pixels(pictures, sample, self.notices)?;
+        let batch = noise.batch();
+        let latents = latents.repeat_dim(0, batch / painting.images.len());
+        Ok(Tensor::cat(vec![mask.repeat_dim(0, batch), latents], 1))
+    }
+}
+
+impl Kept {
+    /// The latents of a step with what is kept put back, as noisy as they are.
+    pub(super) fn put_back(&self, edited: &Edited<'_>) -> Result<Tensor<4>, Error> {
+        let known = edited.noised(self.known.clone(), self.noise.clone())?;
+        let x = edited.step().x.clone();
+        Ok((self.mask.clone().neg() + 1.0) * known + self.mask.clone() * x)
+    }
+}
+
+/// The pictures at the size that is drawn.
+fn resized(images: &[Image], [height, width]: [usize; 2]) -> Result<Vec<Image>, Error> {
+    images.iter().map(|image| Ok(image.resize(width, height)?)).collect()
+}
