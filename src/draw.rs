@@ -22,11 +22,12 @@ pub use control::Control;
 pub use denoise::{Denoised, Denoising, Edited};
 pub(crate) use denoiser::{Denoiser, FurtherInput, check_condition};
 pub(crate) use latents::host_tensor;
-pub(crate) use prompt::{PromptEncoder, TextEncoder};
+pub use prompt::TokenCount;
+pub(crate) use prompt::{PromptEncoder, TextEncoder, check_clip_skip};
 pub(crate) use sampling::Sampling;
 
 use crate::{
-    Error, Request,
+    Error, Prompt, PromptEmbeds, Request,
     network::Network,
     notice::{Notice, Notices},
 };
@@ -126,6 +127,11 @@ impl Model {
         let controls = Controls::new(&self.controlnets, &request.controls, size)?;
         let noise = NoiseSource::new(Noise::new(request.rng, request.seed), latents, self.device.clone());
         Ok(Denoising::new(guided, controls, schedule, noise))
+    }
+
+    pub(crate) fn encode_prompt(&self, prompt: &Prompt, notices: &Notices) -> Result<PromptEmbeds, Error> {
+        let [embeds] = self.text.encode([prompt], notices)?;
+        Ok(embeds)
     }
 
     /// Runs every network once in the shapes of a request; the notices are nobody's.

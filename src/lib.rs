@@ -5,6 +5,7 @@ pub mod cache;
 pub mod device;
 mod digest;
 mod draw;
+mod embeddings;
 mod error;
 #[cfg(feature = "hub")]
 pub mod hub;
@@ -13,6 +14,7 @@ mod network;
 mod notice;
 mod open;
 mod pipeline;
+mod prompt;
 mod provenance;
 mod recipe;
 mod reference;
@@ -33,11 +35,12 @@ pub use hypersd_lora::{
 pub use hypersd_models::Error as ModelError;
 pub use hypersd_schedulers::{Algorithm, Error as SchedulerError, PredictionType, Spacing, Steps};
 
-pub use draw::{Control, Denoised, Denoising, Edited};
+pub use draw::{Control, Denoised, Denoising, Edited, TokenCount};
 pub use error::Error;
 pub use notice::Notice;
 pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};
+pub use prompt::{Prompt, PromptEmbeds, PromptError};
 pub use provenance::{Hashing, Provenance, WeightFile, WeightPart};
 pub use recipe::{Allowed, Published, Recipe, RecipeError, Role};
 pub use reference::HubReference;
