@@ -9,7 +9,7 @@ use std::{
 use clap::{Parser, ValueEnum};
 use hypersd::{Algorithm, Error, PredictionType, Recipe, Request, Rng, Spacing, Steps};
 
-use crate::{controls::ControlOptions, source::Source};
+use crate::{controls::ControlOptions, source::Source, words::WordOptions};
 
 /// Draws a picture from a prompt.
 ///
@@ -42,6 +42,8 @@ pub(crate) struct Options {
     #[arg(long = "lora", value_name = "FILE|demo[=WEIGHT]")]
     pub(crate) loras: Vec<Lora>,
 
+    #[command(flatten)]
+    pub(crate) words: WordOptions,
     #[command(flatten)]
     pub(crate) control: ControlOptions,
 
@@ -116,7 +118,8 @@ pub(crate) struct Options {
     /// Where the picture goes; with a batch, -0, -1, … goes before the extension
     #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = png)]
     output: PathBuf,
-    /// Says what became of each LoRA: how many modules were applied, of which form, rank and scale
+    /// Says what became of each LoRA (how many modules were applied, of which form, rank and scale) and of the prompt (how
+    /// many tokens, and which words a small vocabulary does not know)
     #[arg(long)]
     pub(crate) verbose: bool,
     /// Leaves out of the picture's file what it was made of (see docs/provenance.md)
@@ -151,8 +154,8 @@ impl Options {
     /// For `--steps` that is not the number of `--timesteps`.
     pub(crate) fn request(&self) -> Result<Request, Error> {
         let base = match self.recipe {
-            Some(recipe) => recipe.request(&self.prompt),
-            None => Request { prompt: self.prompt.clone(), ..Request::default() },
+            Some(recipe) => recipe.request(self.words.prompt(&self.prompt)),
+            None => Request { prompt: self.words.prompt(&self.prompt), ..Request::default() },
         };
         let steps = match (&self.timesteps, self.steps, &base.steps) {
             (Some(timesteps), Some(steps), _) if timesteps.len() != steps => {
@@ -168,7 +171,7 @@ impl Options {
             (None, None, own) => own.clone(),
         };
         Ok(Request {
-            negative: self.negative.clone(),
+            negative: self.negative.as_deref().map(|text| self.words.negative(text)),
             seed: self.seed,
             rng: self.rng.into(),
             width: self.width,
