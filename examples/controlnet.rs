@@ -23,7 +23,7 @@ fn main() -> Result<(), Error> {
     let pipeline = Pipeline::open(model)?.lora(lora, 1.0)?.controlnet(controlnet)?.load(&Device::flex())?;
     // Without a width and height the picture takes the size of the edge map.
     let images = pipeline.generate(&Request {
-        prompt,
+        prompt: prompt.into(),
         scheduler: Some(Algorithm::Tcd),
         steps: Steps::Count(1),
         eta: Some(1.0),

@@ -57,7 +57,9 @@ pub enum Error {
         device: String,
     },
     /// The device does not compute in a type of floats.
-    #[error("device {device} does not compute in {dtype}: load the model in another type, which f32 always is")]
+    #[error(
+        "device {device} does not compute in {dtype}: load the model in another type, which f32 always is"
+    )]
     NoType {
         /// The device that was asked for, as Burn writes it.
         device: String,

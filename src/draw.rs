@@ -23,11 +23,12 @@ pub use control::Control;
 pub use denoise::{Denoised, Denoising, Edited};
 pub(crate) use denoiser::{Denoiser, FurtherInput, check_condition};
 pub(crate) use latents::host_tensor;
-pub(crate) use prompt::{PromptEncoder, TextEncoder};
+pub use prompt::TokenCount;
+pub(crate) use prompt::{PromptEncoder, TextEncoder, check_clip_skip};
 pub(crate) use sampling::Sampling;
 
 use crate::{
-    Error, Request,
+    Error, Prompt, PromptEmbeds, Request,
     network::Network,
     notice::{Notice, Notices},
 };
@@ -146,6 +147,11 @@ impl Model {
         let guided = Guided::new(denoiser, conditions, scales, beginning.further.clone())?;
         let controls = Controls::new(&self.controlnets, request, size)?;
         Ok(Denoising::new(guided, controls, schedule, beginning, noise))
+    }
+
+    pub(crate) fn encode_prompt(&self, prompt: &Prompt, notices: &Notices) -> Result<PromptEmbeds, Error> {
+        let [embeds] = self.text.encode([prompt], notices)?;
+        Ok(embeds)
     }
 
     /// Runs every network once in the shapes of a request; the notices are nobody's.

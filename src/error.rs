@@ -2,7 +2,7 @@
 
 use hypersd_core::{Error as Core, ImageError};
 
-use crate::RecipeError;
+use crate::{PromptError, RecipeError};
 
 /// A failure between a request and a picture, named by whose fault it is.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub enum Error {
     /// A recipe that there is not, or a request that it was not made for.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+    /// A weighted prompt that says more than weights.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
     /// A scheduler cannot do what the request asks for.
     #[error(transparent)]
     Scheduler(#[from] hypersd_schedulers::Error),
@@ -109,6 +112,7 @@ impl Error {
             self,
             Self::Request { .. }
                 | Self::Recipe(_)
+                | Self::Prompt(_)
                 | Self::Scheduler(_)
                 | Self::Weights(Core::Argument { .. })
                 | Self::Image(ImageError(Core::Argument { .. }))

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod device;
 mod digest;
 mod draw;
+mod embeddings;
 mod error;
 mod hires;
 #[cfg(feature = "hub")]
@@ -14,6 +15,7 @@ mod network;
 mod notice;
 mod open;
 mod pipeline;
+mod prompt;
 mod provenance;
 mod recipe;
 mod reference;
@@ -35,12 +37,13 @@ pub use hypersd_lora::{
 pub use hypersd_models::Error as ModelError;
 pub use hypersd_schedulers::{Algorithm, Error as SchedulerError, PredictionType, Spacing, Steps};
 
-pub use draw::{Control, Denoised, Denoising, Edited};
+pub use draw::{Control, Denoised, Denoising, Edited, TokenCount};
 pub use error::Error;
 pub use hires::Hires;
 pub use notice::Notice;
 pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};
+pub use prompt::{Prompt, PromptEmbeds, PromptError};
 pub use provenance::{Hashing, HiresRecord, MaskRecord, Provenance, StartRecord, WeightFile, WeightPart};
 pub use recipe::{Allowed, Published, Recipe, RecipeError, Role};
 pub use reference::HubReference;

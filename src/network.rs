@@ -98,6 +98,11 @@ impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
         Ok(Lent::Read { network, _memory: Memory(options.device.clone()) })
     }
 
+    /// The network without its weights.
+    pub(crate) fn blank(&self) -> &M {
+        &self.blank
+    }
+
     /// The source that the weights are read from.
     pub(crate) fn source(&self) -> &Arc<S> {
         &self.source

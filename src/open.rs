@@ -18,6 +18,7 @@ use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig};
 use crate::{
     Error, Notice, Pipeline, Request, device,
     draw::{Autoencoder, AutoencoderConfig, Denoiser, FurtherInput, Model, Plan, PromptEncoder, TextEncoder},
+    embeddings::Embedding,
     network::Network,
     notice::Notices,
     pipeline::LoraBases,
@@ -36,6 +37,7 @@ pub struct PipelineBuilder {
     files: WeightFiles,
     controlnets: Vec<Part<ControlNetConfig>>,
     loras: Vec<Lora<LoraWeights>>,
+    embeddings: Vec<Embedding>,
     strictness: Strictness,
     variant: Variant,
     dtype: FloatDType,
@@ -69,6 +71,7 @@ impl PipelineBuilder {
             files: WeightFiles::of_model(model),
             controlnets: Vec::new(),
             loras: Vec::new(),
+            embeddings: Vec::new(),
             strictness: Strictness::Strict,
             variant: Variant::Default,
             dtype: FloatDType::F32,
@@ -158,6 +161,22 @@ impl PipelineBuilder {
         Ok(self)
     }
 
+    /// Adds a word of one's own (textual inversion): a safetensors file with its embeddings, as AUTOMATIC1111's web UI,
+    /// kohya's scripts and diffusers write them. Without `word` it stands for the one that the file says, which diffusers'
+    /// do (`<cat-toy>`), else for the file's name. It is found wherever a prompt has it, in upper or lower case, and is as
+    /// many tokens as it has vectors.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] and [`Error::Model`] for a file that cannot be read or is for other text encoders, and for a word
+    /// that is in the tokenizer's vocabulary or comes twice.
+    pub fn embedding(mut self, location: impl Into<Location>, word: Option<&str>) -> Result<Self, Error> {
+        let location = locate(location)?;
+        self.embeddings.push(Embedding::open(&location, word)?);
+        self.parts.check_embeddings(&self.embeddings)?;
+        self.files.embeddings.push(location);
+        Ok(self)
+    }
+
     /// Lets a LoRA be merged of which some modules fit nothing. Without this it is an error, because it nearly
     /// always means that the LoRA is for another model.
     #[must_use]
@@ -237,6 +256,7 @@ impl PipelineBuilder {
     /// A request against the model's configuration.
     pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Error> {
         let further = self.check_fit()?;
+        self.parts.check_prompts(request)?;
         Plan::new(request, &self.parts.defaults, &self.parts.vae.config, further)
     }
 
@@ -247,7 +267,7 @@ impl PipelineBuilder {
     /// each other, naming every tensor that does not; [`Error::Lora`] for a LoRA that does not fit the model;
     /// [`Error::Misfit`] for a UNet that does not fit the other networks; [`Error::Model`] for a ControlNet that does not fit
     /// the UNet.
-    pub fn load(self, device: &Device) -> Result<Pipeline, Error> {
+    pub fn load(mut self, device: &Device) -> Result<Pipeline, Error> {
         device::check(device)?;
         device::check_dtype(device, self.dtype)?;
         let further = self.check_fit()?;
@@ -257,7 +277,9 @@ impl PipelineBuilder {
         let (notices, low_memory) = (self.notices.clone(), self.low_memory);
         let lora_bases = LoraBases { bases: sources.bases.clone(), strictness: self.strictness };
         let lora_reports = sources.lora_reports.clone();
+        let embeddings = std::mem::take(&mut self.embeddings);
         let mut model = self.assemble(sources, further, &options)?;
+        model.text.set_words(&embeddings, device)?;
         if !low_memory {
             model.keep()?;
         }

@@ -8,7 +8,7 @@ use hypersd_core::{Image, save_safetensors};
 use hypersd_lora::{Base, LoraReport, Strictness};
 
 use crate::{
-    Denoising, Error, Request,
+    Denoising, Error, Prompt, PromptEmbeds, Request, TokenCount,
     draw::{Model, host_tensor},
     notice::Notices,
 };
@@ -68,6 +68,24 @@ impl Pipeline {
     /// [low memory](crate::PipelineBuilder::low_memory) [`Error::Weights`] for what reading meets.
     pub fn denoise(&self, request: &Request) -> Result<Denoising<'_>, Error> {
         self.model.denoise(request, &self.notices)
+    }
+
+    /// The embeddings of a prompt, for any number of requests: the pictures are those of the prompt itself, bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::Prompt`] and [`Error::Request`] for a prompt that cannot be right, [`Error::Model`] for more layers left out
+    /// than there are; in [low memory](crate::PipelineBuilder::low_memory) [`Error::Weights`] for what reading meets.
+    pub fn encode_prompt(&self, prompt: &Prompt) -> Result<PromptEmbeds, Error> {
+        self.model.encode_prompt(prompt, &self.notices)
+    }
+
+    /// What each text encoder is given of a prompt: how many tokens, what is cut off, and which words a small vocabulary
+    /// does not know. Nothing of a prompt of embeddings.
+    ///
+    /// # Errors
+    /// [`Error::Prompt`] and [`Error::Request`] for a prompt that cannot be right.
+    pub fn tokens(&self, prompt: &Prompt) -> Result<Vec<TokenCount>, Error> {
+        self.model.text.tokens(prompt)
     }
 
     /// Makes the pictures of this request, and of every other of its size, batch, guidance and ControlNets, come as fast

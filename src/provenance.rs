@@ -60,6 +60,21 @@ pub struct Provenance {
     /// The text that was steered away from.
     #[serde(default)]
     pub negative: Option<String>,
+    /// The text for SDXL's second encoder, where it was another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_2: Option<String>,
+    /// The same of the negative prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_2: Option<String>,
+    /// True where the prompts were read for AUTOMATIC1111's weights.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub weighted: bool,
+    /// True where the prompts took as many windows of 75 tokens as they needed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub long: bool,
+    /// Layers of the text encoders that were left out, as diffusers counts them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub clip_skip: usize,
     /// The seed of the noise.
     pub seed: u64,
     /// The generator that the seed is for: `torch-cpu` or `torch-cuda`; the former where nothing is said.
@@ -112,6 +127,10 @@ pub struct Provenance {
     pub weights: Vec<WeightFile>,
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn torch_cpu() -> String {
     Rng::TorchCpu.to_string()
 }
@@ -130,8 +149,13 @@ impl Pipeline {
         let Plan { algorithm, schedule, size: [height, width], .. } = self.model.plan(request)?;
         Ok(Provenance {
             version: concat!("hypersd ", env!("CARGO_PKG_VERSION")).into(),
-            prompt: request.prompt.clone(),
-            negative: request.negative.clone(),
+            prompt: request.prompt.text().into(),
+            negative: request.negative.as_ref().map(|negative| negative.text().into()),
+            prompt_2: request.prompt.second().map(String::from),
+            negative_2: request.negative.as_ref().and_then(|negative| negative.second().map(String::from)),
+            weighted: request.prompt.is_weighted(),
+            long: request.prompt.is_long(),
+            clip_skip: request.prompt.clip_skip(),
             seed: request.seed,
             rng: request.rng.to_string(),
             width,

@@ -12,7 +12,7 @@ use hypersd_schedulers::{Algorithm, Spacing, Steps};
 
 pub use error::RecipeError;
 
-use crate::Request;
+use crate::{Prompt, Request};
 
 /// The settings that a distilled LoRA, UNet or model was made for, and the range that each may be changed in.
 ///
@@ -99,7 +99,7 @@ impl Recipe {
     /// The request that the recipe stands for: scheduler, spacing, steps or timesteps, eta and guidance. Everything
     /// else is as in [`Request::default`], and yours to change.
     #[must_use]
-    pub fn request(&self, prompt: impl Into<String>) -> Request {
+    pub fn request(&self, prompt: impl Into<Prompt>) -> Request {
         Request {
             prompt: prompt.into(),
             scheduler: Some(self.scheduler),

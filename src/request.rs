@@ -3,7 +3,7 @@
 use hypersd_core::Rng;
 use hypersd_schedulers::{Algorithm, PredictionType, Spacing, Steps};
 
-use crate::{Control, Error, Start, start::refuse};
+use crate::{Control, Error, Prompt, Start, start::refuse};
 
 /// Most pictures of one request: beyond it their latents alone fill a machine's memory, and sizes overflow.
 const MAX_BATCH: usize = 1024;
@@ -26,11 +26,11 @@ const MAX_BATCH: usize = 1024;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// The text to draw.
-    pub prompt: String,
-    /// The text to steer away from; only read when [`guidance`](Self::guidance) is above 1. `None` is diffusers'
+    /// The text to draw, or its embeddings.
+    pub prompt: Prompt,
+    /// The text to steer away from, or its embeddings; only read when [`guidance`](Self::guidance) is above 1. `None` is diffusers'
     /// `negative_prompt=None`: the empty prompt for SD1.5.
-    pub negative: Option<String>,
+    pub negative: Option<Prompt>,
     /// The seed of the noise. With [`Rng::TorchCpu`] it means what `torch.Generator("cpu")` makes of it.
     pub seed: u64,
     /// Whose noise the seed stands for.
@@ -76,7 +76,7 @@ impl Default for Request {
     /// An empty prompt in four steps at guidance 0, seed 0, in the model's own size.
     fn default() -> Self {
         Self {
-            prompt: String::new(),
+            prompt: Prompt::default(),
             negative: None,
             seed: 0,
             rng: Rng::TorchCpu,
@@ -110,10 +110,10 @@ impl Request {
         self.guidance > 1.0 && of_picture
     }
 
-    /// Checks what needs no model: batch, guidance, the start, the strength of controls.
+    /// Checks what needs no model: batch, guidance, the grammar of prompts, the start, the strength of controls.
     ///
     /// # Errors
-    /// [`Error::Request`] naming the first field that cannot be right.
+    /// [`Error::Request`] naming the first field that cannot be right; [`Error::Prompt`].
     pub fn check(&self) -> Result<(), Error> {
         if !(1..=MAX_BATCH).contains(&self.batch) {
             return Err(refuse("batch", format!("at least 1 and at most {MAX_BATCH}"), self.batch));
@@ -131,6 +131,8 @@ impl Request {
         if self.controls.iter().any(|control| control.masked) && !matches!(self.start, Start::Masked { .. }) {
             return Err(refuse("masked control", "a start with a mask", "another"));
         }
+        self.prompt.check()?;
+        self.negative.as_ref().map_or(Ok(()), Prompt::check)?;
         for control in &self.controls {
             control.strength.validate()?;
         }

@@ -21,7 +21,7 @@ fn request() -> Request {
     let image = Image::open(fixtures("").join("control/photo.png")).expect("a picture");
     let strength = Strength { end: 0.5, ..Strength::default() };
     Request {
-        prompt: "a cat on a windowsill ".repeat(40),
+        prompt: "a cat on a windowsill ".repeat(40).into(),
         scheduler: Some(Algorithm::Tcd),
         steps: Steps::Count(2),
         guidance: 3.0,

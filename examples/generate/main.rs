@@ -18,6 +18,7 @@ mod options;
 mod recipes;
 mod source;
 mod start;
+mod words;
 
 use std::{
     error::Error,
@@ -88,6 +89,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if options.verbose {
         for report in pipeline.lora_reports() {
             progress.0.suspend(|| eprintln!("{report}"));
+        }
+        for count in pipeline.tokens(&request.prompt)? {
+            progress.0.suspend(|| eprintln!("{count}"));
         }
     }
 
@@ -163,6 +167,9 @@ fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd
     }
     for lora in &options.loras {
         builder = builder.lora(lora.source.location(hypersd_demo::hyper_lora, locate)?, lora.weight)?;
+    }
+    for embedding in &options.words.embeddings {
+        builder = builder.embedding(locate(&embedding.file)?, embedding.word.as_deref())?;
     }
     Ok(builder)
 }

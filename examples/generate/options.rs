@@ -13,6 +13,7 @@ use crate::{
     controls::ControlOptions,
     source::Source,
     start::{HiresOptions, StartOptions},
+    words::WordOptions,
 };
 
 /// Draws a picture from a prompt.
@@ -46,6 +47,8 @@ pub(crate) struct Options {
     #[arg(long = "lora", value_name = "FILE|demo[=WEIGHT]")]
     pub(crate) loras: Vec<Lora>,
 
+    #[command(flatten)]
+    pub(crate) words: WordOptions,
     #[command(flatten)]
     pub(crate) start: StartOptions,
     #[command(flatten)]
@@ -131,7 +134,8 @@ pub(crate) struct Options {
     /// Where the picture goes; with a batch, -0, -1, … goes before the extension
     #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = png)]
     output: PathBuf,
-    /// Says what became of each LoRA: how many modules were applied, of which form, rank and scale
+    /// Says what became of each LoRA (how many modules were applied, of which form, rank and scale) and of the prompt (how
+    /// many tokens, and which words a small vocabulary does not know)
     #[arg(long)]
     pub(crate) verbose: bool,
     /// Leaves out of the picture's file what it was made of (see docs/provenance.md)
@@ -166,8 +170,8 @@ impl Options {
     /// For `--steps` that is not the number of `--timesteps`.
     pub(crate) fn request(&self) -> Result<Request, Error> {
         let base = match self.recipe {
-            Some(recipe) => recipe.request(&self.prompt),
-            None => Request { prompt: self.prompt.clone(), ..Request::default() },
+            Some(recipe) => recipe.request(self.words.prompt(&self.prompt)),
+            None => Request { prompt: self.words.prompt(&self.prompt), ..Request::default() },
         };
         let steps = match (&self.timesteps, self.steps, &base.steps) {
             (Some(timesteps), Some(steps), _) if timesteps.len() != steps => {
@@ -183,7 +187,7 @@ impl Options {
             (None, None, own) => own.clone(),
         };
         Ok(Request {
-            negative: self.negative.clone(),
+            negative: self.negative.as_deref().map(|text| self.words.negative(text)),
             seed: self.seed,
             rng: self.rng.into(),
             width: self.width,

@@ -30,7 +30,7 @@ pub(crate) fn measure(options: &Options, device: &Device) -> Result<(), Box<dyn 
             for (seed, (map, edges)) in maps.iter().zip(&given).enumerate() {
                 let control = Control::new(edges.clone());
                 pictures.extend(pipeline.generate(&Request {
-                    prompt: map.caption.clone(),
+                    prompt: map.caption.as_str().into(),
                     seed: seed as u64,
                     width: Some(edges.width()),
                     height: Some(edges.height()),

@@ -11,8 +11,9 @@ use hypersd_models::{
 };
 
 use crate::{
-    Error,
-    draw::{AutoencoderConfig, Defaults, FurtherInput, check_condition},
+    Error, Request,
+    draw::{AutoencoderConfig, Defaults, FurtherInput, check_clip_skip, check_condition},
+    embeddings::{self, Embedding, Reader},
 };
 
 /// Everything a pipeline is made of, opened but not loaded.
@@ -47,6 +48,18 @@ impl Parts {
         let unet = &self.unet.config;
         check_condition(unet, self.profile, self.text.iter().map(|(_, part)| &part.config))?;
         FurtherInput::of(unet, self.vae.config.latent_channels())
+    }
+
+    /// Makes sure that the text encoders can read the prompts of a request.
+    pub(crate) fn check_prompts(&self, request: &Request) -> Result<(), Error> {
+        let layers = self.text.iter().map(|(_, part)| part.config.num_hidden_layers);
+        check_clip_skip(request, self.profile, layers)
+    }
+
+    /// Makes sure that embeddings are for the text encoders.
+    pub(crate) fn check_embeddings(&self, embeddings: &[Embedding]) -> Result<(), Error> {
+        let readers = self.text.iter().map(|(tokenizer, part)| Reader::new(tokenizer, &part.config));
+        embeddings::check(self.profile, &readers.collect::<Vec<_>>(), embeddings)
     }
 
     /// Makes sure that a ControlNet guides the UNet, in pictures of the VAE's size.

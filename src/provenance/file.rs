@@ -19,13 +19,22 @@ pub enum WeightPart {
     Lora,
     /// A ControlNet.
     ControlNet,
+    /// A word of one's own (textual inversion).
+    Embedding,
     /// A part that this version does not know, by the name that another one gave it.
     Other(String),
 }
 
 impl WeightPart {
-    const KNOWN: [Self; 6] =
-        [Self::Model, Self::TextEncoder, Self::UNet, Self::Vae, Self::Lora, Self::ControlNet];
+    const KNOWN: [Self; 7] = [
+        Self::Model,
+        Self::TextEncoder,
+        Self::UNet,
+        Self::Vae,
+        Self::Lora,
+        Self::ControlNet,
+        Self::Embedding,
+    ];
 
     /// The name in pictures: `text_encoder`.
     #[must_use]
@@ -37,6 +46,7 @@ impl WeightPart {
             Self::Vae => "vae",
             Self::Lora => "lora",
             Self::ControlNet => "controlnet",
+            Self::Embedding => "embedding",
             Self::Other(name) => name,
         }
     }

@@ -28,12 +28,21 @@ pub(crate) struct WeightFiles {
     pub(crate) vae: Option<Location>,
     pub(crate) loras: Vec<(Location, f32)>,
     pub(crate) controlnets: Vec<Location>,
+    pub(crate) embeddings: Vec<Location>,
 }
 
 impl WeightFiles {
     /// A model in a folder or a file.
     pub(crate) fn of_model(model: Location) -> Self {
-        Self { name: name(&model), model, unet: None, vae: None, loras: Vec::new(), controlnets: Vec::new() }
+        Self {
+            name: name(&model),
+            model,
+            unet: None,
+            vae: None,
+            loras: Vec::new(),
+            controlnets: Vec::new(),
+            embeddings: Vec::new(),
+        }
     }
 
     /// Starts to hash them all.
@@ -51,6 +60,9 @@ impl WeightFiles {
             for file in files(location, variant)? {
                 hashing.start(part.clone(), &name(location), &file, None);
             }
+        }
+        for file in &self.embeddings {
+            hashing.start(WeightPart::Embedding, &name(file), file, None);
         }
         for (file, weight) in &self.loras {
             hashing.start(WeightPart::Lora, &name(file), file, Some(*weight));

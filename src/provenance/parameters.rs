@@ -60,6 +60,13 @@ impl Provenance {
         if self.zero_snr {
             add("Noise Schedule", &"Zero Terminal SNR");
         }
+        if self.clip_skip > 0 {
+            add("Clip skip", &(self.clip_skip + 1)); // which counts the last layer too
+        }
+        let embeddings = || self.weights.iter().filter(|file| file.part == WeightPart::Embedding);
+        if embeddings().next().is_some() {
+            add("TI hashes", &list(embeddings().map(|file| format!("{}: {}", file.name, file.sha256))));
+        }
         if self.eta != 0.0 {
             add("Eta", &self.eta);
         }

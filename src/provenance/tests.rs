@@ -8,6 +8,11 @@ fn provenance() -> Provenance {
         version: "hypersd 0.1.0".into(),
         prompt: "a photo of a cat,\nvery fluffy".into(),
         negative: Some("blurry, dog".into()),
+        prompt_2: None,
+        negative_2: None,
+        weighted: false,
+        long: false,
+        clip_skip: 0,
         seed: u64::MAX,
         rng: "torch-cpu".into(),
         width: 512,
@@ -179,17 +184,18 @@ prop_compose! {
 prop_compose! {
     fn any_provenance()(
         [version, prompt, rng, scheduler] in any::<[String; 4]>(),
-        [negative, recipe, prediction] in any::<[Option<String>; 3]>(),
-        [width, height, batch, index] in any::<[usize; 4]>(),
-        (seed, karras) in any::<(u64, bool)>(),
+        [negative, recipe, prediction, prompt_2, negative_2] in any::<[Option<String>; 5]>(),
+        [width, height, batch, index, clip_skip] in any::<[usize; 5]>(),
+        (seed, karras, weighted, long) in any::<(u64, bool, bool, bool)>(),
         timesteps in prop::collection::vec(0.0_f32..1000.0, 0..5),
         (eta, guidance, guidance_rescale) in (number(), number(), number()),
         (start, hires, zero_snr) in (option::of(any_start()), option::of(any_hires()), any::<bool>()),
         weights in prop::collection::vec(any_file(), 0..4),
     ) -> Provenance {
         Provenance {
-            version, prompt, negative, seed, rng, width, height, batch, index, scheduler, karras, prediction,
-            timesteps, eta, guidance, guidance_rescale, zero_snr, start, hires, recipe, weights,
+            version, prompt, negative, prompt_2, negative_2, weighted, long, clip_skip, seed, rng, width, height, batch,
+            index, scheduler, karras, prediction, timesteps, eta, guidance, guidance_rescale, zero_snr, start, hires,
+            recipe, weights,
         }
     }
 }

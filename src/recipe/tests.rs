@@ -80,7 +80,7 @@ fn the_table_is_what_the_publishers_say() {
         assert_eq!(request.eta, eta.map(|[_, _, default]| default), "{name}");
         let range = recipe.guidance;
         assert_eq!([range.least, range.most, range.default], guidance, "{name}");
-        assert_eq!((request.guidance, &*request.prompt), (guidance[2], "a cat"), "{name}");
+        assert_eq!((request.guidance, request.prompt.text()), (guidance[2], "a cat"), "{name}");
     }
 }
 

@@ -21,8 +21,8 @@ const BEYOND: f64 = 0.005;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Case {
     pub(crate) name: String,
-    prompt: String,
-    negative: Option<String>,
+    pub(crate) prompt: String,
+    pub(crate) negative: Option<String>,
     scheduler: String,
     spacing: Option<String>,
     karras: bool,
@@ -45,8 +45,8 @@ impl Case {
             (None, None) => panic!("{}: neither steps nor timesteps", self.name),
         };
         Request {
-            prompt: self.prompt.clone(),
-            negative: self.negative.clone(),
+            prompt: self.prompt.as_str().into(),
+            negative: self.negative.as_deref().map(Into::into),
             seed: self.seed,
             rng: Rng::TorchCpu,
             width: self.width,

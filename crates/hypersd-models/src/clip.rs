@@ -18,10 +18,12 @@ mod json;
 mod keys;
 mod special_tokens;
 mod text_model;
+mod textual_inversion;
 mod tokenizer;
 mod vocabulary;
 
 pub use config::{ClipTextConfig, HiddenAct};
 pub use keys::{IGNORED_TENSORS, canonical_names};
 pub use text_model::{ClipTextModel, TextStates};
-pub use tokenizer::{Encoded, Tokenizer, TokenizerFiles};
+pub use textual_inversion::{TextualInversion, Vectors};
+pub use tokenizer::{Encoded, Token, Tokenizer, TokenizerFiles};

@@ -62,6 +62,26 @@ pub enum Error {
         /// The input as it was given.
         found: String,
     },
+    /// A word of one's own that a tokenizer cannot be given.
+    #[error("the word {word:?}: {reason}")]
+    Word {
+        /// The word.
+        word: String,
+        /// The fault, and the way out.
+        reason: &'static str,
+    },
+    /// Embeddings that are not for a model's text encoders.
+    #[error("{origin}: expected embeddings of {expected}, found {found}{}", made_for.as_deref().unwrap_or_default())]
+    TextualInversion {
+        /// The file.
+        origin: String,
+        /// Names and widths that the model's text encoders take.
+        expected: String,
+        /// Names and shapes in the file.
+        found: String,
+        /// The family that they look made for, as the end of a sentence.
+        made_for: Option<String>,
+    },
     /// More layers to skip than the text encoder has.
     #[error("clip_skip: expected 0 to {layers}, found {found}")]
     ClipSkip {

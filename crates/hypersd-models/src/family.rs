@@ -5,7 +5,7 @@ use hypersd_core::Family;
 
 use crate::{
     Error,
-    clip::{TextStates, Tokenizer},
+    clip::{ClipTextModel, TextStates, Tokenizer},
     unet::{PerLevel, UNetConfig},
     vae::VaeConfig,
 };
@@ -54,6 +54,8 @@ pub struct TextProfile {
     pub state: State,
     /// True where the UNet is told its pooled state too.
     pub pooled: bool,
+    /// What files of textual inversion call its embeddings.
+    pub embeddings: &'static str,
 }
 
 /// A state of a text encoder.
@@ -95,6 +97,7 @@ const SD1: Profile = Profile {
         own_tokenizer: Tokenizer::clip_l_of,
         state: State::Last,
         pooled: false,
+        embeddings: "emb_params",
     }],
     heads: Heads::Count(8),
     native_side: 512,
@@ -122,7 +125,12 @@ const SD2: Profile = Profile {
 const SDXL: Profile = Profile {
     family: Family::Sdxl,
     text_encoders: &[
-        TextProfile { lora_prefix: "lora_te1_", state: State::Penultimate, ..SD1.text_encoders[0] },
+        TextProfile {
+            lora_prefix: "lora_te1_",
+            state: State::Penultimate,
+            embeddings: "clip_l",
+            ..SD1.text_encoders[0]
+        },
         TextProfile {
             encoder: "text_encoder_2",
             tokenizer: "tokenizer_2",
@@ -130,6 +138,7 @@ const SDXL: Profile = Profile {
             own_tokenizer: Tokenizer::open_clip_of,
             state: State::Penultimate,
             pooled: true,
+            embeddings: "clip_g",
         },
     ],
     heads: Heads::Width(64),
@@ -146,8 +155,13 @@ impl Profile {
     /// The profile of a family; `None` for one whose networks are not here.
     #[must_use]
     pub fn of(family: Family) -> Option<&'static Self> {
+        Self::all().find(|profile| profile.family == family)
+    }
+
+    /// The profiles of all families.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
         const ALL: [&Profile; 3] = [&SD1, &SD2, &SDXL];
-        ALL.into_iter().find(|profile| profile.family == family)
+        ALL.into_iter()
     }
 
     /// Height and width in latents of the pictures of a model that does not say, with a VAE of this factor.
@@ -158,15 +172,33 @@ impl Profile {
 }
 
 impl TextProfile {
-    /// The encoder's share of the context.
+    /// The encoder's share of the context, with the last `clip_skip` layers left out beside those that the family never
+    /// reads (diffusers' `clip_skip`).
     ///
     /// # Shapes
     /// - `[B, 77, D]`
-    #[must_use]
-    pub fn context(&self, states: &TextStates) -> Tensor<3> {
+    ///
+    /// # Errors
+    /// [`Error::ClipSkip`] for more layers than there are.
+    pub fn context(
+        &self,
+        encoder: &ClipTextModel,
+        states: &TextStates,
+        clip_skip: usize,
+    ) -> Result<Tensor<3>, Error> {
         match self.state {
-            State::Last => states.last_hidden_state.clone(),
-            State::Penultimate => states.hidden_states[states.hidden_states.len() - 2].clone(),
+            State::Last if clip_skip == 0 => Ok(states.last_hidden_state.clone()),
+            State::Last => encoder.skip_layers(states, clip_skip),
+            State::Penultimate => encoder.penultimate(states, clip_skip),
+        }
+    }
+
+    /// The largest `clip_skip` of an encoder of so many layers.
+    #[must_use]
+    pub fn most_skipped(&self, layers: usize) -> usize {
+        match self.state {
+            State::Last => layers,
+            State::Penultimate => layers.saturating_sub(1),
         }
     }
 }

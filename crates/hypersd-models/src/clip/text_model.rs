@@ -10,7 +10,7 @@ use burn::{
 use hypersd_core::slots;
 
 use super::{ClipTextConfig, HiddenAct};
-use crate::{Error, backend::activation_dtype, layers::Linear, ops};
+use crate::{Error, backend::activation_dtype, error::check_shape, layers::Linear, ops};
 
 /// A CLIP text encoder.
 #[derive(Debug, Clone)]
@@ -117,13 +117,29 @@ impl ClipTextModel {
     /// [`Error::TokenIds`] for no ids, sequences of different lengths or longer than `max_position_embeddings`, and
     /// ids outside the vocabulary.
     pub fn forward(&self, ids: &[Vec<u32>]) -> Result<TextStates, Error> {
-        let model = &self.text_model;
-        let length = self.check(ids)?;
-        let device = model.embeddings.token_embedding.weight.val().device();
+        self.forward_with_words(ids, None)
+    }
 
-        let flat: Vec<i32> = ids.iter().flatten().map(|&id| id as i32).collect();
-        let tokens = Tensor::<2, Int>::from_data(TensorData::new(flat, [ids.len(), length]), &device);
-        let mut hidden_states = vec![model.embeddings.forward(tokens)];
+    /// [`forward`](Self::forward) with embeddings beside the vocabulary's (textual inversion): the ids from `vocab_size`
+    /// on are the rows of `words`.
+    ///
+    /// # Shapes
+    /// - words `[N, D]`
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), for ids from `vocab_size + N` on; [`Error::Shape`] for words of another width.
+    pub fn forward_with_words(
+        &self,
+        ids: &[Vec<u32>],
+        words: Option<&Tensor<2>>,
+    ) -> Result<TextStates, Error> {
+        let model = &self.text_model;
+        if let Some(words) = words {
+            check_shape("words", words.dims(), [None, Some(self.config.hidden_size)])?;
+        }
+        let length = self.check(ids, words.map_or(0, |words| words.dims()[0]))?;
+        let vocab_size = self.config.vocab_size as u32;
+        let mut hidden_states = vec![model.embeddings.forward(ids, length, vocab_size, words)];
         let mut x = hidden_states[0].clone();
         for layer in &model.encoder.layers {
             x = layer.forward(x);
@@ -154,9 +170,24 @@ impl ClipTextModel {
         Ok(ops::layer_norm(states.hidden_states[layer].clone(), &self.text_model.final_layer_norm))
     }
 
-    /// The common length of the sequences.
-    fn check(&self, ids: &[Vec<u32>]) -> Result<usize, Error> {
-        let (positions, vocab_size) = (self.config.max_position_embeddings, self.config.vocab_size);
+    /// The state that conditions SDXL when the last `clip_skip` layers are left out beside the very last, which always
+    /// is: without the final norm, `[B, L, D]`. 0 is the last but one.
+    ///
+    /// # Errors
+    /// [`Error::ClipSkip`] for more layers than there are.
+    pub fn penultimate(&self, states: &TextStates, clip_skip: usize) -> Result<Tensor<3>, Error> {
+        let Some(last) = states.hidden_states.len().checked_sub(2) else {
+            return Err(Error::ClipSkip { layers: 0, found: clip_skip });
+        };
+        match last.checked_sub(clip_skip) {
+            Some(layer) => Ok(states.hidden_states[layer].clone()),
+            None => Err(Error::ClipSkip { layers: last, found: clip_skip }),
+        }
+    }
+
+    /// The common length of the sequences, whose ids are of the vocabulary and of so many words.
+    fn check(&self, ids: &[Vec<u32>], words: usize) -> Result<usize, Error> {
+        let (positions, vocab_size) = (self.config.max_position_embeddings, self.config.vocab_size + words);
         let error = |expected: String, found: String| Err(Error::TokenIds { expected, found });
         let length = ids.first().map_or(0, Vec::len);
         if !(1..=positions).contains(&length) {
@@ -173,13 +204,32 @@ impl ClipTextModel {
 }
 
 impl Embeddings {
-    /// `[B, L]` → `[B, L, D]`
-    fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        let [_, length] = ids.dims();
+    /// B sequences of `length` ids, those from `vocab_size` on being rows of `words` → `[B, L, D]`
+    fn forward(
+        &self,
+        ids: &[Vec<u32>],
+        length: usize,
+        vocab_size: u32,
+        words: Option<&Tensor<2>>,
+    ) -> Tensor<3> {
         let table = self.token_embedding.weight.val();
-        let dtype = activation_dtype(table.dtype().into(), &table.device());
+        let (device, b) = (table.device(), ids.len());
+        let dtype = activation_dtype(table.dtype().into(), &device);
+        let upload = |of: &dyn Fn(u32) -> u32| {
+            let flat: Vec<i32> = ids.iter().flatten().map(|&id| of(id) as i32).collect();
+            Tensor::<2, Int>::from_data(TensorData::new(flat, [b, length]), &device)
+        };
+        let known = |id: u32| if id < vocab_size { id } else { 0 };
+        let mut tokens = self.token_embedding.forward(upload(&known)).cast(dtype);
+        if let Some(words) = words.filter(|_| ids.iter().flatten().any(|&id| id >= vocab_size)) {
+            let rows = upload(&|id| id.saturating_sub(vocab_size)).reshape([b * length]);
+            let words = words.clone().to_device(&device).cast(dtype).select(0, rows);
+            let is_word = upload(&|id| u32::from(id >= vocab_size)).equal_elem(1).unsqueeze_dim::<3>(2);
+            let width = tokens.dims()[2];
+            tokens = tokens.mask_where(is_word.expand([b, length, width]), words.reshape([b, length, width]));
+        }
         let positions = self.position_embedding.weight.val().narrow(0, 0, length); // [L, D]
-        self.token_embedding.forward(ids).cast(dtype) + positions.cast(dtype).unsqueeze()
+        tokens + positions.cast(dtype).unsqueeze()
     }
 }
 

@@ -1,7 +1,9 @@
 //! Prompt → 77 token ids, as transformers' `CLIPTokenizer` gives them.
 
+use std::{collections::BTreeMap, ops::Range};
+
 use tokenizers::{
-    NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
+    AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior,
     models::bpe::BPE,
     normalizers::{self, Lowercase, NFC, Replace, replace::ReplacePattern},
     pre_tokenizers::{
@@ -35,6 +37,22 @@ pub struct Tokenizer {
     eos: u32,
     pad: u32,
     model_max_length: usize,
+    /// True where the vocabulary is CLIP's, which knows every word by its pieces.
+    whole_vocabulary: bool,
+    /// The vectors of the words that were added, by the id that the table gave the word.
+    words: BTreeMap<u32, Range<u32>>,
+}
+
+/// A token of a text, or a vector of a word that was [added](Tokenizer::with_words).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Token {
+    /// The id that the encoder is given.
+    pub id: u32,
+    /// Where in the text it begins, in bytes.
+    pub start: usize,
+    /// True for all vectors of an added word but its first.
+    pub continues: bool,
 }
 
 /// A tokenized prompt.
@@ -128,6 +146,7 @@ impl Tokenizer {
         let (bos, eos, pad) = (id("bos", &special.bos)?, id("eos", &special.eos)?, id("pad", &special.pad)?);
         id("unk", &special.unk)?;
 
+        let whole_vocabulary = vocabulary.ids.len() >= Vocabulary::CLIP;
         let merges_file = vocabulary.merges_file;
         let bpe = BPE::builder()
             .vocab_and_merges(
@@ -145,7 +164,8 @@ impl Tokenizer {
         let mut bpe = tokenizers::Tokenizer::new(bpe);
         bpe.with_normalizer(Some(normalizer())).with_pre_tokenizer(Some(pre_tokenizer()));
         bpe.add_tokens(&special.added);
-        Ok(Self { bpe, bos, eos, pad, model_max_length: special.model_max_length })
+        let (model_max_length, words) = (special.model_max_length, BTreeMap::new());
+        Ok(Self { bpe, bos, eos, pad, model_max_length, whole_vocabulary, words })
     }
 
     /// The number of ids a prompt becomes: 77 for every published encoder.
@@ -159,21 +179,110 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenize`] if the `tokenizers` crate gives up on the text, which is not known to happen.
     pub fn encode(&self, prompt: &str) -> Result<Encoded, Error> {
-        let encoding = self
-            .bpe
-            .encode(prompt, false)
-            .map_err(|source| Error::Tokenize { length: prompt.len(), source })?;
-        let room = self.model_max_length - 2; // begin and end
-        let truncated = encoding.get_offsets().get(room).map(|&(start, _)| {
+        let tokens = self.tokens(prompt)?;
+        let truncated = tokens.get(self.room()).map(|token| prompt[token.start..].to_string());
+        let ids: Vec<u32> = tokens.iter().take(self.room()).map(|token| token.id).collect();
+        Ok(Encoded { ids: self.window(&ids), truncated })
+    }
+
+    /// The number of tokens that a window has room for, between begin and end of text: 75 for every published encoder.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.model_max_length - 2
+    }
+
+    /// All tokens of a text, however many, without begin and end.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn tokens(&self, text: &str) -> Result<Vec<Token>, Error> {
+        let encoding = self.split(text)?;
+        let mut tokens = Vec::with_capacity(encoding.get_ids().len());
+        for (&id, &(start, _)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
             // A token may begin inside a character.
-            prompt[prompt.floor_char_boundary(start)..].to_string()
-        });
-        let mut ids = Vec::with_capacity(self.model_max_length);
-        ids.push(self.bos);
-        ids.extend(encoding.get_ids().iter().take(room));
-        ids.push(self.eos);
-        ids.resize(self.model_max_length, self.pad);
-        Ok(Encoded { ids, truncated })
+            let start = text.floor_char_boundary(start);
+            let vectors = self.words.get(&id).cloned().unwrap_or(id..id + 1);
+            let first = vectors.start;
+            tokens.extend(vectors.map(|id| Token { id, start, continues: id != first }));
+        }
+        Ok(tokens)
+    }
+
+    /// What the encoder is given of at most [`room`](Self::room) ids: begin of text, the ids, end of text, padding.
+    ///
+    /// # Panics
+    /// For more ids than there is room for.
+    #[must_use]
+    pub fn window(&self, ids: &[u32]) -> Vec<u32> {
+        assert!(ids.len() <= self.room(), "{} ids in a window of {}", ids.len(), self.room());
+        let mut window = Vec::with_capacity(self.model_max_length);
+        window.push(self.bos);
+        window.extend(ids);
+        window.push(self.eos);
+        window.resize(self.model_max_length, self.pad);
+        window
+    }
+
+    /// The words of a text that the vocabulary has only in pieces, in their order and each once; none in CLIP's own
+    /// vocabulary, whose encoders have learnt to read any word from its pieces. An encoder with a smaller one has not.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn unknown_words(&self, text: &str) -> Result<Vec<String>, Error> {
+        let mut unknown: Vec<String> = Vec::new();
+        if self.whole_vocabulary {
+            return Ok(unknown);
+        }
+        let encoding = self.split(text)?;
+        let pieces: Vec<_> = encoding.get_word_ids().iter().zip(encoding.get_offsets()).collect();
+        for word in pieces.chunk_by(|(a, _), (b, _)| a == b && a.is_some()) {
+            let [(_, first), .., (_, last)] = word else { continue };
+            let range = text.floor_char_boundary(first.0)..text.ceil_char_boundary(last.1);
+            let word = text.get(range).unwrap_or_default().to_lowercase();
+            if word.chars().any(char::is_alphabetic) && !unknown.contains(&word) {
+                unknown.push(word);
+            }
+        }
+        Ok(unknown)
+    }
+
+    /// The same tokenizer with words of one's own (textual inversion), each with the number of its vectors. A word is
+    /// found wherever a text has it, in upper or lower case, as diffusers finds it, and becomes as many ids as it has
+    /// vectors: from `first_id` on, in the order given.
+    ///
+    /// # Errors
+    /// [`Error::Word`] for one that is empty, has white space in it, is in the vocabulary or comes twice.
+    pub fn with_words(&self, first_id: u32, words: &[(String, usize)]) -> Result<Self, Error> {
+        let mut extended = self.clone();
+        let mut next = first_id;
+        for (i, (word, vectors)) in words.iter().enumerate() {
+            let refuse = |reason| Err(Error::Word { word: word.clone(), reason });
+            if word.is_empty() || word.contains(char::is_whitespace) {
+                return refuse("expected at least one character, and no white space");
+            }
+            // Matching is on lower-cased text: two spellings of one word are one.
+            let lower = word.to_lowercase();
+            let known = |word: &str| self.bpe.token_to_id(word).is_some();
+            if known(word) || known(&lower) {
+                return refuse("it is in the tokenizer's vocabulary already; give the file another word");
+            }
+            if words[..i].iter().any(|(other, _)| other.to_lowercase() == lower) {
+                return refuse("it stands for two files; give one of them another word");
+            }
+            extended.bpe.add_tokens(&[AddedToken::from(word.clone(), false).normalized(true)]);
+            let id = extended.bpe.token_to_id(word).ok_or_else(|| Error::Word {
+                word: word.clone(),
+                reason: "the tokenizer does not take it; give the file another word",
+            })?;
+            let end = next.saturating_add(u32::try_from(*vectors).unwrap_or(u32::MAX));
+            extended.words.insert(id, next..end);
+            next = end;
+        }
+        Ok(extended)
+    }
+
+    fn split(&self, text: &str) -> Result<tokenizers::Encoding, Error> {
+        self.bpe.encode(text, false).map_err(|source| Error::Tokenize { length: text.len(), source })
     }
 }
 
