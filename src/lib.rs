@@ -39,6 +39,6 @@ pub use notice::Notice;
 pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};
 pub use provenance::{Hashing, Provenance, WeightFile, WeightPart};
-pub use recipe::{Allowed, Published, Recipe, RecipeError, Role};
+pub use recipe::{Allowed, Licence, Published, Recipe, RecipeError, Role};
 pub use reference::HubReference;
 pub use request::Request;

@@ -135,8 +135,7 @@ impl Suite {
         let mut decoded = 0;
         for case in self.cases().into_iter().filter(family) {
             let pipeline = pipelines.entry(case.key()).or_insert_with(|| case.load(self, &self.model()));
-            let pixels =
-                parity::assert_is_diffusers(self.cases, &case.common.name, &case.request(), pipeline);
+            let pixels = parity::assert_is_diffusers(self.cases, &case.common.name, &case.request(), pipeline);
             decoded += usize::from(pixels);
         }
         assert!(decoded > 0, "no case of {} has pixels", self.cases);
