@@ -16,6 +16,8 @@ import diffusers
 import numpy as np
 import torch
 from common import save
+from diffusers.schedulers import AysSchedules
+from perflow import PeRFlow
 
 torch.set_num_threads(2)
 diffusers.utils.logging.set_verbosity_error()
@@ -33,10 +35,16 @@ CLASSES = {
     "euler-a": diffusers.EulerAncestralDiscreteScheduler,
     "dpmpp-2m": diffusers.DPMSolverMultistepScheduler,
     "unipc": diffusers.UniPCMultistepScheduler,
+    "dpmpp-2m-sde": diffusers.DPMSolverMultistepScheduler,
+    "dpmpp-sde": diffusers.DPMSolverSDEScheduler,
+    "heun": diffusers.HeunDiscreteScheduler,
+    "pndm": diffusers.PNDMScheduler,
+    "ddpm": diffusers.DDPMScheduler,
+    "perflow": PeRFlow,
 }
 # Whose trajectories are in the set `trajectories`.
 FIRST = ["ddim", "tcd", "lcm", "euler", "euler-a", "dpmpp-2m"]
-MULTISTEP = ("dpmpp-2m", "unipc")
+MULTISTEP = ("dpmpp-2m", "dpmpp-2m-sde", "unipc")
 # scheduler/scheduler_config.json of SD1.5 and of SDXL.
 SD15 = {
     "_class_name": "PNDMScheduler", "_diffusers_version": "0.6.0", "beta_end": 0.012, "beta_schedule": "scaled_linear",
@@ -57,10 +65,34 @@ OUTPUTS = torch.randn((max(COUNTS), *SHAPE), generator=generator)
 NOISE = torch.randn((max(COUNTS), *SHAPE), generator=generator)
 
 
+class ShiftedLCM(diffusers.LCMScheduler):
+    """LCM for models that were distilled at shifted timesteps, as NitroFusion's README has it: the model and the step are
+    told the shifted timestep, the noise that follows is of the next one before it is shifted."""
+
+    def set_timesteps(self, *args, **kwargs):
+        super().set_timesteps(*args, **kwargs)
+        self.told = self.timesteps * self.shift // self.config.num_train_timesteps
+        self.timesteps, self.plain = self.told, self.timesteps
+
+    def step(self, *args, **kwargs):
+        self.timesteps = self.plain
+        out = super().step(*args, **kwargs)
+        self.timesteps = self.told
+        return out
+
+
 def from_json(algorithm, config):
     """As a pipeline does it: the class that wrote the file reads it, `from_config` makes another of it."""
+    if algorithm == "perflow":
+        return PeRFlow(config)
     writer = getattr(diffusers, config.get("_class_name", CLASSES[algorithm].__name__))
-    return CLASSES[algorithm].from_config(writer.from_config(config).config)
+    made = writer.from_config(config).config
+    if "shifted_timestep" in config:
+        scheduler = ShiftedLCM.from_config(made)
+        scheduler.shift = config["shifted_timestep"]
+        return scheduler
+    kind = {"algorithm_type": "sde-dpmsolver++"} if algorithm == "dpmpp-2m-sde" else {}
+    return CLASSES[algorithm].from_config(made, **kind)
 
 
 def run(case, config):
@@ -71,13 +103,22 @@ def run(case, config):
     kwargs = {"strength": case["strength"]} if "strength" in case else {}
     if "timesteps" in case:
         scheduler.set_timesteps(timesteps=case["timesteps"], **kwargs)
+    elif "sigmas" in case:
+        scheduler.set_timesteps(sigmas=case["sigmas"], **kwargs)
     else:
         scheduler.set_timesteps(case["steps"], **kwargs)
-    if case.get("precise"):
-        scheduler.sigmas = scheduler.sigmas.double()
-    count = len(scheduler.timesteps)
+    if case.get("precise") or case.get("exact"):
+        scheduler.sigmas = scheduler.sigmas.double() if hasattr(scheduler, "sigmas") else None
+        for name in ("alphas_cumprod", "final_alpha_cumprod"):
+            if case.get("exact") and hasattr(scheduler, name):
+                setattr(scheduler, name, getattr(scheduler, name).double())
+    # Heun's and the stochastic DPM-Solver's list is of evaluations, two in a step; PNDM's has one more than steps.
+    order = getattr(scheduler, "order", 1)
+    evaluations = len(scheduler.timesteps)
+    count = (evaluations + 1) // 2 if order == 2 else evaluations - (algorithm == "pndm" and evaluations > 1)
     assert count == case.get("steps", count), case
-    begin = count - int(count * case.get("tail", 1.0))
+    # As `get_timesteps` of the image-to-image pipelines.
+    begin = (count - int(count * case.get("tail", 1.0))) * order
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(begin)
     x = START * scheduler.init_noise_sigma
@@ -85,21 +126,24 @@ def run(case, config):
     start = [float(scheduler.init_noise_sigma), *scheduler.add_noise(OUTPUTS[0], NOISE[0], timesteps[:1]).flatten().tolist()]
 
     rows, corrected = [], []
-    module = __import__(type(scheduler).__module__, fromlist=["randn_tensor"])
+    module = __import__(CLASSES[algorithm].__module__, fromlist=["randn_tensor"])
+    exact = torch.Tensor.double if case.get("exact") else torch.Tensor.float
+    x = exact(x)
     for i, t in enumerate(timesteps):
         drawn = []
         if hasattr(module, "randn_tensor"):
             module.randn_tensor = lambda *_, **__: drawn.append(i) or NOISE[i]
+        scheduler.noise_sampler = lambda *_: drawn.append(i) or NOISE[i]
         scale = scheduler.scale_model_input(torch.ones(1), t)
         options = {"eta": case["eta"]} if algorithm in ("ddim", "tcd") else {}
-        out = scheduler.step(OUTPUTS[i], t, x, **options)
+        out = scheduler.step(exact(OUTPUTS[i]), t, x, **options)
         corrected.append(getattr(scheduler, "last_sample", x).flatten())
         x = out.prev_sample
         x0 = getattr(out, "pred_original_sample", None)
         if algorithm in MULTISTEP:
             x0 = scheduler.model_outputs[-1]
         x0 = torch.zeros_like(x) if x0 is None else x0
-        rows.append(torch.cat([torch.tensor([t, scale, len(drawn)]), x.flatten(), x0.flatten()]))
+        rows.append(torch.cat([torch.tensor([t, scale, len(drawn)]), x.flatten().float(), x0.flatten().float()]))
     rows = torch.stack(rows)
     assert rows.isfinite().all(), case
     return rows, torch.tensor(start), torch.stack(corrected)
@@ -230,6 +274,108 @@ def solver_order():
         yield case("dpmpp-2m", SD15 | {"solver_order": 3}, timesteps=timesteps)
 
 
+FEW = (1, 2, 3, 4, 8)
+CURVES = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
+
+
+def sigma_space():
+    """Heun, and the stochastic DPM-Solver in both forms.
+
+    Those of two evaluations are run in f64. In f32 it would show what the stochastic one rounds between sigma and its
+    logarithm, and that Heun divides x − x0 by the sigma of the end of a step, which makes the rounding of x0 as many times
+    larger as sigma has fallen: a hundred times in two steps."""
+    for algorithm in ("heun", "dpmpp-sde", "dpmpp-2m-sde"):
+        more = {} if algorithm == "dpmpp-2m-sde" else {"exact": True}
+        both = PREDICTIONS[:2] if algorithm == "dpmpp-sde" else PREDICTIONS
+        for n, spacing in itertools.product(FEW, SPACINGS):
+            for prediction in both if n < 8 else both[:1]:
+                yield case(algorithm, SD15 | {"timestep_spacing": spacing, "prediction_type": prediction}, steps=n, **more)
+        for n, curve in itertools.product((1, 2, 4, 20), CURVES):
+            yield case(algorithm, SDXL | {curve: True}, steps=n, **more)
+        for n in (1, 4, 6):
+            yield case(algorithm, {}, steps=n, **more)
+            yield case(algorithm, SDXL | {"beta_schedule": "squaredcos_cap_v2"}, steps=n, **more)
+            yield case(algorithm, SDXL | {"timestep_spacing": "trailing", "rescale_betas_zero_snr": True}, steps=n, **more)
+            limits = {"sigma_min": 0.1, "sigma_max": 10.0}
+            for curve in CURVES:
+                yield case(algorithm, SDXL | limits | {curve: True}, steps=n, **more)
+        for n, strength in itertools.product((2, 4, 8), (0.5, 0.75)):
+            yield case(algorithm, SD15 | {"timestep_spacing": "trailing"}, steps=n, tail=strength, **more)
+    for n in (1, 4, 8):
+        yield case("heun", SDXL | {"clip_sample": True, "clip_sample_range": 1.5}, steps=n, exact=True)
+    for timesteps in ([800], [999, 749, 499, 249], [999, 998, 3, 0]):
+        yield case("heun", SD15, timesteps=timesteps, exact=True)
+        yield case("dpmpp-2m-sde", SD15, timesteps=timesteps)
+    for n, order in itertools.product((1, 2, 3, 4, 6, 20), (1, 3)):
+        # The third order of 20 steps draws its coefficients from f32 sigmas that are near to each other.
+        more = {"precise": True} if n > 8 else {}
+        yield case("dpmpp-2m-sde", SDXL | {"solver_order": order}, steps=n, **more)
+        yield case("dpmpp-2m-sde", SDXL | {"solver_order": order, "euler_at_final": True}, steps=n, **more)
+        yield case("dpmpp-2m-sde", SDXL | {"solver_order": order, "final_sigmas_type": "sigma_min"}, steps=n, **more)
+
+
+def curves():
+    """Sigmas in other curves than that of Karras et al., and given ones."""
+    for n, curve in itertools.product((1, 2, 3, 4, 8, 20), CURVES[1:]):
+        more = {"precise": True} if n > 8 else {}
+        for last in ({}, {"final_sigmas_type": "sigma_min"}):
+            yield case("euler", SDXL | {curve: True} | last, steps=n)
+            yield case("dpmpp-2m", SDXL | {curve: True} | last, steps=n, **more)
+            yield case("unipc", SDXL | {curve: True} | last, steps=n, **more)
+    for name in ("StableDiffusion", "StableDiffusionXL"):
+        sigmas = AysSchedules[name + "Sigmas"]
+        for config in (SD15, SDXL, SDXL | {"use_karras_sigmas": True, "prediction_type": "v_prediction"}):
+            yield case("euler", config, sigmas=sigmas)
+        yield case("euler", SDXL, sigmas=sigmas[:-1])
+        yield case("heun", SDXL, timesteps=AysSchedules[name + "Timesteps"], exact=True)
+        for algorithm in ("dpmpp-2m", "dpmpp-2m-sde"):
+            yield case(algorithm, SDXL, timesteps=AysSchedules[name + "Timesteps"])
+
+
+def timestep_space():
+    """PNDM, DDPM, PeRFlow, and what LCM takes beside. PNDM finds the noise from a velocity at another latent than that
+    which it goes on from, and subtracts multiples that are 14 times larger than what is left: in f64."""
+    for n, spacing in itertools.product((1, 2, 3, 4, 5, 6, 8, 20), SPACINGS):
+        for prediction in PREDICTIONS[:2] if n < 8 else PREDICTIONS[:1]:
+            more = {"exact": True} if prediction == "v_prediction" else {}
+            yield case("pndm", SD15 | {"timestep_spacing": spacing, "prediction_type": prediction}, steps=n, **more)
+    for n, spacing in itertools.product(FEW, SPACINGS):
+        for prediction in PREDICTIONS if n < 8 else PREDICTIONS[:1]:
+            yield case("ddpm", SD15 | {"timestep_spacing": spacing, "prediction_type": prediction}, steps=n)
+    for algorithm in ("pndm", "ddpm"):
+        for n in (1, 4, 20):
+            skip = {"skip_prk_steps": True} if algorithm == "pndm" else {}
+            yield case(algorithm, skip, steps=n)
+            yield case(algorithm, SDXL | {"set_alpha_to_one": True}, steps=n)
+            yield case(algorithm, SDXL | {"beta_schedule": "squaredcos_cap_v2"}, steps=n)
+        for n, strength in itertools.product((2, 4, 8), (0.3, 0.5, 0.75)):
+            if int(n * strength) > 0:
+                for spacing in SPACINGS:
+                    yield case(algorithm, SD15 | {"timestep_spacing": spacing}, steps=n, tail=strength)
+    yield case("pndm", SD15, steps=49)
+    for n, kind in itertools.product((1, 2, 4, 20), ("fixed_small", "fixed_small_log", "fixed_large")):
+        yield case("ddpm", SD15 | {"variance_type": kind}, steps=n)
+        yield case("ddpm", SD15 | {"variance_type": kind, "clip_sample": True, "clip_sample_range": 0.7}, steps=n)
+    for n in (1, 4):
+        zero_snr = SDXL | {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+        yield case("ddpm", zero_snr | {"prediction_type": "v_prediction"}, steps=n)
+        yield case("pndm", zero_snr, steps=n)
+    for timesteps in ([800], [999, 749, 499, 249], [999, 998, 3, 0]):
+        yield case("ddpm", SD15, timesteps=timesteps)
+    for n, prediction in itertools.product((4, 5, 6, 7, 8, 12, 20), ("ddim_eps", "diff_eps")):
+        yield case("perflow", SD15 | {"prediction_type": prediction}, steps=n)
+        yield case("perflow", {"prediction_type": prediction, "num_time_windows": 2}, steps=n)
+        yield case("perflow", {"prediction_type": prediction, "beta_schedule": "linear"}, steps=n, tail=0.5)
+    for n, shift in itertools.product((1, 2, 3, 4), (250, 500, 1000)):
+        config = SDXL | {"original_inference_steps": 4, "shifted_timestep": shift}
+        yield case("lcm", config, steps=n)
+        if n > 1:
+            yield case("lcm", config | {"prediction_type": "v_prediction"}, steps=n)
+    for n, original in itertools.product((1, 4, 7), (8, 40, 100)):
+        yield case("lcm", SD15 | {"original_inference_steps": original}, steps=n)
+        yield case("tcd", SD15 | {"original_inference_steps": original}, 0.3, steps=n)
+
+
 def trajectories(name, cases, with_corrected=False):
     configs, listed, rows, starts, corrected = [], [], [], [], []
     for case, config in cases:
@@ -273,10 +419,11 @@ def timesteps(name, plans):
     for algorithm, spacing, karras in plans:
         config = SD15 | {"timestep_spacing": spacing, "use_karras_sigmas": karras}
         scheduler, hashes = from_json(algorithm, config), []
-        for n in range(1, 51 if algorithm == "tcd" else 1001):
+        for n in range(4 if algorithm == "perflow" else 1, 51 if algorithm == "tcd" else 1001):
             scheduler.set_timesteps(n)
-            t = scheduler.timesteps[:n]
-            right = t[0] < 1000 and (karras or bool((t[1:] < t[:-1]).all()))
+            t = scheduler.timesteps[: n + (algorithm == "pndm" and n > 1)]
+            down = t[1:] <= t[:-1] if algorithm == "pndm" else t[1:] < t[:-1]
+            right = t[0] < 1000 + (algorithm == "perflow") and (karras or bool(down.all()))
             hashes.append(float(fnv(t)) if right else -1.0)
         tensors[f"{algorithm}.{'karras' if karras else spacing}"] = torch.tensor(hashes)
     save(OUT / f"{name}.safetensors", tensors)
@@ -288,8 +435,14 @@ FILES = {
     "timesteps": lambda name: timesteps(name, SPACED + [("tcd", "leading", False), ("dpmpp-2m", "leading", True)]),
     "timesteps-unipc": lambda name: timesteps(name, [("unipc", spacing, False) for spacing in SPACINGS]),
     "trajectories": lambda name: trajectories(name, cases()),
+    "timesteps-samplers": lambda name: timesteps(
+        name, [("pndm", spacing, False) for spacing in SPACINGS] + [("perflow", "leading", False)]
+    ),
     "unipc": lambda name: trajectories(name, refined(unipc()), with_corrected=True),
     "solver-order": lambda name: trajectories(name, refined(solver_order())),
+    "sigma-space": lambda name: trajectories(name, sigma_space()),
+    "curves": lambda name: trajectories(name, curves(), with_corrected=True),
+    "timestep-space": lambda name: trajectories(name, timestep_space()),
 }
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};
 pub use prompt::{Prompt, PromptEmbeds, PromptError};
 pub use provenance::{Hashing, HiresRecord, MaskRecord, Provenance, StartRecord, WeightFile, WeightPart};
-pub use recipe::{Allowed, Published, Recipe, RecipeError, Role};
+pub use recipe::{Allowed, Licence, Published, Recipe, RecipeError, Role};
 pub use reference::HubReference;
 pub use request::Request;
 pub use start::{Border, Mask, Start, StartStrength};

@@ -8,7 +8,7 @@ mod table;
 use std::{fmt, str::FromStr};
 
 use hypersd_core::Family;
-use hypersd_schedulers::{Algorithm, Spacing, Steps};
+use hypersd_schedulers::{Algorithm, PredictionType, Spacing, Steps};
 
 pub use error::RecipeError;
 
@@ -17,7 +17,7 @@ use crate::{Prompt, Request};
 /// The settings that a distilled LoRA, UNet or model was made for, and the range that each may be changed in.
 ///
 /// A recipe loads nothing: it is a row of a table, chosen by its constant, by its name, or by the name of a weight
-/// file ([`Recipe::of_file`]). [`request`](Self::request) sets everything that belongs together;
+/// file ([`Recipe::of_file`]). A few are for merges, of which there are too many to know by name: they have no files. [`request`](Self::request) sets everything that belongs together;
 /// [`check`](Self::check) refuses a request that has drifted away from it. Whoever knows better does not call
 /// `check`: a [`Pipeline`](crate::Pipeline) runs any request.
 ///
@@ -54,12 +54,38 @@ pub struct Recipe {
     pub steps: Allowed<usize>,
     /// The timesteps, exactly; `None` where they follow from the number of steps.
     pub timesteps: Option<&'static [usize]>,
+    /// The number of steps that it was distilled with, of whose timesteps LCM takes its own, exactly; `None` is what the
+    /// scheduler has.
+    pub original_steps: Option<usize>,
+    /// The timestep that the noisiest stands for where the UNet is asked, exactly; `None` for none.
+    pub timestep_shift: Option<usize>,
+    /// True where sigmas are to be spaced as Karras et al. do; `None` where it has no say in it.
+    pub karras: Option<bool>,
+    /// The quantity that the UNet predicts, where it is none that a configuration says.
+    pub prediction: Option<PredictionType>,
     /// Stochasticity; `None` where the scheduler has none.
     pub eta: Option<Allowed<f64>>,
     /// Guidance scale, where 0 stands for every scale that means none (1 and below).
     pub guidance: Allowed<f64>,
+    /// The weight that a LoRA is merged with; `None` where it has no say in it.
+    pub lora_weight: Option<Allowed<f64>>,
+    /// Height and width in pixels that it was trained at, where that is not its family's.
+    pub size: Option<usize>,
+    /// The licence of the files, where their publisher says it in a place that could be read; else see
+    /// [`source`](Self::source).
+    pub licence: Option<Licence>,
     /// The place where the settings are published.
     pub source: &'static str,
+}
+
+/// The terms that files are published under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Licence {
+    /// Its name, as its publisher writes it.
+    pub name: &'static str,
+    /// The place of its text, or where the publisher names it.
+    pub link: &'static str,
 }
 
 /// The values that a setting may have, both ends included, and the one it has unless said otherwise.
@@ -93,11 +119,13 @@ pub enum Role {
     UNet,
     /// A whole model.
     Model,
+    /// What a UNet differs by from that of its base model, tensor by tensor, to be added to it.
+    Difference,
 }
 
 impl Recipe {
-    /// The request that the recipe stands for: scheduler, spacing, steps or timesteps, eta and guidance. Everything
-    /// else is as in [`Request::default`], and yours to change.
+    /// The request that the recipe stands for: scheduler, spacing, steps or timesteps, what LCM and PeRFlow are told
+    /// beside, eta and guidance. Everything else is as in [`Request::default`], and yours to change.
     #[must_use]
     pub fn request(&self, prompt: impl Into<Prompt>) -> Request {
         Request {
@@ -108,10 +136,20 @@ impl Recipe {
                 Some(timesteps) => Steps::Timesteps(timesteps.to_vec()),
                 None => Steps::Count(self.steps.default),
             },
+            original_steps: self.original_steps,
+            timestep_shift: self.timestep_shift,
+            karras: self.karras,
+            prediction: self.prediction,
             eta: self.eta.map(|eta| eta.default),
             guidance: self.guidance.default,
             ..Request::default()
         }
+    }
+
+    /// Tells whether a negative prompt does anything: only where guidance is allowed.
+    #[must_use]
+    pub fn heeds_negative(&self) -> bool {
+        self.guidance.most > 1.0
     }
 
     /// The other recipes of the same publisher and family that something fits, for advice.
@@ -174,6 +212,7 @@ impl fmt::Display for Role {
             Self::Lora => "LoRA",
             Self::UNet => "UNet",
             Self::Model => "model",
+            Self::Difference => "difference over the base's UNet",
         })
     }
 }

@@ -42,12 +42,12 @@ pub struct Request {
     pub height: Option<usize>,
     /// Pictures of the same prompt, from one draw of noise (diffusers' `num_images_per_prompt`).
     pub batch: usize,
-    /// `None` is the model's own scheduler where it is one of these, else DDIM (SD1.5 ships PNDM).
+    /// `None` is the model's own scheduler where it is one of these, else DDIM.
     pub scheduler: Option<Algorithm>,
     /// The spacing of timesteps; `None` is what the model's configuration says. Hyper-SD's N-step LoRAs want
     /// [`Spacing::Trailing`].
     pub spacing: Option<Spacing>,
-    /// True where Euler, DPM-Solver++ and UniPC space their sigmas as Karras et al. do; `None` is what the model's
+    /// True where Euler, Heun, DPM-Solver++ and UniPC space their sigmas as Karras et al. do; `None` is what the model's
     /// configuration says.
     pub karras: Option<bool>,
     /// The quantity that the UNet was trained to predict; `None` is what the model's files say. Needed where they do not
@@ -55,6 +55,12 @@ pub struct Request {
     pub prediction: Option<PredictionType>,
     /// The number of steps, or their timesteps.
     pub steps: Steps,
+    /// The number of steps that the model was distilled with, of whose timesteps LCM and TCD take theirs (diffusers'
+    /// `original_inference_steps`); `None` is what the model's configuration says, else 50.
+    pub original_steps: Option<usize>,
+    /// The timestep that the noisiest stands for where the UNet is asked: NitroFusion's shift, for LCM. `None` is what the
+    /// model's configuration says, else none.
+    pub timestep_shift: Option<usize>,
     /// Stochasticity from 0 to 1, for DDIM and TCD; `None` is diffusers' pipeline default, 0.
     pub eta: Option<f64>,
     /// Classifier-free guidance scale. At or below 1 there is no unconditional pass (0 and 1 are the same).
@@ -88,6 +94,8 @@ impl Default for Request {
             karras: None,
             prediction: None,
             steps: Steps::Count(4),
+            original_steps: None,
+            timestep_shift: None,
             eta: None,
             guidance: 0.0,
             guidance_rescale: 0.0,

@@ -75,7 +75,7 @@ fn the_page_shows_what_happens() {
             assert_eq!(message.lines().filter(about_recipes).collect::<Vec<_>>(), lines, "{command}");
         }
     }
-    assert_eq!(refusals, 12, "every kind of refusal is on the page");
+    assert_eq!(refusals, 14, "every kind of refusal is on the page");
 }
 
 #[test]
@@ -85,6 +85,9 @@ fn the_page_names_every_recipe_and_its_source() {
     for recipe in Recipe::ALL {
         assert!(page.contains(recipe.name), "{recipe}");
         assert!(page.contains(recipe.source), "{recipe}: {}", recipe.source);
+        if let Some(licence) = recipe.licence {
+            assert!(page.contains(licence.link), "{recipe}: {}", licence.link);
+        }
     }
 }
 
@@ -126,6 +129,14 @@ fn a_recipe_is_its_settings_written_out() {
             ],
         ),
         (
+            &["pcm-sd15-4steps-cfg", "--negative", "blurry"],
+            &["--scheduler", "tcd", "--steps", "4", "--guidance", "7.5", "--negative", "blurry"],
+        ),
+        (
+            &["perflow-sd15", "--steps", "6", "--guidance", "6"],
+            &["--scheduler", "perflow", "--prediction", "diff-eps", "--steps", "6", "--guidance", "6"],
+        ),
+        (
             &["lcm-lora-sd15", "--guidance", "1.5"],
             &["--scheduler", "lcm", "--steps", "4", "--guidance", "1.5"],
         ),
@@ -159,8 +170,9 @@ fn the_one_step_unet_may_be_told_its_one_step() {
 
 #[test]
 fn right_settings_without_a_recipe_pass_without_a_word() {
-    // The tiny model asks for PNDM, for which DDIM stands in; with the spacing given, all is as the LoRA wants it.
-    let output = run("--model sd15 --lora Hyper-SD15-4steps-lora.safetensors --spacing trailing --steps 4");
+    let output = run(
+        "--model sd15 --lora Hyper-SD15-4steps-lora.safetensors --scheduler ddim --spacing trailing --steps 4",
+    );
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !message.contains("recipe"), "{message}");
     let output = run("--model sd15 --lora style.safetensors --guidance 7 --steps 2");
@@ -173,6 +185,21 @@ fn command_lines_that_cannot_be_right_are_refused() {
     refused_with_model(&["--force-settings"], USAGE, &["--force-settings", "--recipe"]);
     refused_with_model(&["--recipe", ""], USAGE, &["--recipe"]);
     refused_with_model(&["--recipe", "hyper-sd15-unified", "--guidance", "nan"], USAGE, &["guidance"]);
+    refused_with_model(
+        &["--scheduler", "lcm", "--original-steps", "0"],
+        USAGE,
+        &["original_steps", "1 to 1000"],
+    );
+    refused_with_model(
+        &["--scheduler", "lcm", "--timestep-shift", "1001"],
+        USAGE,
+        &["timestep_shift", "1001"],
+    );
+    refused_with_model(
+        &["--scheduler", "ddim", "--timestep-shift", "250"],
+        USAGE,
+        &["timestep_shift", "lcm", "ddim"],
+    );
     refused_with_model(&["--recipe", "hyper-sd15-unified", "--eta", "2"], USAGE, &["eta 0 to 1", "found 2"]);
     refused_with_model(
         &["--recipe", "hyper-sd15-unified", "--steps", "0"],

@@ -68,12 +68,15 @@ pub(crate) struct Options {
     pub(crate) force_settings: bool,
 
     /// The scheduler [default: the recipe's, else the model's own, else ddim]
-    #[arg(long, value_name = "ddim|tcd|lcm|euler|euler-a|dpmpp-2m|unipc")]
+    #[arg(
+        long,
+        value_name = "ddim|tcd|lcm|euler|euler-a|dpmpp-2m|dpmpp-2m-sde|dpmpp-sde|unipc|heun|perflow|pndm|ddpm"
+    )]
     scheduler: Option<Algorithm>,
     /// How timesteps are spaced [default: the recipe's, else as the model's configuration says]
     #[arg(long, value_name = "leading|trailing|linspace")]
     spacing: Option<Spacing>,
-    /// What the UNet predicts, where the files do not say or are wrong
+    /// What the UNet predicts, where the files do not say or are wrong (ddim-eps and diff-eps are PeRFlow's)
     #[arg(long, value_enum)]
     prediction: Option<PredictionName>,
     /// Inference steps; with --image those of the whole schedule, of which --strength takes the last [default: the
@@ -83,6 +86,13 @@ pub(crate) struct Options {
     /// Explicit timesteps, instead of --steps (or with their number as --steps)
     #[arg(long, value_name = "T,T,…", value_delimiter = ',')]
     timesteps: Option<Vec<usize>>,
+    /// The number of steps that a model for LCM or TCD was distilled with [default: the recipe's, else the model's, else 50]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    original_steps: Option<usize>,
+    /// The timestep that the noisiest stands for where the UNet is asked: NitroFusion's shift, for LCM [default: the
+    /// recipe's, else the model's, else none, which is 1000]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    timestep_shift: Option<usize>,
     /// Stochasticity, for the schedulers that have one [default: the recipe's, else the scheduler's]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     eta: Option<f64>,
@@ -195,8 +205,10 @@ impl Options {
             batch: self.batch,
             scheduler: self.scheduler.or(base.scheduler),
             spacing: self.spacing.or(base.spacing),
-            prediction: self.prediction.map(PredictionType::from),
+            prediction: self.prediction.map(PredictionType::from).or(base.prediction),
             steps,
+            original_steps: self.original_steps.or(base.original_steps),
+            timestep_shift: self.timestep_shift.or(base.timestep_shift),
             eta: self.eta.or(base.eta),
             guidance: self.guidance.unwrap_or(base.guidance),
             guidance_rescale: self.guidance_rescale,
@@ -279,6 +291,8 @@ enum PredictionName {
     Epsilon,
     V,
     Sample,
+    DdimEps,
+    DiffEps,
 }
 
 impl From<PredictionName> for PredictionType {
@@ -287,6 +301,8 @@ impl From<PredictionName> for PredictionType {
             PredictionName::Epsilon => Self::Epsilon,
             PredictionName::V => Self::VPrediction,
             PredictionName::Sample => Self::Sample,
+            PredictionName::DdimEps => Self::DdimEps,
+            PredictionName::DiffEps => Self::DiffEps,
         }
     }
 }

@@ -20,6 +20,10 @@ pub(crate) fn check(options: &Options, request: &Request) -> Result<(), Error> {
     }
     recipe.check(request)?;
     weight_files(options).try_for_each(|path| recipe.check_file(path))?;
+    options.loras.iter().try_for_each(|lora| recipe.check_lora_weight(f64::from(lora.weight)))?;
+    if request.negative.is_some() && !recipe.heeds_negative() {
+        eprintln!("note: the recipe {recipe} draws without guidance, where --negative does nothing");
+    }
     if !has_weights(options, &recipe) {
         let names: Vec<_> = recipe.files.iter().map(|file| format!("{} {}", file.role, file.name)).collect();
         eprintln!(
@@ -61,21 +65,23 @@ fn weight_files(options: &Options) -> impl Iterator<Item = &Path> {
 
 /// Whether something is given that the recipe's weights may be in.
 fn has_weights(options: &Options, recipe: &Recipe) -> bool {
-    recipe.files.iter().any(|file| match file.role {
+    let given = |role: Role| match role {
         Role::Lora => !options.loras.is_empty(),
         Role::UNet => options.unet.is_some(),
         // A whole model is always given; what a later version knows may be a part of it.
         _ => true,
-    })
+    };
+    // A merge is a model.
+    recipe.files.is_empty() || recipe.files.iter().any(|file| given(file.role))
 }
 
 /// The table, aligned.
 pub(crate) fn table() -> String {
-    const HEAD: [&str; 7] = ["recipe", "model", "scheduler", "steps", "eta", "guidance", "file"];
-    let rows: Vec<[String; 7]> =
+    const HEAD: [&str; 8] = ["recipe", "model", "scheduler", "steps", "eta", "guidance", "file", "licence"];
+    let rows: Vec<[String; 8]> =
         std::iter::once(HEAD.map(String::from)).chain(Recipe::ALL.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 7] = std::array::from_fn(width);
+    let widths: [usize; 8] = std::array::from_fn(width);
     let mut text = String::new();
     for row in rows {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
@@ -85,11 +91,16 @@ pub(crate) fn table() -> String {
     text
 }
 
-fn row(recipe: &Recipe) -> [String; 7] {
-    let scheduler = match recipe.spacing {
-        Some(spacing) => format!("{} {spacing}", recipe.scheduler),
-        None => recipe.scheduler.to_string(),
-    };
+fn row(recipe: &Recipe) -> [String; 8] {
+    let beside = [
+        recipe.spacing.map(|spacing| spacing.to_string()),
+        recipe.karras.filter(|karras| *karras).map(|_| "Karras".into()),
+        recipe.prediction.map(|prediction| prediction.to_string()),
+        recipe.original_steps.map(|steps| format!("of {steps}")),
+        recipe.timestep_shift.map(|shift| format!("shift {shift}")),
+    ];
+    let scheduler: Vec<String> =
+        std::iter::once(recipe.scheduler.to_string()).chain(beside.into_iter().flatten()).collect();
     let steps = match recipe.timesteps {
         Some(timesteps) => format!("{} at t = {}", recipe.steps, joined(timesteps)),
         None => recipe.steps.to_string(),
@@ -98,11 +109,12 @@ fn row(recipe: &Recipe) -> [String; 7] {
     [
         recipe.name.into(),
         recipe.family.to_string(),
-        scheduler,
+        scheduler.join(" "),
         steps,
         eta,
         recipe.guidance.to_string(),
-        recipe.files[0].name.into(),
+        recipe.files.first().map_or("any merge", |file| file.name).into(),
+        recipe.licence.map_or("see its page", |licence| licence.name).into(),
     ]
 }
 

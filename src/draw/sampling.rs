@@ -104,10 +104,13 @@ impl Sampling {
             use_karras_sigmas: request.karras.or(self.config.use_karras_sigmas),
             prediction_type: request.prediction.or(self.config.prediction_type),
             rescale_betas_zero_snr: request.zero_snr.or(self.config.rescale_betas_zero_snr),
+            original_inference_steps: request.original_steps.or(self.config.original_inference_steps),
+            shifted_timestep: request.timestep_shift.or(self.config.shifted_timestep),
             ..self.config.clone()
         };
-        let scheduler =
-            Scheduler::new(self.algorithm(request), &config).map_err(Error::config(&self.origin))?;
+        let algorithm = self.algorithm(request);
+        check_distilled(request, algorithm, self.config.num_train_timesteps.unwrap_or(1000))?;
+        let scheduler = Scheduler::new(algorithm, &config).map_err(Error::config(&self.origin))?;
         steps(&scheduler, request)
     }
 }
@@ -135,6 +138,25 @@ fn steps(scheduler: &Scheduler, request: &Request) -> Result<Schedule, Error> {
     }
 }
 
+/// Checks what is said of a distillation: that the scheduler reads it, and that it is among the timesteps of training.
+fn check_distilled(request: &Request, algorithm: Algorithm, train_steps: usize) -> Result<(), Error> {
+    for (option, given, readers) in [
+        ("original_steps", request.original_steps, &[Algorithm::Lcm, Algorithm::Tcd][..]),
+        ("timestep_shift", request.timestep_shift, &[Algorithm::Lcm]),
+    ] {
+        let Some(given) = given else { continue };
+        let refuse = |expected: String, found: String| Err(Error::Request { option, expected, found });
+        if !readers.contains(&algorithm) {
+            let names: Vec<_> = readers.iter().map(|reader| reader.name()).collect();
+            return refuse(format!("scheduler {} beside it", names.join(" or ")), algorithm.to_string());
+        }
+        if !(1..=train_steps).contains(&given) {
+            return refuse(format!("1 to {train_steps}"), given.to_string());
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +170,29 @@ mod tests {
         for prediction in [PredictionType::Epsilon, PredictionType::VPrediction] {
             let request = Request { prediction: Some(prediction), ..Request::default() };
             assert_eq!(sampling.schedule(&request).expect("a schedule").steps.len(), 4);
+        }
+    }
+
+    #[test]
+    fn a_distillation_is_said_to_schedulers_that_read_it() {
+        let config = SchedulerConfig::stable_diffusion();
+        let sampling = Sampling { config, origin: "sdxl.safetensors".into(), prediction_known: true };
+        let lcm = Request { scheduler: Some(Algorithm::Lcm), ..Request::default() };
+        let timesteps = |request: &Request| -> Vec<f32> {
+            sampling.schedule(request).expect("a schedule").steps.iter().map(|step| step.t).collect()
+        };
+        assert_eq!(timesteps(&lcm), [999.0, 759.0, 499.0, 259.0]);
+        let original = Request { original_steps: Some(4), ..lcm.clone() };
+        assert_eq!(timesteps(&original), [999.0, 749.0, 499.0, 249.0]);
+        let shifted = Request { timestep_shift: Some(250), ..original };
+        assert_eq!(timesteps(&shifted), [249.0, 187.0, 124.0, 62.0]);
+        for (request, words) in [
+            (Request { original_steps: Some(0), ..lcm.clone() }, ["original_steps", "1 to 1000", "0"]),
+            (Request { timestep_shift: Some(1001), ..lcm }, ["timestep_shift", "1 to 1000", "1001"]),
+            (Request { timestep_shift: Some(250), ..Request::default() }, ["timestep_shift", "lcm", "ddim"]),
+        ] {
+            let error = sampling.schedule(&request).expect_err("no such distillation").to_string();
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
         }
     }
 }

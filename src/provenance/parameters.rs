@@ -99,7 +99,11 @@ fn sampler(scheduler: &str) -> &str {
         Ok(Algorithm::Euler) => "Euler",
         Ok(Algorithm::EulerAncestral) => "Euler a",
         Ok(Algorithm::Dpmpp2m) => "DPM++ 2M",
+        Ok(Algorithm::Dpmpp2mSde) => "DPM++ 2M SDE",
+        Ok(Algorithm::DpmppSde) => "DPM++ SDE",
         Ok(Algorithm::UniPc) => "UniPC",
+        Ok(Algorithm::Heun) => "Heun",
+        Ok(Algorithm::Pndm) => "PLMS",
         _ => scheduler,
     }
 }

@@ -26,6 +26,10 @@ impl Recipe {
             self.scheduler_contradiction(request),
             self.spacing_contradiction(request),
             self.steps_contradiction(request),
+            self.setting("original steps", self.original_steps, request.original_steps),
+            self.setting("timestep shift", self.timestep_shift, request.timestep_shift),
+            self.setting("Karras sigmas", self.karras, request.karras),
+            self.setting("prediction", self.prediction, request.prediction),
             self.guidance_contradiction(request),
             self.eta_contradiction(request),
         ];
@@ -41,8 +45,8 @@ impl Recipe {
             return Ok(());
         }
         let twin = |other: &&Self| {
-            let Self { name, family, files, source, .. } = **other;
-            family == model && Self { name, family, files, source, ..*self } == **other
+            let Self { name, family, files, source, licence, .. } = **other;
+            family == model && Self { name, family, files, source, licence, ..*self } == **other
         };
         Err(RecipeError::Family {
             recipe: self.name,
@@ -51,6 +55,39 @@ impl Recipe {
             twin: Self::ALL.iter().find(twin).map(|twin| twin.name),
         }
         .into())
+    }
+
+    /// Checks the weight that a LoRA is merged with.
+    ///
+    /// # Errors
+    /// [`RecipeError::Setting`].
+    pub fn check_lora_weight(&self, weight: f64) -> Result<(), Error> {
+        match self.lora_weight {
+            Some(expected) if !expected.contains(weight) => Err(RecipeError::Setting {
+                recipe: self.name,
+                setting: "LoRA weight",
+                expected: expected.to_string(),
+                found: weight.to_string(),
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A setting of one value, where the recipe has it.
+    fn setting<T: PartialEq + ToString>(
+        &self,
+        setting: &'static str,
+        expected: Option<T>,
+        found: Option<T>,
+    ) -> Option<RecipeError> {
+        let expected = expected?;
+        (found.as_ref() != Some(&expected)).then(|| RecipeError::Setting {
+            recipe: self.name,
+            setting,
+            expected: expected.to_string(),
+            found: found.map_or_else(|| "the model's own".into(), |found| found.to_string()),
+        })
     }
 
     fn scheduler_contradiction(&self, request: &Request) -> Option<RecipeError> {

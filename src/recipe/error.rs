@@ -128,6 +128,18 @@ pub enum RecipeError {
         /// Recipes of the same publisher that take that scale.
         others: Vec<&'static str>,
     },
+    /// Another value of what is said to the scheduler beside, or of a LoRA's weight.
+    #[error("recipe {recipe}: expected {setting} {expected}, found {found}; use {expected}")]
+    Setting {
+        /// The recipe.
+        recipe: &'static str,
+        /// The setting.
+        setting: &'static str,
+        /// The value it takes, or its range.
+        expected: String,
+        /// The value that was asked for.
+        found: String,
+    },
     /// More or less noise than it was distilled with.
     #[error("recipe {recipe}: expected eta {expected}, found {found}; use {expected}{}", or_for(&format!("eta {found}"), others))]
     Eta {

@@ -41,6 +41,8 @@ impl Recipe {
     pub fn check_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         match Self::of_file(path) {
+            // A merge may be made with anything.
+            _ if self.files.is_empty() => Ok(()),
             Some(other) if other != *self => Err(RecipeError::File {
                 recipe: self.name,
                 expected: self.files,
@@ -53,14 +55,18 @@ impl Recipe {
     }
 }
 
-/// The recipe with the longest published name that `name` begins with.
+/// The recipe with the longest published name that `name` begins with. A digit after it is another version of the name:
+/// flash-sd3 is not flash-sd.
 fn of_name(name: &str) -> Option<Recipe> {
     let name = letters(name);
     let known = Recipe::ALL
         .iter()
         .flat_map(|recipe| recipe.files.iter().map(move |file| (letters(file.name), *recipe)));
     known
-        .filter(|(known, _)| name.starts_with(known))
+        .filter(|(known, _)| {
+            name.strip_prefix(known.as_str())
+                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+        })
         .max_by_key(|(known, _)| known.len())
         .map(|(_, recipe)| recipe)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hypersd_core::Family;
-use hypersd_schedulers::{Algorithm, Scheduler, SchedulerConfig, Spacing, Steps};
+use hypersd_schedulers::{Algorithm, PredictionType, Scheduler, SchedulerConfig, Spacing, Steps};
 
 use super::{Recipe, RecipeError};
 use crate::{Error, Request};
@@ -20,8 +20,8 @@ const CFG: [f64; 3] = [5.0, 8.0, 5.0];
 const TRAILING: Option<Spacing> = Some(Spacing::Trailing);
 
 #[rustfmt::skip]
-const PUBLISHED: [Row; 20] = {
-    use Algorithm::{Ddim, Euler, EulerAncestral, Lcm, Tcd};
+const PUBLISHED: [Row; 52] = {
+    use Algorithm::{Ddim, DpmppSde, Euler, EulerAncestral, Lcm, PeRFlow, Tcd};
     use Family::{Sd1, Sd2, Sdxl};
     [
         ("hyper-sd15-2steps",      Sd1,  Ddim,  TRAILING, [2; 3],       ZERO,                  NONE),
@@ -44,13 +44,60 @@ const PUBLISHED: [Row; 20] = {
         ("sdxl-lightning-8steps",  Sdxl, Euler, TRAILING, [8; 3],       None,                  NONE),
         ("sdxl-turbo",             Sdxl, EulerAncestral, TRAILING, [1, 4, 1], None,            NONE),
         ("sd-turbo",               Sd2,  Euler, TRAILING, [1, 4, 1],    None,                  NONE),
+        ("dmd2-sdxl-4steps", Sdxl, Lcm, None, [4; 3], None, NONE),
+        ("dmd2-sdxl-1step-unet", Sdxl, Lcm, None, [1; 3], None, NONE),
+        ("tcd-lora-sd15", Sd1, Tcd, None, [4, 8, 4], Some([0.0, 1.0, 0.3]), NONE),
+        ("tcd-lora-sd21-base", Sd2, Tcd, None, [4, 8, 4], Some([0.0, 1.0, 0.3]), NONE),
+        ("tcd-lora-sdxl", Sdxl, Tcd, None, [4, 8, 4], Some([0.0, 1.0, 0.3]), NONE),
+        ("nitrosd-realism", Sdxl, Lcm, None, [1, 4, 1], None, NONE),
+        ("nitrosd-vibrant", Sdxl, Lcm, None, [1, 4, 1], None, NONE),
+        ("pcm-sd15-2steps", Sd1, Tcd, None, [2; 3], ZERO, NONE),
+        ("pcm-sd15-4steps", Sd1, Tcd, None, [4; 3], ZERO, NONE),
+        ("pcm-sd15-8steps", Sd1, Tcd, None, [8; 3], ZERO, NONE),
+        ("pcm-sd15-16steps", Sd1, Tcd, None, [16; 3], ZERO, NONE),
+        ("pcm-sd15-4steps-cfg", Sd1, Tcd, None, [4; 3], ZERO, [7.5; 3]),
+        ("pcm-sd15-8steps-cfg", Sd1, Tcd, None, [8; 3], ZERO, [7.5; 3]),
+        ("pcm-sd15-16steps-cfg", Sd1, Tcd, None, [16; 3], ZERO, [7.5; 3]),
+        ("pcm-sd15-lcmlike", Sd1, Lcm, None, [1, 20, 4], None, NONE),
+        ("pcm-sdxl-2steps", Sdxl, Tcd, None, [2; 3], ZERO, NONE),
+        ("pcm-sdxl-4steps", Sdxl, Tcd, None, [4; 3], ZERO, NONE),
+        ("pcm-sdxl-8steps", Sdxl, Tcd, None, [8; 3], ZERO, NONE),
+        ("pcm-sdxl-16steps", Sdxl, Tcd, None, [16; 3], ZERO, NONE),
+        ("pcm-sdxl-4steps-cfg", Sdxl, Tcd, None, [4; 3], ZERO, [7.5; 3]),
+        ("pcm-sdxl-8steps-cfg", Sdxl, Tcd, None, [8; 3], ZERO, [7.5; 3]),
+        ("pcm-sdxl-16steps-cfg", Sdxl, Tcd, None, [16; 3], ZERO, [7.5; 3]),
+        ("pcm-sdxl-lcmlike", Sdxl, Lcm, None, [1, 20, 4], None, NONE),
+        ("perflow-sd15", Sd1, PeRFlow, None, [4, 8, 8], None, [4.5, 7.5, 7.5]),
+        ("perflow-sdxl", Sdxl, PeRFlow, None, [4, 50, 6], None, [1.5, 2.5, 2.0]),
+        ("flash-sd15", Sd1, Lcm, None, [4; 3], None, NONE),
+        ("flash-sdxl", Sdxl, Lcm, None, [4; 3], None, NONE),
+        ("slam-lora-sdxl", Sdxl, Lcm, None, [2, 4, 4], None, NONE),
+        ("yoso-sd15", Sd1, Lcm, None, [2; 3], None, [1.5; 3]),
+        ("sdxl-merge-lcm", Sdxl, Lcm, None, [4, 8, 4], None, [0.0, 2.0, 0.0]),
+        ("sdxl-merge-dmd2", Sdxl, Lcm, None, [4, 8, 4], None, [0.0, 1.8, 0.0]),
+        ("sdxl-merge-dpmpp-sde", Sdxl, DpmppSde, None, [4, 8, 6], None, [1.5, 2.0, 2.0]),
     ]
 };
+
+/// What some say beside: original steps, shift, timesteps. Transcribed as well.
+type Beside = (&'static str, Option<usize>, Option<usize>, Option<&'static [usize]>);
+
+const PUBLISHED_BESIDE: [Beside; 5] = [
+    ("hyper-sdxl-1step-unet", None, None, Some(&[800])),
+    ("dmd2-sdxl-4steps", None, None, Some(&[999, 749, 499, 249])),
+    ("dmd2-sdxl-1step-unet", None, None, Some(&[399])),
+    ("nitrosd-realism", Some(4), Some(250), None),
+    ("nitrosd-vibrant", Some(4), Some(500), None),
+];
 
 /// The timesteps of a request under Stable Diffusion's scheduler configuration, whose own spacing is leading.
 fn timesteps(request: &Request) -> Vec<f32> {
     let config = SchedulerConfig {
         timestep_spacing: request.spacing.or(Some(Spacing::Leading)),
+        use_karras_sigmas: request.karras,
+        prediction_type: request.prediction,
+        original_inference_steps: request.original_steps,
+        shifted_timestep: request.timestep_shift,
         ..SchedulerConfig::stable_diffusion()
     };
     let scheduler =
@@ -85,6 +132,76 @@ fn the_table_is_what_the_publishers_say() {
 }
 
 #[test]
+fn the_table_is_what_the_publishers_say_beside() {
+    for &recipe in Recipe::ALL {
+        let published = PUBLISHED_BESIDE.iter().find(|(name, ..)| *name == recipe.name);
+        let (_, original, shift, timesteps) = *published.unwrap_or(&(recipe.name, None, None, None));
+        let request = recipe.request("a cat");
+        assert_eq!((request.original_steps, request.timestep_shift), (original, shift), "{recipe}");
+        assert_eq!(recipe.timesteps, timesteps, "{recipe}");
+        let perflow = match recipe.name {
+            "perflow-sd15" => Some(PredictionType::DiffEps),
+            "perflow-sdxl" => Some(PredictionType::DdimEps),
+            _ => None,
+        };
+        assert_eq!(request.prediction, perflow, "{recipe}");
+        assert_eq!(request.karras, (recipe.name == "sdxl-merge-dpmpp-sde").then_some(true), "{recipe}");
+    }
+}
+
+#[test]
+fn what_is_said_beside_is_not_to_be_changed() {
+    let recipe = Recipe::NITROSD_REALISM;
+    let shift = Request { timestep_shift: Some(500), ..recipe.request("a cat") };
+    let original = Request { original_steps: None, ..recipe.request("a cat") };
+    for (request, words) in [
+        (shift, "expected timestep shift 250, found 500"),
+        (original, "expected original steps 4, found the model's own"),
+    ] {
+        let error = refused(recipe, &request).to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    let merge = Recipe::SDXL_MERGE_DPMPP_SDE;
+    let error = refused(merge, &Request { karras: Some(false), ..merge.request("a cat") }).to_string();
+    assert!(error.contains("expected Karras sigmas true, found false"), "{error}");
+    let error = refused(
+        Recipe::PERFLOW_SD15,
+        &Request { prediction: Some(PredictionType::DdimEps), ..Recipe::PERFLOW_SD15.request("a cat") },
+    );
+    assert!(error.to_string().contains("expected prediction diff_eps, found ddim_eps"), "{error}");
+}
+
+#[test]
+fn a_loras_weight_is_in_its_range() {
+    for &recipe in Recipe::ALL.iter().filter(|recipe| recipe.lora_weight.is_none()) {
+        recipe.check_lora_weight(-3.0).unwrap_or_else(|e| panic!("{e}"));
+    }
+    let recipe = Recipe::SDXL_MERGE_DMD2;
+    recipe.check_lora_weight(0.7).expect("the least");
+    for weight in [0.5, 1.1, f64::NAN] {
+        let error = recipe.check_lora_weight(weight).expect_err("beyond").to_string();
+        assert!(error.contains("expected LoRA weight 0.7 to 1, found"), "{error}");
+    }
+}
+
+#[test]
+fn negative_prompts_need_guidance() {
+    for &recipe in Recipe::ALL {
+        let guided = recipe.guidance.most > 0.0;
+        assert_eq!(recipe.heeds_negative(), guided, "{recipe}");
+    }
+}
+
+#[test]
+fn a_merge_has_no_files_and_takes_any() {
+    let merges: Vec<_> = Recipe::ALL.iter().filter(|recipe| recipe.files.is_empty()).collect();
+    assert_eq!(merges.len(), 3);
+    for merge in merges {
+        merge.check_file("dmd2_sdxl_4step_lora_fp16.safetensors").expect("a merge of it, perhaps");
+    }
+}
+
+#[test]
 fn every_use_that_a_recipe_allows_passes_and_has_a_schedule() {
     for &recipe in Recipe::ALL {
         for count in recipe.steps.least..=recipe.steps.most {
@@ -100,10 +217,17 @@ fn every_use_that_a_recipe_allows_passes_and_has_a_schedule() {
                 recipe.check(&request).unwrap_or_else(|e| panic!("{e}"));
             }
             let timesteps = timesteps(&request);
-            assert_eq!(timesteps.len(), count, "{recipe}");
-            // From the noisiest timestep; the one-step UNet starts later by design.
-            let first = if recipe.timesteps.is_some() { 800.0 } else { 999.0 };
-            assert_eq!(timesteps[0], first, "{recipe}");
+            let twice = recipe.scheduler == Algorithm::DpmppSde;
+            assert_eq!(timesteps.len(), if twice { 2 * count - 1 } else { count }, "{recipe}");
+            // From the noisiest timestep, but for those that start later by design; PeRFlow counts from 1.
+            let first = match (recipe.timesteps, recipe.timestep_shift) {
+                (Some(timesteps), _) => timesteps[0] as f32,
+                (None, Some(shift)) => (shift - 1) as f32,
+                (None, None) if recipe.scheduler == Algorithm::PeRFlow => 1000.0,
+                (None, None) => 999.0,
+            };
+            // Merges leave the spacing to the model.
+            assert!(timesteps[0] == first || recipe.files.is_empty(), "{recipe}: {timesteps:?}");
         }
     }
 }
@@ -246,6 +370,11 @@ fn a_model_of_another_family_is_refused_with_its_twin() {
             "hyper-sdxl-1step-unet" => None,
             name if name.contains("hyper-sd15") => Some(name.replace("sd15", "sdxl")),
             name if name.contains("hyper-sdxl") => Some(name.replace("sdxl", "sd15")),
+            "tcd-lora-sd21-base" => Some("tcd-lora-sdxl".to_owned()),
+            name if name.starts_with("pcm-") || name.starts_with("tcd-") || name.starts_with("flash-") => {
+                let twin = name.replace("sdxl", "SD15").replace("sd15", "sdxl");
+                Some(twin.to_lowercase())
+            }
             _ => None,
         };
         assert_eq!(twin, want.as_deref(), "{recipe}");
@@ -285,6 +414,7 @@ fn files_of_other_names_are_not_recognised() {
         "Hyper-SD15",
         "sdxl_lightning_1step_unet_x0.safetensors",
         "dreamshaperXL_sdxlTurbo.safetensors",
+        "jasperai/flash-sd3/pytorch_lora_weights.safetensors",
     ] {
         assert_eq!(Recipe::of_file(path), None, "{path:?}");
     }

@@ -1,9 +1,14 @@
 //! The algorithms: one file each, and one line each in the table below.
 
 mod ddim;
+mod ddpm;
 mod dpmpp;
+mod dpmpp_sde;
 mod euler;
+mod heun;
 mod lcm;
+mod perflow;
+mod pndm;
 mod tcd;
 mod unipc;
 
@@ -34,7 +39,10 @@ pub(crate) trait Method: fmt::Debug + Send + Sync {
 
 /// Makes the enum and all that is known of its variants from one table.
 macro_rules! algorithms {
-    ($($(#[$doc:meta])* $variant:ident: $name:literal, $class:literal, $method:ty, eta: $has_eta:literal;)*) => {
+    ($(
+        $(#[$doc:meta])* $variant:ident: $name:literal, $class:literal $(as $kind:literal)?, $method:ty,
+        eta: $has_eta:literal;
+    )*) => {
         /// A sampling algorithm: the way of a latent from one noise level to the next.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -57,6 +65,12 @@ macro_rules! algorithms {
             #[must_use]
             pub fn class_name(self) -> &'static str {
                 match self { $(Self::$variant => $class,)* }
+            }
+
+            /// The `algorithm_type` that its configurations have, where the class computes several.
+            fn kind(self) -> Option<&'static str> {
+                let kind: &[&'static str] = match self { $(Self::$variant => &[$($kind)?],)* };
+                kind.first().copied()
             }
 
             /// Tells whether `eta` changes what it does. The others take any valid `eta` and ignore it, as diffusers'
@@ -87,18 +101,36 @@ algorithms! {
     /// The multistep DPM-Solver++, [arXiv:2211.01095](https://arxiv.org/abs/2211.01095), of second order unless the
     /// configuration says first or third.
     Dpmpp2m: "dpmpp-2m", "DPMSolverMultistepScheduler", dpmpp::Dpmpp, eta: false;
+    /// The same for the reverse SDE: fresh noise in every step.
+    Dpmpp2mSde: "dpmpp-2m-sde", "DPMSolverMultistepScheduler" as "sde-dpmsolver++", dpmpp::Dpmpp, eta: false;
+    /// The stochastic DPM-Solver++ of two evaluations in a step, [arXiv:2211.01095](https://arxiv.org/abs/2211.01095).
+    DpmppSde: "dpmpp-sde", "DPMSolverSDEScheduler", dpmpp_sde::DpmppSde, eta: false;
     /// UniPC, a multistep predictor and corrector, [arXiv:2302.04867](https://arxiv.org/abs/2302.04867).
     UniPc: "unipc", "UniPCMultistepScheduler", unipc::UniPc, eta: false;
+    /// Heun's method in sigma space, algorithm 1 of [arXiv:2206.00364](https://arxiv.org/abs/2206.00364) without churn: two
+    /// evaluations in a step.
+    Heun: "heun", "HeunDiscreteScheduler", heun::Heun, eta: false;
+    /// Piecewise rectified flow, [arXiv:2405.07510](https://arxiv.org/abs/2405.07510), for models that were made straight in
+    /// each of four windows of time.
+    PeRFlow: "perflow", "PeRFlowScheduler", perflow::PeRFlow, eta: false;
+    /// Pseudo numerical methods, [arXiv:2202.09778](https://arxiv.org/abs/2202.09778), as Stable Diffusion 1.x ships them.
+    Pndm: "pndm", "PNDMScheduler", pndm::Pndm, eta: false;
+    /// Denoising diffusion probabilistic models, [arXiv:2006.11239](https://arxiv.org/abs/2006.11239).
+    Ddpm: "ddpm", "DDPMScheduler", ddpm::Ddpm, eta: false;
 }
 
 impl Algorithm {
-    /// The algorithm that a configuration was written for, from its `_class_name`.
+    /// The algorithm that a configuration was written for, from its `_class_name`, and `algorithm_type` where that class
+    /// computes several.
     ///
     /// # Errors
-    /// [`Error::UnknownClass`], naming the choices, for a class that is none of ours: SD1.5 ships a
-    /// `PNDMScheduler`'s, for example.
+    /// [`Error::UnknownClass`], naming the choices, for a class that is none of ours: a `DEISMultistepScheduler`, for
+    /// example.
     pub fn of(config: &SchedulerConfig) -> Result<Self, Error> {
-        Self::find(|algorithm| config.class_name.as_deref() == Some(algorithm.class_name()))
+        let is_class = |algorithm: &Self| config.class_name.as_deref() == Some(algorithm.class_name());
+        let is_kind = |algorithm: Self| algorithm.kind() == config.algorithm_type.as_deref();
+        Self::find(|algorithm| is_class(&algorithm) && algorithm.kind().is_some() && is_kind(algorithm))
+            .or_else(|| Self::find(|algorithm| is_class(&algorithm) && algorithm.kind().is_none()))
             .ok_or_else(|| Error::UnknownClass { class: config.class_name.clone() })
     }
 

@@ -55,32 +55,36 @@ pub struct SchedulerConfig {
     pub steps_offset: Option<usize>,
     /// TCD, LCM: the number of steps the model was distilled with. Default 50.
     pub original_inference_steps: Option<usize>,
+    /// LCM: the timestep that T stands for where the model is asked: NitroFusion's shift. Default T, which is none.
+    pub shifted_timestep: Option<usize>,
+    /// PeRFlow: the number of windows that time is cut into. Default 4.
+    pub num_time_windows: Option<usize>,
     /// LCM: the factor on t in the boundary scalings. Default 10.
     pub timestep_scaling: Option<f64>,
 
     // What happens to x0.
-    /// DDIM, LCM: whether x0 is clamped. Default true for DDIM, false for LCM.
+    /// DDIM, DDPM, LCM, Heun: whether x0 is clamped. Default true for DDIM and DDPM, false for the others.
     pub clip_sample: Option<bool>,
     /// The bound that it is clamped to. Default 1.
     pub clip_sample_range: Option<f64>,
-    /// DDIM: whether the step after the last timestep leads to a = 1, instead of the a of timestep 0. Default
-    /// true.
+    /// DDIM, PNDM: whether the step after the last timestep leads to a = 1, instead of the a of timestep 0. Default
+    /// true for DDIM, false for PNDM.
     pub set_alpha_to_one: Option<bool>,
     /// Dynamic thresholding, which does not fit latents: refused where true.
     pub thresholding: Option<bool>,
 
-    // Sigmas: Euler, DPM-Solver++ and UniPC.
+    // Sigmas: Euler, Heun, DPM-Solver++ and UniPC.
     /// True to space sigmas as Karras et al. do. Default false.
     pub use_karras_sigmas: Option<bool>,
-    /// The least Karras sigma, instead of the schedule's.
+    /// The least sigma of such a spacing, instead of the schedule's.
     pub sigma_min: Option<f64>,
-    /// The greatest Karras sigma, instead of the schedule's.
+    /// The greatest sigma of such a spacing, instead of the schedule's.
     pub sigma_max: Option<f64>,
     /// The noise that the last step leads to. Default zero.
     pub final_sigmas_type: Option<FinalSigma>,
-    /// Refused where true.
+    /// True to space sigmas evenly in their logarithm. Default false.
     pub use_exponential_sigmas: Option<bool>,
-    /// Refused where true.
+    /// True to space sigmas at quantiles of a beta distribution. Default false.
     pub use_beta_sigmas: Option<bool>,
     /// Refused where true.
     pub use_lu_lambdas: Option<bool>,
@@ -99,15 +103,20 @@ pub struct SchedulerConfig {
     pub solver_type: Option<String>,
     /// True where the last steps are of lower order. DPM-Solver++ heeds it with less than 15 steps. Default true.
     pub lower_order_final: Option<bool>,
-    /// DPM-Solver++: refused unless `dpmsolver++` (or `deis`, which diffusers reads as that).
+    /// DPM-Solver++: `dpmsolver++` (or `deis`, which diffusers reads as that), or `sde-dpmsolver++`, for which
+    /// [`Algorithm::of`] finds [`Dpmpp2mSde`](Algorithm::Dpmpp2mSde). Others are refused.
     pub algorithm_type: Option<String>,
     /// DPM-Solver++: whether the last step is of first order in any case. Default false.
     pub euler_at_final: Option<bool>,
     /// DPM-Solver++: the least lambda = ln(√a / √(1−a)) that timesteps may start at; diffusers recommends −5.1 for
     /// `squaredcos_cap_v2`. Default none.
     pub lambda_min_clipped: Option<f64>,
-    /// DPM-Solver++: refused where present, for it is of models that also predict a variance.
+    /// DPM-Solver++: refused where present, for it is of models that also predict a variance. DDPM: `fixed_small` (the
+    /// default), `fixed_small_log` or `fixed_large`.
     pub variance_type: Option<String>,
+    /// PNDM: whether it begins without Runge-Kutta steps. Refused unless true; false is the default of its class, but
+    /// Stable Diffusion's files say true.
+    pub skip_prk_steps: Option<bool>,
     /// UniPC: the steps, from 0, whose result the model's next output does not correct. Default none.
     pub disable_corrector: Option<Vec<usize>>,
     /// UniPC: refused where false, for it would solve for the noise.
@@ -140,6 +149,7 @@ impl SchedulerConfig {
             steps_offset: Some(1),
             set_alpha_to_one: Some(false),
             clip_sample: Some(false),
+            skip_prk_steps: Some(true),
             ..Self::default()
         }
     }
@@ -246,6 +256,10 @@ pub enum PredictionType {
     /// x0.
     #[serde(alias = "original_sample")]
     Sample,
+    /// The noise with which DDIM would go from the begin of PeRFlow's window to its end. For PeRFlow alone.
+    DdimEps,
+    /// The noise that takes the end of PeRFlow's window to its begin. For PeRFlow alone.
+    DiffEps,
 }
 
 /// The name in `scheduler_config.json`.
@@ -255,6 +269,8 @@ impl fmt::Display for PredictionType {
             Self::Epsilon => "epsilon",
             Self::VPrediction => "v_prediction",
             Self::Sample => "sample",
+            Self::DdimEps => "ddim_eps",
+            Self::DiffEps => "diff_eps",
         })
     }
 }

@@ -32,6 +32,7 @@ impl Distilled {
                 self.trained.check_timesteps(timesteps)?;
                 (timesteps.clone(), strength)
             }
+            Steps::Sigmas(_) => return Err(self.trained.refuse_sigmas()),
         };
         self.trained.check_signal(&timesteps)?;
         Ok((timesteps, left))
@@ -45,7 +46,7 @@ impl Distilled {
         if origin == 0 {
             return Err(Error::Strength { given: strength });
         }
-        self.trained.check_count(count, origin, "original_inference_steps x strength")?;
+        self.trained.check_count(count, 1..=origin, "original_inference_steps x strength")?;
         let step = origin as f64 / count as f64;
         Ok((0..count).map(|i| skip * (origin - (i as f64 * step) as usize) - 1).collect())
     }

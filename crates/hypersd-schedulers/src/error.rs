@@ -56,15 +56,17 @@ pub enum Error {
         instead: &'static str,
     },
     /// Too few or too many steps.
-    #[error("{algorithm} takes 1 to {most} steps ({limit}), found {given}")]
+    #[error("{algorithm} takes {least} to {most} steps ({limit}), found {given}")]
     StepCount {
         /// The algorithm asked for.
         algorithm: Algorithm,
         /// The number of steps asked for.
         given: usize,
+        /// The least it can do.
+        least: usize,
         /// The most it can do.
         most: usize,
-        /// Where that number comes from.
+        /// Where these numbers come from.
         limit: &'static str,
     },
     /// `eta` outside `[0, 1]`, or not a number.
@@ -97,6 +99,20 @@ pub enum Error {
         algorithm: Algorithm,
         /// Why, where it is not the algorithm itself.
         reason: &'static str,
+    },
+    /// Explicit sigmas for an algorithm that does not take any.
+    #[error("{algorithm} takes no explicit sigmas, expected the number of steps; give them to euler instead")]
+    SigmasRefused {
+        /// The algorithm asked for.
+        algorithm: Algorithm,
+    },
+    /// Explicit sigmas between which no steps lead from noise to an image.
+    #[error(
+        "the sigmas are {given:?}, expected two or more that strictly descend, the last of them 0 or more"
+    )]
+    Sigmas {
+        /// The sigmas.
+        given: Vec<f32>,
     },
     /// An empty list of explicit timesteps.
     #[error("no timesteps given, expected at least one")]

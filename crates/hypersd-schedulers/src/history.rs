@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::{Linear, Sample, Step};
 
-/// The latents and clean latents of earlier steps, as many as the steps to come look back on and no more.
+/// The latents, the clean latents and the model's outputs of earlier steps, as many as the steps to come look back on and no more.
 ///
 /// Made by [`Schedule::history`](crate::Schedule::history), empty, and filled by [`Step::advance`]. Algorithms that do
 /// not look back keep nothing in it.
@@ -12,6 +12,7 @@ use crate::{Linear, Sample, Step};
 pub struct History<S> {
     x: Kept<S>,
     x0: Kept<S>,
+    output: Kept<S>,
 }
 
 /// Samples, the last first.
@@ -26,16 +27,22 @@ impl<S: Sample> History<S> {
         let reach = |coefficients: fn(&Linear) -> &[f64; Linear::REACH]| {
             steps.iter().flat_map(Step::forms).map(|form| reach(coefficients(&form))).max().unwrap_or(0)
         };
-        Self { x: Kept::new(reach(|form| &form.earlier_x)), x0: Kept::new(reach(|form| &form.earlier_x0)) }
+        Self {
+            x: Kept::new(reach(|form| &form.earlier_x)),
+            x0: Kept::new(reach(|form| &form.earlier_x0)),
+            output: Kept::new(reach(|form| &form.earlier_output)),
+        }
     }
 
-    /// Remembers a step: the latent `x` that it went on from and the clean latent `x0` that it predicted.
+    /// Remembers a step: the latent `x` that it went on from, the clean latent `x0` that it predicted, and the model's
+    /// `output`.
     ///
     /// [`Step::advance`] does so itself. To go on with a schedule in the middle, push what was kept of the steps before,
     /// the oldest first.
-    pub fn push(&mut self, x: &S, x0: &S) {
+    pub fn push(&mut self, x: &S, x0: &S, output: &S) {
         self.x.push(x);
         self.x0.push(x0);
+        self.output.push(output);
     }
 
     /// The latent that the step `back` steps earlier went on from, where it was kept; 1 is the last step.
@@ -46,6 +53,11 @@ impl<S: Sample> History<S> {
     /// The clean latent that was predicted `back` steps earlier, where it was kept; 1 is the last step.
     pub fn x0(&self, back: usize) -> Option<&S> {
         self.x0.get(back)
+    }
+
+    /// What the model said `back` steps earlier, where it was kept; 1 is the last step.
+    pub fn output(&self, back: usize) -> Option<&S> {
+        self.output.get(back)
     }
 }
 

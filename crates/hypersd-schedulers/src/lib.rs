@@ -1,4 +1,5 @@
-//! Diffusion schedulers as data: DDIM, TCD, LCM, Euler, DPM-Solver++, UniPC, equal to diffusers, for any tensor type.
+//! Diffusion schedulers as data: DDIM, DDPM, PNDM, TCD, LCM, PeRFlow, Euler, Heun, DPM-Solver++, UniPC,
+//! equal to diffusers, for any tensor type.
 //!
 //! A [`Scheduler`] is an [`Algorithm`] with the noise levels of a [`SchedulerConfig`]. It turns a number of steps
 //! into a [`Schedule`]: a list of [`Step`]s that hold every coefficient. A step is advanced by a linear combination
@@ -55,11 +56,16 @@
 //!   differ between processors, are divided by powers of small steps: 1e-5 of a latent in 50 steps, 1e-6 in 8.
 //! - What is NaN, infinite or an index error there is an error here, or the limit where rounding alone is to blame
 //!   (DDIM at eta 1 from zero signal).
-//! - Dynamic thresholding, exponential, beta, Lu and flow sigmas, SDE solvers, UniPC for the noise, and solver orders
-//!   above 3 are refused.
+//! - The stochastic DPM-Solver of two evaluations takes noise from its caller, draw by draw, and no Brownian motion.
+//! - PeRFlow is its publisher's: diffusers has none.
+//! - Dynamic thresholding, Lu and flow sigmas, UniPC for the noise, PNDM with Runge-Kutta steps, and solver orders above 3
+//!   are refused.
+
+pub mod align_your_steps;
 
 mod algorithm;
 mod alphas;
+mod beta;
 mod config;
 mod distilled;
 mod error;
@@ -68,6 +74,7 @@ mod linear;
 mod refuse;
 mod sample;
 mod schedule;
+mod sigma_space;
 mod sigmas;
 mod spacing;
 mod step;

@@ -3,7 +3,7 @@
 use std::ops::{Add, Mul, Neg, Sub};
 
 /// x·`x` + output·`output` + x0·`x0` + noise·`noise` + Σ earlier_x\[k\]·`x k+1 steps earlier` +
-/// Σ earlier_x0\[k\]·`x0 k+1 steps earlier`.
+/// Σ earlier_x0\[k\]·`x0 k+1 steps earlier` + Σ earlier_output\[k\]·`output k+1 steps earlier`.
 ///
 /// Coefficients are put together in f64 from the f32 numbers that diffusers works with, and rounded to f32 once,
 /// when they meet a tensor.
@@ -22,11 +22,13 @@ pub struct Linear {
     pub earlier_x: [f64; Linear::REACH],
     /// Of the clean latents that earlier steps predicted, the last first.
     pub earlier_x0: [f64; Linear::REACH],
+    /// Of what the model said in earlier steps, the last first.
+    pub earlier_output: [f64; Linear::REACH],
 }
 
 impl Linear {
-    /// The number of steps a form can look back: as far as the corrector of a third-order UniPC.
-    pub const REACH: usize = 3;
+    /// The number of steps a form can look back: as far as PNDM does once, over the evaluation that it leaves out.
+    pub const REACH: usize = 4;
 
     const ZERO: Self = Self {
         x: 0.0,
@@ -35,6 +37,7 @@ impl Linear {
         noise: 0.0,
         earlier_x: [0.0; Self::REACH],
         earlier_x0: [0.0; Self::REACH],
+        earlier_output: [0.0; Self::REACH],
     };
     pub(crate) const X: Self = Self { x: 1.0, ..Self::ZERO };
     pub(crate) const OUTPUT: Self = Self { output: 1.0, ..Self::ZERO };
@@ -56,11 +59,23 @@ impl Linear {
         form
     }
 
+    /// What the model said `back` steps earlier.
+    pub(crate) fn earlier_output(back: usize) -> Self {
+        let mut form = Self::ZERO;
+        form.earlier_output[back - 1] = 1.0;
+        form
+    }
+
+    /// The form with its latent and its output replaced by forms.
+    pub(crate) fn of(self, x: Self, output: Self) -> Self {
+        Self { x: 0.0, output: 0.0, ..self } + self.x * x + self.output * output
+    }
+
     /// Tells whether every coefficient is a number as f32.
     pub(crate) fn is_finite(self) -> bool {
         let [x, output, x0, noise] = [self.x, self.output, self.x0, self.noise];
         let coefficients = [x, output, x0, noise].into_iter().chain(self.earlier_x).chain(self.earlier_x0);
-        coefficients.into_iter().all(|c| (c as f32).is_finite())
+        coefficients.chain(self.earlier_output).all(|c| (c as f32).is_finite())
     }
 
     fn map(self, f: impl Fn(f64) -> f64) -> Self {
@@ -71,6 +86,7 @@ impl Linear {
             noise: f(self.noise),
             earlier_x: self.earlier_x.map(&f),
             earlier_x0: self.earlier_x0.map(&f),
+            earlier_output: self.earlier_output.map(&f),
         }
     }
 }
@@ -87,6 +103,7 @@ impl Add for Linear {
             noise: self.noise + other.noise,
             earlier_x: sum(self.earlier_x, other.earlier_x),
             earlier_x0: sum(self.earlier_x0, other.earlier_x0),
+            earlier_output: sum(self.earlier_output, other.earlier_output),
         }
     }
 }

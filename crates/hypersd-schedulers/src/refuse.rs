@@ -1,16 +1,6 @@
 //! Fields that mean something else than what an algorithm computes.
 
-use crate::{Algorithm, Error, SchedulerConfig};
-
-/// An error if sigmas are to be spaced in a way that is not here; for the algorithms that can space them as Karras et
-/// al. do.
-pub(crate) fn other_sigmas(algorithm: Algorithm, config: &SchedulerConfig) -> Result<(), Error> {
-    let fields = [
-        ("use_exponential_sigmas", config.use_exponential_sigmas),
-        ("use_beta_sigmas", config.use_beta_sigmas),
-    ];
-    switches(algorithm, &fields, "set it to false, or use_karras_sigmas instead")
-}
+use crate::{Algorithm, Error};
 
 /// An error if any of the switches, each with its name, is on.
 pub(crate) fn switches(

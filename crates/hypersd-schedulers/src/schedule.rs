@@ -7,14 +7,18 @@ use crate::{
 };
 
 /// A number of steps, or their timesteps.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Steps {
     /// This many steps, at timesteps that the algorithm chooses.
     Count(usize),
-    /// One step at each of these timesteps, strictly descending, all below T. Not for DDIM, Euler ancestral, UniPC and
-    /// Karras sigmas, whose timesteps follow from their number.
+    /// One step at each of these timesteps, strictly descending, all below T. Not for DDIM, Euler ancestral, UniPC, PNDM,
+    /// PeRFlow, the stochastic DPM-Solver of two evaluations, and sigmas that are spaced by a curve, whose timesteps
+    /// follow from their number.
     Timesteps(Vec<usize>),
+    /// A step from each of these sigmas to the next, strictly descending; only the last, to which no step belongs, may
+    /// be 0. For Euler.
+    Sigmas(Vec<f32>),
 }
 
 /// As a message names it: `4 steps`, `the timesteps 999, 499`.
@@ -22,12 +26,14 @@ impl fmt::Display for Steps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => write!(f, "{count} steps"),
-            Self::Timesteps(timesteps) => {
-                let numbers: Vec<String> = timesteps.iter().map(ToString::to_string).collect();
-                write!(f, "the timesteps {}", numbers.join(", "))
-            }
+            Self::Timesteps(timesteps) => write!(f, "the timesteps {}", listed(timesteps)),
+            Self::Sigmas(sigmas) => write!(f, "the sigmas {}", listed(sigmas)),
         }
     }
+}
+
+fn listed(numbers: &[impl ToString]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An algorithm with the noise levels of a configuration, ready to make schedules.
@@ -74,8 +80,8 @@ impl Scheduler {
     ///
     /// # Errors
     /// Any of [`Error::StepCount`], [`Error::Eta`], [`Error::Strength`], [`Error::TimestepsRefused`],
-    /// [`Error::NoTimesteps`], [`Error::TimestepRange`], [`Error::NotDescending`], [`Error::NoSignal`],
-    /// [`Error::NotFinite`].
+    /// [`Error::NoTimesteps`], [`Error::TimestepRange`], [`Error::NotDescending`], [`Error::SigmasRefused`],
+    /// [`Error::Sigmas`], [`Error::NoSignal`], [`Error::NotFinite`].
     pub fn schedule(&self, steps: &Steps, eta: f64, strength: Option<f64>) -> Result<Schedule, Error> {
         if !(0.0..=1.0).contains(&eta) {
             return Err(Error::Eta { given: eta });
@@ -123,32 +129,54 @@ fn below(level: f64, train_steps: usize, count: usize) -> Option<Vec<usize>> {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Schedule {
-    /// The factor by which standard normal noise is multiplied to make the first latent: 1 except for the Euler family.
+    /// The factor by which standard normal noise is multiplied to make the first latent: 1 except in sigma space.
     pub init_noise_sigma: f32,
-    /// The steps, noisiest first; one or more.
+    /// The steps, noisiest first, one for each evaluation of the model: for the algorithms that evaluate it twice in a
+    /// step, more than were asked for.
     pub steps: Vec<Step>,
     /// For each step that looks back, what it is where only 0, 1, ... steps were taken before it. Empty for others.
     beginnings: Vec<Vec<Step>>,
+    /// The number of steps as a request counts them.
+    count: usize,
+    /// The number of evaluations that go with each of them that is left out at the start.
+    evaluations: usize,
 }
 
 impl Schedule {
     /// The schedule of an algorithm that needs no past.
     pub(crate) fn new(init_noise_sigma: f32, steps: Vec<Step>) -> Result<Self, Error> {
-        let beginnings = vec![Vec::new(); steps.len()];
-        Self { init_noise_sigma, steps, beginnings }.finite()
+        let (beginnings, count) = (vec![Vec::new(); steps.len()], steps.len());
+        Self { init_noise_sigma, steps, beginnings, count, evaluations: 1 }.finite()
     }
 
     /// The schedule of a multistep algorithm: `step(i, known)` is the step at index `i` of `count` where `known` steps
-    /// were taken before it, of which it may look back on [`Linear::REACH`].
+    /// were taken before it, of which it may look back on [`Linear::REACH`]. With more than that it is always the same.
     pub(crate) fn multistep(count: usize, step: impl Fn(usize, usize) -> Step) -> Result<Self, Error> {
+        let beginning = |i: usize| (0..i.min(Linear::REACH + 1)).map(|known| step(i, known)).collect();
         Self {
             init_noise_sigma: 1.0,
             steps: (0..count).map(|i| step(i, i)).collect(),
-            beginnings: (0..count)
-                .map(|i| (0..i.min(Linear::REACH)).map(|known| step(i, known)).collect())
-                .collect(),
+            beginnings: (0..count).map(beginning).collect(),
+            count,
+            evaluations: 1,
         }
         .finite()
+    }
+
+    /// The schedule of an algorithm in sigma space that evaluates the model twice in each of `count` steps but the last:
+    /// `evaluation(i, known)` as in [`multistep`](Self::multistep), the first of a step at every even index.
+    pub(crate) fn in_pairs(
+        init_noise_sigma: f32,
+        count: usize,
+        evaluation: impl Fn(usize, usize) -> Step,
+    ) -> Result<Self, Error> {
+        let schedule = Self::multistep(2 * count - 1, evaluation)?;
+        Ok(Self { init_noise_sigma, count, evaluations: 2, ..schedule })
+    }
+
+    /// The schedule as one of `count` steps, although it evaluates the model more often.
+    pub(crate) fn counted(self, count: usize) -> Self {
+        Self { count, ..self }
     }
 
     fn finite(self) -> Result<Self, Error> {
@@ -172,7 +200,7 @@ impl Schedule {
         self.steps.iter().enumerate().map(move |(i, step)| *beginning(i).unwrap_or(step))
     }
 
-    /// The last ⌊N·strength⌋ steps: what diffusers' image-to-image pipelines keep, for any algorithm. The first of
+    /// The last ⌊N·strength⌋ steps of N: what diffusers' image-to-image pipelines keep, for any algorithm. The first of
     /// them look back on fewer steps.
     ///
     /// The image to start from enters by [`Step::add_noise`] of the first step left.
@@ -181,11 +209,12 @@ impl Schedule {
     /// [`Error::Strength`] if `strength` is outside `(0, 1]` or no step is left.
     pub fn tail(mut self, strength: f64) -> Result<Self, Error> {
         check_strength(strength)?;
-        let kept = (self.steps.len() as f64 * strength) as usize;
+        let kept = (self.count as f64 * strength) as usize;
         if kept == 0 {
             return Err(Error::Strength { given: strength });
         }
-        let left_out = self.steps.len() - kept;
+        let left_out = (self.count - kept) * self.evaluations;
+        self.count = kept;
         self.steps.drain(..left_out);
         self.beginnings.drain(..left_out.min(self.beginnings.len()));
         for (known, (step, fewer)) in self.steps.iter_mut().zip(&mut self.beginnings).enumerate() {

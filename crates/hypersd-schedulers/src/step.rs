@@ -51,6 +51,8 @@ impl Level {
                 let x = scale * x;
                 (scale * (signal * x - sigma * output), scale * (signal * output + sigma * x))
             }
+            // Refused by `Trained`: PeRFlow alone knows them, and does not ask here.
+            PredictionType::DdimEps | PredictionType::DiffEps => (Linear::default(), output),
         }
     }
 }
@@ -59,8 +61,7 @@ impl Level {
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Step {
-    /// The timestep the model is called with; a whole number except for Euler with linspace spacing or Karras
-    /// sigmas.
+    /// The timestep the model is called with; a whole number except for Euler, Heun and the stochastic DPM-Solver.
     pub t: f32,
     /// The noise in the latent before the step.
     pub level: Level,
@@ -104,7 +105,10 @@ impl Step {
     /// The number of steps that [`advance`](Self::advance) looks back; 0 for steps that need no past.
     #[must_use]
     pub fn looks_back(&self) -> usize {
-        self.forms().map(|form| reach(&form.earlier_x).max(reach(&form.earlier_x0))).max().unwrap_or(0)
+        let back = |form: Linear| {
+            [form.earlier_x, form.earlier_x0, form.earlier_output].iter().map(reach).max().unwrap_or(0)
+        };
+        self.forms().map(back).max().unwrap_or(0)
     }
 
     /// The factor by which the latent is multiplied before the model (and ControlNet) see it: 1 except for the Euler family.
@@ -149,7 +153,7 @@ impl Step {
         let corrected = self.corrected.map(|form| known.combine(&form));
         let from = corrected.as_ref().unwrap_or(x);
         let next = Known { x: from, ..known }.combine(&self.next);
-        history.push(from, &x0);
+        history.push(from, &x0, output);
         Ok(Advanced { x: next, x0 })
     }
 
@@ -210,6 +214,11 @@ impl<S: Sample> Known<'_, S> {
     fn past(&self, form: &Linear) -> impl Iterator<Item = (f64, Option<&S>)> {
         let x0 = form.earlier_x0.into_iter().zip(1..).map(|(factor, back)| (factor, self.history.x0(back)));
         let x = form.earlier_x.into_iter().zip(1..).map(|(factor, back)| (factor, self.history.x(back)));
-        x0.chain(x)
+        let output = form
+            .earlier_output
+            .into_iter()
+            .zip(1..)
+            .map(|(factor, back)| (factor, self.history.output(back)));
+        x0.chain(x).chain(output)
     }
 }

@@ -1,7 +1,11 @@
 //! The part of a configuration that every algorithm reads: how noisy the training was and what the model says. And
 //! what every algorithm asks of a request.
 
-use crate::{Algorithm, BetaSchedule, Error, PredictionType, SchedulerConfig, alphas, config::check};
+use std::ops::RangeInclusive;
+
+use crate::{
+    Algorithm, BetaSchedule, Error, PredictionType, SchedulerConfig, Steps, alphas, config::check, refuse,
+};
 
 /// The noise that a model was trained with.
 #[derive(Debug, Clone)]
@@ -23,6 +27,8 @@ pub(crate) struct Betas {
 
 impl Betas {
     pub(crate) const LINEAR: Self = Self { schedule: BetaSchedule::Linear, start: 0.0001, end: 0.02 };
+    pub(crate) const LATENT_LINEAR: Self =
+        Self { schedule: BetaSchedule::Linear, start: 0.00085, end: 0.012 };
     pub(crate) const SCALED: Self = Self { schedule: BetaSchedule::ScaledLinear, start: 0.00085, end: 0.012 };
 }
 
@@ -36,11 +42,25 @@ impl Trained {
             alphas::betas(schedule, start.unwrap_or(default.start), end.unwrap_or(default.end), count)
         });
         check(betas.len(), betas.len() == count, "the length of trained_betas", "num_train_timesteps")?;
+        let known = [PredictionType::Epsilon, PredictionType::VPrediction, PredictionType::Sample];
+        let prediction = config.prediction_type;
+        if algorithm != Algorithm::PeRFlow {
+            refuse::others(algorithm, "prediction_type", prediction.as_ref(), &known, "use perflow")?;
+        }
         Ok(Self {
             algorithm,
             alphas: alphas::alphas_cumprod(&betas, config.rescale_betas_zero_snr.unwrap_or(false))?,
-            prediction: config.prediction_type.unwrap_or(PredictionType::Epsilon),
+            prediction: prediction.unwrap_or(PredictionType::Epsilon),
         })
+    }
+
+    /// The noise levels for the classes of diffusers that do not know `rescale_betas_zero_snr`, and pass it over.
+    pub(crate) fn as_it_stands(
+        algorithm: Algorithm,
+        config: &SchedulerConfig,
+        default: Betas,
+    ) -> Result<Self, Error> {
+        Self::new(algorithm, &SchedulerConfig { rescale_betas_zero_snr: None, ..config.clone() }, default)
     }
 
     /// The noise levels for algorithms in sigma space: diffusers keeps the first sigma finite (4096) where the signal
@@ -58,18 +78,23 @@ impl Trained {
         self.alphas.len()
     }
 
-    /// A step count between 1 and `most`.
-    pub(crate) fn check_count(&self, given: usize, most: usize, limit: &'static str) -> Result<(), Error> {
-        if (1..=most).contains(&given) {
-            Ok(())
-        } else {
-            Err(Error::StepCount { algorithm: self.algorithm, given, most, limit })
+    /// A step count in a range.
+    pub(crate) fn check_count(
+        &self,
+        given: usize,
+        range: RangeInclusive<usize>,
+        limit: &'static str,
+    ) -> Result<(), Error> {
+        if range.contains(&given) {
+            return Ok(());
         }
+        let (least, most) = range.into_inner();
+        Err(Error::StepCount { algorithm: self.algorithm, given, least, most, limit })
     }
 
     /// A step count between 1 and T.
     pub(crate) fn check_count_in_training(&self, given: usize) -> Result<(), Error> {
-        self.check_count(given, self.steps(), "num_train_timesteps")
+        self.check_count(given, 1..=self.steps(), "num_train_timesteps")
     }
 
     /// Timesteps that are there, in range and strictly descending.
@@ -93,8 +118,22 @@ impl Trained {
         }
     }
 
+    /// The number of steps of a request, where timesteps follow from it.
+    pub(crate) fn count_of(&self, steps: &Steps) -> Result<usize, Error> {
+        match steps {
+            Steps::Count(count) => Ok(*count),
+            Steps::Timesteps(_) => Err(self.refuse_timesteps("")),
+            Steps::Sigmas(_) => Err(self.refuse_sigmas()),
+        }
+    }
+
     /// The error for explicit timesteps where they follow from the step count.
     pub(crate) fn refuse_timesteps(&self, reason: &'static str) -> Error {
         Error::TimestepsRefused { algorithm: self.algorithm, reason }
+    }
+
+    /// The error for explicit sigmas where it is timesteps that are chosen.
+    pub(crate) fn refuse_sigmas(&self) -> Error {
+        Error::SigmasRefused { algorithm: self.algorithm }
     }
 }

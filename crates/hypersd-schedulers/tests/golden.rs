@@ -289,3 +289,76 @@ fn third_order_dpmpp() {
         ],
     );
 }
+
+#[test]
+fn heun() {
+    check(
+        Algorithm::Heun,
+        leading(),
+        Steps::Count(2),
+        0.0,
+        &[
+            (501.0, [0x3e55d27c, 0xbfd7e889, 0x3fea8b61, 0x3febbedd]),
+            (1.0, [0x3e55d27c, 0xbfd7e884, 0x3fea8b61, 0x3febbedf]),
+            (1.0, [0x3e40ab50, 0xbfdbdfdc, 0x3fefd52c, 0x3feb377e]),
+        ],
+    );
+}
+
+#[test]
+fn stochastic_dpmpp() {
+    check(
+        Algorithm::Dpmpp2mSde,
+        velocity(trailing()),
+        Steps::Count(3),
+        0.0,
+        &[
+            (999.0, [0xbda55974, 0x3ec7f46e, 0x3f9ed2f6, 0xbf248f66]),
+            (666.0, [0x3f3a56dc, 0xbf533401, 0x3f829970, 0x3ebcf6da]),
+            (332.0, [0x3e457f46, 0xbf8eb4f9, 0x3fb6cd43, 0x3e4f2690]),
+        ],
+    );
+    check(
+        Algorithm::DpmppSde,
+        leading(),
+        Steps::Count(2),
+        0.0,
+        &[
+            (501.0, [0x3e2f6350, 0xbfbe2e02, 0x4004c412, 0x3fc7468c]),
+            (63.412166595458984, [0x3de5d7de, 0xbfdbad3b, 0x401450d1, 0x3fca83a7]),
+            (1.0, [0x3dbb8986, 0xbfdfa493, 0x4016f5b6, 0x3fc9fc46]),
+        ],
+    );
+}
+
+#[test]
+fn pndm() {
+    check(
+        Algorithm::Pndm,
+        leading(),
+        Steps::Count(4),
+        0.0,
+        &[
+            (751.0, [0x3fc8b198, 0xc005d7dc, 0x3fee6e30, 0x4089ff8e]),
+            (501.0, [0x3fc8b198, 0xc005d7dc, 0x3fee6e30, 0x4089ff8e]),
+            (501.0, [0x40049b36, 0xc075a98d, 0x406aee3e, 0x40d55164]),
+            (251.0, [0x400c9929, 0xc0a57360, 0x40a429df, 0x4100ef45]),
+            (1.0, [0x400c4516, 0xc0a5d015, 0x40a49f4e, 0x4100f869]),
+        ],
+    );
+}
+
+#[test]
+fn ddpm() {
+    check(
+        Algorithm::Ddpm,
+        leading(),
+        Steps::Count(3),
+        0.0,
+        &[
+            (667.0, [0x3f9a3ac2, 0xc003fb3d, 0x40465aaf, 0x4066e1fd]),
+            (334.0, [0x3fa03cd4, 0xc063b7d1, 0x40a513ea, 0x409c96aa]),
+            (1.0, [0x3f9dbaed, 0xc065e538, 0x40a68a6a, 0x409c9704]),
+        ],
+    );
+}

@@ -48,6 +48,7 @@ struct Case {
     eta: f64,
     steps: Option<usize>,
     timesteps: Option<Vec<usize>>,
+    sigmas: Option<Vec<f32>>,
     strength: Option<f64>,
     tail: Option<f64>,
     rows: usize,
@@ -55,23 +56,31 @@ struct Case {
 
 impl Case {
     fn schedule(&self, config: &SchedulerConfig) -> Result<Schedule, Error> {
-        let steps = match &self.timesteps {
-            Some(timesteps) => Steps::Timesteps(timesteps.clone()),
-            None => Steps::Count(self.steps.expect("steps or timesteps")),
+        let steps = match (&self.timesteps, &self.sigmas) {
+            (Some(timesteps), _) => Steps::Timesteps(timesteps.clone()),
+            (None, Some(sigmas)) => Steps::Sigmas(sigmas.clone()),
+            (None, None) => Steps::Count(self.steps.expect("steps, timesteps or sigmas")),
         };
         let scheduler = Scheduler::new(self.algorithm.parse()?, config)?;
         let schedule = scheduler.schedule(&steps, self.eta, self.strength)?;
         schedule.tail(self.tail.unwrap_or(1.0))
     }
 
-    /// TCD and LCM return another tensor beside x.
+    /// TCD and LCM return another tensor beside x, PNDM none.
     fn gives_x0(&self) -> bool {
-        !matches!(self.algorithm.as_str(), "tcd" | "lcm")
+        !matches!(self.algorithm.as_str(), "tcd" | "lcm" | "pndm")
+    }
+
+    /// Whether timesteps are found from sigmas.
+    fn follows_sigmas(&self, config: &SchedulerConfig) -> bool {
+        let curves = [config.use_karras_sigmas, config.use_exponential_sigmas, config.use_beta_sigmas];
+        let curved = curves.contains(&Some(true)) || self.sigmas.is_some();
+        self.algorithm == "dpmpp-sde" || curved && matches!(self.algorithm.as_str(), "euler" | "heun")
     }
 }
 
 /// Which sets of trajectories there are.
-const SETS: [&str; 3] = ["trajectories", "unipc", "solver-order"];
+const SETS: [&str; 6] = ["trajectories", "unipc", "solver-order", "sigma-space", "curves", "timestep-space"];
 
 /// A step as diffusers took it.
 struct Row {
@@ -148,7 +157,9 @@ fn largest_past_term(step: &Step, history: &History<ArrayD<f32>>) -> f64 {
     let terms = forms.flat_map(|form| {
         let x = form.earlier_x.into_iter().zip(1..).map(|(factor, back)| (factor, history.x(back)));
         let x0 = form.earlier_x0.into_iter().zip(1..).map(|(factor, back)| (factor, history.x0(back)));
-        x.chain(x0).collect::<Vec<_>>()
+        let output =
+            form.earlier_output.into_iter().zip(1..).map(|(factor, back)| (factor, history.output(back)));
+        x.chain(x0).chain(output).collect::<Vec<_>>()
     });
     terms
         .filter(|(factor, _)| *factor != 0.0)
@@ -221,9 +232,13 @@ fn hash(steps: &[Step]) -> f32 {
 
 #[test]
 fn timesteps_are_equal_for_every_step_count() {
-    let hashes = ["timesteps.safetensors", "timesteps-unipc.safetensors"].map(|name| fixture(path(name)));
+    let names = ["timesteps.safetensors", "timesteps-unipc.safetensors", "timesteps-samplers.safetensors"];
+    let hashes = names.map(|name| fixture(path(name)));
     for (name, hashes) in hashes.into_iter().flatten() {
         let (algorithm, spacing) = name.split_once('.').expect("algorithm.spacing");
+        // PeRFlow's are from the fewest steps that it takes; PNDM evaluates the second timestep twice.
+        let first = if algorithm == "perflow" { 4 } else { 1 };
+        let twice = usize::from(algorithm == "pndm");
         let config = SchedulerConfig {
             timestep_spacing: Some(spacing.parse().unwrap_or(Spacing::Leading)),
             use_karras_sigmas: Some(spacing == "karras"),
@@ -232,10 +247,10 @@ fn timesteps_are_equal_for_every_step_count() {
         let scheduler = Scheduler::new(algorithm.parse().expect("known"), &config).expect("valid");
         let mut ties = 0;
         for (i, &want) in hashes.data.iter().enumerate() {
-            let count = i + 1;
+            let count = first + i;
             match scheduler.schedule(&Steps::Count(count), 0.0, None) {
                 Ok(schedule) => {
-                    assert_eq!(schedule.steps.len(), count, "{name}");
+                    assert_eq!(schedule.steps.len(), count + twice * usize::from(count > 1), "{name}");
                     let differs = hash(&schedule.steps) != want;
                     assert!(!differs || spacing == "karras", "{name}: timesteps of {count} steps");
                     ties += usize::from(differs);
@@ -282,7 +297,7 @@ fn schedules_of_a_set_are_equal(set: &str) {
         let relative = |got: f32, want: f32| f64::from((got - want).abs() / want);
         scale.note(relative(schedule.init_noise_sigma, start[0]), || format!("init_noise_sigma of {case:?}"));
         for (step, row) in schedule.steps.iter().zip(rows) {
-            if case.algorithm == "euler" && config.use_karras_sigmas == Some(true) {
+            if case.follows_sigmas(config) {
                 karras.note(f64::from((step.t - row.t).abs()), || format!("{} of {case:?}", row.t));
             } else {
                 assert_eq!(step.t, row.t, "{case:?}");
@@ -319,7 +334,7 @@ fn steps_of_a_set_are_equal(set: &str) {
             let mut history = schedule.history();
             for (i, row) in rows[..i].iter().enumerate() {
                 let x = if i == 0 { &first } else { &rows[i - 1].x };
-                history.push(row.corrected.as_ref().unwrap_or(x), &row.x0);
+                history.push(row.corrected.as_ref().unwrap_or(x), &row.x0, &fixture.outputs[i]);
             }
             let past = history.clone();
             let Advanced { x: got, x0, .. } =
@@ -364,6 +379,19 @@ fn trajectories_of_a_set_are_equal(set: &str) {
         }
     }
     worst.assert_within(TRAJECTORY);
+}
+
+/// The sigmas and timesteps that diffusers has of "Align Your Steps" are those of the fixture's cases.
+#[test]
+fn align_your_steps_is_what_diffusers_has() {
+    use hypersd_schedulers::align_your_steps::{SD15_SIGMAS, SD15_TIMESTEPS, SDXL_SIGMAS, SDXL_TIMESTEPS};
+    let fixture = load("curves");
+    for sigmas in [SD15_SIGMAS, SDXL_SIGMAS] {
+        assert!(fixture.cases.iter().any(|(case, ..)| case.sigmas.as_deref() == Some(&sigmas[..])));
+    }
+    for timesteps in [SD15_TIMESTEPS, SDXL_TIMESTEPS] {
+        assert!(fixture.cases.iter().any(|(case, ..)| case.timesteps.as_deref() == Some(&timesteps[..])));
+    }
 }
 
 #[test]

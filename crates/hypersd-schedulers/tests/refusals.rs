@@ -26,12 +26,22 @@ fn assert_says(error: Error, words: &[&str]) {
 fn names() {
     for &algorithm in Algorithm::ALL {
         assert_eq!(algorithm.to_string().parse::<Algorithm>().unwrap(), algorithm);
-        let config = SchedulerConfig { class_name: Some(algorithm.class_name().to_owned()), ..sd() };
+        let config = SchedulerConfig {
+            class_name: Some(algorithm.class_name().to_owned()),
+            algorithm_type: (algorithm == Algorithm::Dpmpp2mSde).then(|| "sde-dpmsolver++".to_owned()),
+            ..sd()
+        };
         assert_eq!(Algorithm::of(&config).unwrap(), algorithm);
     }
-    let error = "heun".parse::<Algorithm>().unwrap_err();
+    let error = "lms".parse::<Algorithm>().unwrap_err();
     assert!(matches!(error, Error::UnknownAlgorithm { .. }));
-    assert_says(error, &["heun", "ddim, tcd, lcm, euler, euler-a, dpmpp-2m, unipc"]);
+    assert_says(
+        error,
+        &[
+            "lms",
+            "ddim, tcd, lcm, euler, euler-a, dpmpp-2m, dpmpp-2m-sde, dpmpp-sde, unipc, heun, perflow, pndm, ddpm",
+        ],
+    );
     let error = "Trailing".parse::<Spacing>().unwrap_err();
     assert!(matches!(error, Error::UnknownSpacing { .. }));
     assert_says(error, &["Trailing", "leading, trailing or linspace"]);
@@ -40,10 +50,10 @@ fn names() {
 #[test]
 fn foreign_classes_are_read_but_not_guessed() {
     let config =
-        SchedulerConfig::from_json(r#"{"_class_name": "PNDMScheduler", "skip_prk_steps": true}"#).unwrap();
+        SchedulerConfig::from_json(r#"{"_class_name": "LMSDiscreteScheduler", "steps_offset": 1}"#).unwrap();
     let error = Algorithm::of(&config).unwrap_err();
-    assert!(matches!(&error, Error::UnknownClass { class: Some(class) } if class == "PNDMScheduler"));
-    assert_says(error, &["PNDMScheduler", "ddim, tcd, lcm"]);
+    assert!(matches!(&error, Error::UnknownClass { class: Some(class) } if class == "LMSDiscreteScheduler"));
+    assert_says(error, &["LMSDiscreteScheduler", "ddim, tcd, lcm"]);
     assert_says(Algorithm::of(&SchedulerConfig::default()).unwrap_err(), &["absent"]);
     assert_eq!(schedule(Algorithm::Ddim, &config, Count(4)).unwrap().steps.len(), 4);
 }
@@ -130,6 +140,8 @@ fn configurations_that_cannot_be_right() {
         (r#"{"num_train_timesteps": 30}"#, "original_inference_steps"), // 50 unless given
         (r#"{"original_inference_steps": 0}"#, "original_inference_steps"),
         (r#"{"original_inference_steps": 1001}"#, "original_inference_steps"),
+        (r#"{"shifted_timestep": 0}"#, "shifted_timestep"),
+        (r#"{"shifted_timestep": 1001}"#, "shifted_timestep"),
         (r#"{"timestep_scaling": 0}"#, "timestep_scaling"),
         (r#"{"clip_sample_range": -1}"#, "clip_sample_range"),
         (r#"{"sigma_min": 0}"#, "sigma_min"),
@@ -147,20 +159,24 @@ fn configurations_that_cannot_be_right() {
 
 #[test]
 fn what_is_not_computed_is_refused_where_it_would_be_read() {
-    use Algorithm::{Ddim, Dpmpp2m, Euler, UniPc};
+    use Algorithm::{Ddim, Ddpm, Dpmpp2m, Dpmpp2mSde, Euler, Heun, PeRFlow, Pndm, UniPc};
     for (algorithm, text) in [
         (Ddim, r#"{"thresholding": true}"#),
-        (Euler, r#"{"use_beta_sigmas": true}"#),
         (Euler, r#"{"interpolation_type": "log_linear"}"#),
         (Euler, r#"{"timestep_type": "continuous"}"#),
-        (Dpmpp2m, r#"{"use_exponential_sigmas": true}"#),
         (Dpmpp2m, r#"{"use_lu_lambdas": true}"#),
         (Dpmpp2m, r#"{"use_flow_sigmas": true}"#),
-        (Dpmpp2m, r#"{"algorithm_type": "sde-dpmsolver++"}"#),
+        (Dpmpp2m, r#"{"algorithm_type": "dpmsolver"}"#),
+        (Dpmpp2mSde, r#"{"algorithm_type": "sde-dpmsolver"}"#),
+        (Dpmpp2mSde, r#"{"solver_type": "heun"}"#),
+        (Pndm, r#"{"skip_prk_steps": false}"#),
+        (Ddpm, r#"{"variance_type": "learned_range"}"#),
+        (Ddpm, r#"{"variance_type": "fixed_large_log"}"#),
+        (PeRFlow, r#"{"prediction_type": "epsilon"}"#),
+        (PeRFlow, r#"{"prediction_type": "v_prediction"}"#),
         (Dpmpp2m, r#"{"solver_type": "heun"}"#),
         (Dpmpp2m, r#"{"solver_order": 4}"#),
         (Dpmpp2m, r#"{"variance_type": "learned_range"}"#),
-        (UniPc, r#"{"use_beta_sigmas": true}"#),
         (UniPc, r#"{"use_flow_sigmas": true}"#),
         (UniPc, r#"{"predict_x0": false}"#),
         (UniPc, r#"{"solver_type": "bh3"}"#),
@@ -176,7 +192,25 @@ fn what_is_not_computed_is_refused_where_it_would_be_read() {
             Scheduler::new(Algorithm::Tcd, &config).expect("TCD does not read it");
         }
     }
+    for prediction in ["ddim_eps", "diff_eps"] {
+        let config =
+            SchedulerConfig::from_json(&format!(r#"{{"prediction_type": "{prediction}"}}"#)).unwrap();
+        for &algorithm in
+            Algorithm::ALL.iter().filter(|&&algorithm| algorithm != PeRFlow && algorithm != Pndm)
+        {
+            let error = Scheduler::new(algorithm, &config).unwrap_err();
+            assert!(matches!(error, Error::Unsupported { .. }), "{algorithm}: {error}");
+            assert_says(error, &[prediction, "perflow"]);
+        }
+    }
+    for algorithm in [Euler, Heun, Dpmpp2m, Dpmpp2mSde, Algorithm::DpmppSde, UniPc] {
+        let text = r#"{"use_exponential_sigmas": true, "use_beta_sigmas": true}"#;
+        let error = Scheduler::new(algorithm, &SchedulerConfig::from_json(text).unwrap()).unwrap_err();
+        assert_says(error, &["use_beta_sigmas is true", "at most one"]);
+    }
     for (algorithm, foreign) in [
+        (Dpmpp2m, r#"{"algorithm_type": "sde-dpmsolver++"}"#),
+        (Dpmpp2mSde, r#"{"algorithm_type": "dpmsolver++"}"#),
         (Dpmpp2m, r#"{"solver_type": "bh2", "algorithm_type": "deis", "solver_order": 2}"#),
         (UniPc, r#"{"solver_type": "midpoint", "algorithm_type": "dpmsolver++", "use_lu_lambdas": true}"#),
     ] {
@@ -191,7 +225,8 @@ fn step_counts() {
         for count in [0, 1001, usize::MAX] {
             let error = schedule(algorithm, &sd(), Count(count)).unwrap_err();
             assert!(matches!(error, Error::StepCount { given, .. } if given == count), "{error}");
-            assert_says(error, &[&count.to_string(), "1 to"]);
+            let range = if algorithm == Algorithm::PeRFlow { "4 to 1000" } else { "1 to" };
+            assert_says(error, &[&count.to_string(), range]);
         }
         assert!(matches!(
             schedule(algorithm, &sd(), Timesteps(Vec::new())),
@@ -225,7 +260,8 @@ fn eta_and_strength() {
 
 #[test]
 fn explicit_timesteps() {
-    for algorithm in [Algorithm::Ddim, Algorithm::EulerAncestral, Algorithm::UniPc] {
+    use Algorithm::{Ddim, DpmppSde, EulerAncestral, PeRFlow, Pndm, UniPc};
+    for algorithm in [Ddim, EulerAncestral, UniPc, DpmppSde, PeRFlow, Pndm] {
         let error = schedule(algorithm, &sd(), Timesteps(vec![999])).unwrap_err();
         assert!(matches!(error, Error::TimestepsRefused { .. }));
         assert_says(error, &[algorithm.name(), "number of steps"]);
@@ -234,13 +270,54 @@ fn explicit_timesteps() {
     for algorithm in [Algorithm::Euler, Algorithm::Dpmpp2m] {
         assert_says(schedule(algorithm, &karras, Timesteps(vec![999])).unwrap_err(), &["use_karras_sigmas"]);
     }
-    for algorithm in [Algorithm::Tcd, Algorithm::Lcm, Algorithm::Euler, Algorithm::Dpmpp2m] {
+    for algorithm in [
+        Algorithm::Tcd,
+        Algorithm::Lcm,
+        Algorithm::Euler,
+        Algorithm::Dpmpp2m,
+        Algorithm::Heun,
+        Algorithm::Ddpm,
+    ] {
         let error = schedule(algorithm, &sd(), Timesteps(vec![1000, 3])).unwrap_err();
         assert!(matches!(error, Error::TimestepRange { given: 1000, end: 1000 }));
         for timesteps in [vec![999, 999], vec![999, 10, 11]] {
             let error = schedule(algorithm, &sd(), Timesteps(timesteps)).unwrap_err();
             assert!(matches!(error, Error::NotDescending { .. }), "{error}");
         }
+    }
+}
+
+#[test]
+fn explicit_sigmas() {
+    for &algorithm in Algorithm::ALL.iter().filter(|&&algorithm| algorithm != Algorithm::Euler) {
+        let error = schedule(algorithm, &sd(), Steps::Sigmas(vec![14.0, 1.0, 0.0])).unwrap_err();
+        assert!(matches!(error, Error::SigmasRefused { .. } | Error::TimestepsRefused { .. }), "{error}");
+        assert_says(error, &[algorithm.name(), "number of steps"]);
+    }
+    for sigmas in [
+        vec![],
+        vec![14.0],
+        vec![14.0, 14.0],
+        vec![1.0, 14.0],
+        vec![14.0, -1.0],
+        vec![14.0, 0.0, 0.0],
+        vec![f32::NAN, 0.0],
+        vec![f32::INFINITY, 1.0],
+    ] {
+        let error = schedule(Algorithm::Euler, &sd(), Steps::Sigmas(sigmas)).unwrap_err();
+        assert!(matches!(error, Error::Sigmas { .. }), "{error}");
+        assert_says(error, &["two or more", "descend"]);
+    }
+}
+
+#[test]
+fn perflow_has_windows() {
+    let config = SchedulerConfig { num_time_windows: Some(3), ..sd() };
+    let error = Scheduler::new(Algorithm::PeRFlow, &config).unwrap_err();
+    assert_says(error, &["num_time_windows is 3", "divisor"]);
+    for count in [1, 3] {
+        let error = schedule(Algorithm::PeRFlow, &sd(), Count(count)).unwrap_err();
+        assert_says(error, &["perflow takes 4 to 1000 steps", "num_time_windows"]);
     }
 }
 
@@ -293,7 +370,7 @@ fn incomplete_steps() {
     assert_says(error, &["999", "noisy"]);
     let dpmpp = schedule(Algorithm::Dpmpp2m, &sd(), Count(3)).unwrap();
     let mut with_short = dpmpp.history();
-    with_short.push(&short, &short);
+    with_short.push(&short, &short, &short);
     let mut fresh = dpmpp.history();
     let dpmpp = dpmpp.steps[1];
     let error = dpmpp.advance(&x, &output, None, &mut fresh).unwrap_err();
@@ -324,7 +401,7 @@ fn a_history_keeps_what_is_looked_back_on() {
         let schedule = schedule(algorithm, &config(order), Count(8)).unwrap();
         let mut history = schedule.history();
         for i in 0..6 {
-            history.push(&vec![i as f32], &vec![-(i as f32)]);
+            history.push(&vec![i as f32], &vec![-(i as f32)], &vec![i as f32]);
         }
         let kept = |get: &dyn Fn(usize) -> Option<f32>| (1..10).map_while(get).collect::<Vec<f32>>();
         let x0_kept: Vec<f32> = kept(&|back| history.x0(back).map(|x0| x0[0]));

@@ -35,8 +35,7 @@ impl Method for Ddim {
     }
 
     fn schedule(&self, steps: &Steps, eta: f64, strength: f64) -> Result<Schedule, Error> {
-        let Steps::Count(count) = *steps else { return Err(self.trained.refuse_timesteps("")) };
-        let timesteps = self.timesteps(count)?;
+        let timesteps = self.timesteps(self.trained.count_of(steps)?)?;
         self.trained.check_signal(&timesteps)?;
         Schedule::new(1.0, self.steps(&timesteps, eta))?.tail(strength)
     }

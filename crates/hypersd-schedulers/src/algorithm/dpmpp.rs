@@ -6,7 +6,7 @@ use crate::{
     Steps,
     algorithm::Method,
     refuse,
-    sigmas::{self, Karras, Precise},
+    sigmas::{self, Curve, Precise},
     spacing::without_the_last,
     trained::Trained,
 };
@@ -16,12 +16,15 @@ const FEW_STEPS: usize = 15;
 
 #[derive(Debug)]
 pub(crate) struct Dpmpp {
+    /// Whether it solves the reverse SDE instead of the ODE of the same marginals.
+    is_stochastic: bool,
     trained: Trained,
     spacing: Spacing,
     steps_offset: usize,
-    karras: Option<Karras>,
-    /// diffusers rounds the timesteps of Karras sigmas, but not with the cosine betas, where it then cuts them off.
-    rounds_karras: bool,
+    curve: Option<Curve>,
+    /// diffusers rounds the timesteps of Karras sigmas, but not with the cosine betas, where it cuts them off, as it does
+    /// those of other curves.
+    rounds_curve: bool,
     final_sigma: FinalSigma,
     order: usize,
     lower_order_final: bool,
@@ -37,25 +40,34 @@ struct Grid {
 
 impl Method for Dpmpp {
     fn new(algorithm: Algorithm, config: &SchedulerConfig) -> Result<Self, Error> {
-        refuse::other_sigmas(algorithm, config)?;
         let switches =
             [("use_lu_lambdas", config.use_lu_lambdas), ("use_flow_sigmas", config.use_flow_sigmas)];
         refuse::switches(algorithm, &switches, "set it to false")?;
-        // diffusers reads what it writes for DEIS and UniPC as the first of each.
-        let kind = config.algorithm_type.as_ref();
-        refuse::others(algorithm, "algorithm_type", kind, &["dpmsolver++", "deis"], "set it to dpmsolver++")?;
+        // diffusers reads what it writes for DEIS and UniPC as the first of each. Which of the two that are here it is has
+        // been said by the algorithm.
+        let (kind, known) = (config.algorithm_type.as_ref(), ["dpmsolver++", "sde-dpmsolver++", "deis"]);
+        refuse::others(
+            algorithm,
+            "algorithm_type",
+            kind,
+            &known,
+            "set it to dpmsolver++ or sde-dpmsolver++",
+        )?;
         let (kind, known) = (config.solver_type.as_ref(), ["midpoint", "logrho", "bh1", "bh2"]);
         refuse::others(algorithm, "solver_type", kind, &known, "set it to midpoint")?;
         let variance = "models that predict a variance are not supported";
         refuse::others(algorithm, "variance_type", config.variance_type.as_ref(), &[""; 0], variance)?;
         let order = config.solver_order;
         refuse::others(algorithm, "solver_order", order.as_ref(), &[1, 2, 3], "set it to 1, 2 or 3")?;
+        let curve = Curve::new(config)?;
         Ok(Self {
+            is_stochastic: algorithm == Algorithm::Dpmpp2mSde,
             trained: Trained::in_sigmas(algorithm, config)?,
             spacing: config.timestep_spacing.unwrap_or(Spacing::Linspace),
             steps_offset: config.steps_offset.unwrap_or(0),
-            karras: Karras::new(config),
-            rounds_karras: config.beta_schedule != Some(BetaSchedule::SquaredCosCapV2),
+            rounds_curve: curve.is_some_and(Curve::is_karras)
+                && config.beta_schedule != Some(BetaSchedule::SquaredCosCapV2),
+            curve,
             final_sigma: config.final_sigmas_type.unwrap_or(FinalSigma::Zero),
             order: order.unwrap_or(2),
             lower_order_final: config.lower_order_final.unwrap_or(true),
@@ -69,12 +81,13 @@ impl Method for Dpmpp {
     }
 
     fn schedule(&self, steps: &Steps, _eta: f64, strength: f64) -> Result<Schedule, Error> {
-        let grid = match steps {
-            Steps::Count(count) => self.grid_of_count(*count)?,
-            Steps::Timesteps(_) if self.karras.is_some() => {
-                return Err(self.trained.refuse_timesteps(" with use_karras_sigmas"));
+        let grid = match (steps, self.curve) {
+            (Steps::Count(count), _) => self.grid_of_count(*count)?,
+            (Steps::Timesteps(_), Some(curve)) => {
+                return Err(self.trained.refuse_timesteps(curve.reason()));
             }
-            Steps::Timesteps(timesteps) => self.grid_of_timesteps(timesteps.clone())?,
+            (Steps::Timesteps(timesteps), None) => self.grid_of_timesteps(timesteps.clone())?,
+            (Steps::Sigmas(_), _) => return Err(self.trained.refuse_sigmas()),
         };
         Schedule::multistep(grid.timesteps.len(), |i, known| self.step(&grid, i, known))?.tail(strength)
     }
@@ -83,8 +96,8 @@ impl Method for Dpmpp {
 impl Dpmpp {
     fn grid_of_count(&self, count: usize) -> Result<Grid, Error> {
         self.trained.check_count_in_training(count)?;
-        if let Some(karras) = self.karras {
-            return Ok(self.karras_grid(karras, count));
+        if let Some(curve) = self.curve {
+            return Ok(self.curved_grid(curve, count));
         }
         let train_steps = self.trained.steps();
         let end = train_steps - self.clipped();
@@ -98,11 +111,11 @@ impl Dpmpp {
         Ok(self.grid(timesteps, sigmas, &table))
     }
 
-    /// Karras sigmas over the whole table, at the nearest timesteps (which may repeat).
-    fn karras_grid(&self, karras: Karras, count: usize) -> Grid {
+    /// The sigmas of a curve over the whole table, at the nearest timesteps or those below (which may repeat).
+    fn curved_grid(&self, curve: Curve, count: usize) -> Grid {
         let table = sigmas::table(&self.trained.alphas);
-        let sigmas = karras.sigmas_of(&table, count);
-        let whole = |t: f64| if self.rounds_karras { t.round_ties_even() as usize } else { t as usize };
+        let sigmas = curve.sigmas_of(&table, count);
+        let whole = |t: f64| if self.rounds_curve { t.round_ties_even() as usize } else { t as usize };
         let timesteps = sigmas::timesteps(&table, &sigmas).into_iter().map(whole).collect();
         self.grid(timesteps, sigmas.into_iter().map(|sigma| sigma as f32).collect(), &table)
     }
@@ -124,11 +137,12 @@ impl Dpmpp {
         let precise = |i: usize| Precise::new(grid.sigmas[i]);
         let (x0, _) = level(i).split(self.trained.prediction);
         let next = match self.order_of(i, grid.timesteps.len()).min(known + 1) {
-            1 => first_order(level(i), level(i + 1)),
-            2 => second_order([level(i - 1), level(i)], level(i + 1)),
-            _ => third_order([precise(i - 2), precise(i - 1), precise(i)], precise(i + 1)),
+            1 => self.first_order(level(i), level(i + 1)),
+            2 => self.second_order([level(i - 1), level(i)], level(i + 1)),
+            _ => self.third_order([precise(i - 2), precise(i - 1), precise(i)], precise(i + 1)),
         };
-        Step::new(grid.timesteps[i] as f32, level(i), x0, next)
+        let draws_noise = self.is_stochastic;
+        Step { draws_noise, ..Step::new(grid.timesteps[i] as f32, level(i), x0, next) }
     }
 
     /// The order of the step at index `i` of `count`, were there enough before it.
@@ -141,6 +155,55 @@ impl Dpmpp {
         };
         self.order.min(most)
     }
+
+    /// From one level to another: exact in the linear part, with x0 constant.
+    fn first_order(&self, from: Level, to: Level) -> Linear {
+        let h = to.lambda() - from.lambda();
+        if self.is_stochastic {
+            let kept = to.sigma / from.sigma * (-h).exp();
+            kept * Linear::X - to.signal * decay(2.0 * h) * Linear::X0 + noise(h, to) * Linear::NOISE
+        } else {
+            (to.sigma / from.sigma) * Linear::X - to.signal * decay(h) * Linear::X0
+        }
+    }
+
+    /// With x0 linear in lambda through the level before.
+    fn second_order(&self, [before, from]: [Level; 2], to: Level) -> Linear {
+        let h = to.lambda() - from.lambda();
+        let r = (from.lambda() - before.lambda()) / h;
+        let change = 0.5 * (to.signal * decay(self.pace() * h)) * (1.0 / r);
+        self.first_order(from, to) - change * (Linear::X0 - Linear::earlier_x0(1))
+    }
+
+    /// With x0 quadratic in lambda through the two levels before.
+    ///
+    /// In f64, for what is left of e^−h is divided by h². diffusers does so in f32 and is off by its roundings, another way
+    /// on every processor: by 1e-5 of a latent in 50 steps.
+    fn third_order(&self, [oldest, before, from]: [Precise; 3], to: Precise) -> Linear {
+        let h = to.lambda - from.lambda;
+        let r0 = (from.lambda - before.lambda) / h;
+        let r1 = (before.lambda - oldest.lambda) / h;
+        let last = 1.0 / r0 * (Linear::X0 - Linear::earlier_x0(1));
+        let earlier = 1.0 / r1 * (Linear::earlier_x0(1) - Linear::earlier_x0(2));
+        let slope = last + r0 / (r0 + r1) * (last - earlier);
+        let curvature = 1.0 / (r0 + r1) * (last - earlier);
+        let paced = f64::from(self.pace()) * h;
+        let decay = (-paced).exp_m1();
+        let (kept, half, noise) = if self.is_stochastic {
+            // The half has the sign that it has in diffusers. With the other, as in the ODE, the term would vanish with h.
+            (to.sigma / from.sigma * (-h).exp(), -0.5, to.sigma * (-decay).sqrt())
+        } else {
+            (to.sigma / from.sigma, 0.5, 0.0)
+        };
+        kept * Linear::X - to.signal * decay * Linear::X0 + to.signal * (decay / paced + 1.0) * slope
+            - to.signal * ((decay + paced) / (paced * paced) - half) * curvature
+            + noise * Linear::NOISE
+    }
+
+    /// How much faster than the ODE's the SDE's latent forgets.
+    fn pace(&self) -> f32 {
+        if self.is_stochastic { 2.0 } else { 1.0 }
+    }
 }
 
 /// exp(−h) − 1, of which `expm1` would keep more digits for small h. diffusers computes it so, with whose numbers in
@@ -149,34 +212,7 @@ fn decay(h: f32) -> f32 {
     (-h).exp() - 1.0
 }
 
-/// From one level to another: exact in the linear part, with x0 constant.
-fn first_order(from: Level, to: Level) -> Linear {
-    let h = to.lambda() - from.lambda();
-    (to.sigma / from.sigma) * Linear::X - to.signal * decay(h) * Linear::X0
-}
-
-/// With x0 linear in lambda through the level before.
-fn second_order([before, from]: [Level; 2], to: Level) -> Linear {
-    let h = to.lambda() - from.lambda();
-    let r = (from.lambda() - before.lambda()) / h;
-    let change = 0.5 * (to.signal * decay(h)) * (1.0 / r);
-    first_order(from, to) - change * (Linear::X0 - Linear::earlier_x0(1))
-}
-
-/// With x0 quadratic in lambda through the two levels before.
-///
-/// In f64, for what is left of e^−h is divided by h². diffusers does so in f32 and is off by its roundings, another way
-/// on every processor: by 1e-5 of a latent in 50 steps.
-fn third_order([oldest, before, from]: [Precise; 3], to: Precise) -> Linear {
-    let h = to.lambda - from.lambda;
-    let decay = (-h).exp_m1();
-    let r0 = (from.lambda - before.lambda) / h;
-    let r1 = (before.lambda - oldest.lambda) / h;
-    let last = 1.0 / r0 * (Linear::X0 - Linear::earlier_x0(1));
-    let earlier = 1.0 / r1 * (Linear::earlier_x0(1) - Linear::earlier_x0(2));
-    let slope = last + r0 / (r0 + r1) * (last - earlier);
-    let curvature = 1.0 / (r0 + r1) * (last - earlier);
-    (to.sigma / from.sigma) * Linear::X - to.signal * decay * Linear::X0
-        + to.signal * (decay / h + 1.0) * slope
-        - to.signal * ((decay + h) / (h * h) - 0.5) * curvature
+/// The noise of a step of `h` in lambda that solves the SDE.
+fn noise(h: f32, to: Level) -> f32 {
+    to.sigma * (-decay(2.0 * h)).sqrt()
 }

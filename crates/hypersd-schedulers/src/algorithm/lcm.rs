@@ -9,6 +9,7 @@
 use crate::{
     Algorithm, Error, Level, Linear, Schedule, SchedulerConfig, Step, Steps,
     algorithm::Method,
+    config::check,
     distilled::{Distilled, with_following},
     trained::Trained,
 };
@@ -19,12 +20,19 @@ pub(crate) struct Lcm {
     /// The factor on t in the boundary scalings.
     timestep_scaling: f32,
     clip: Option<f32>,
+    /// What T stands for where the model is asked, T unless it was distilled at shifted timesteps.
+    shift: usize,
 }
 
 impl Method for Lcm {
     fn new(algorithm: Algorithm, config: &SchedulerConfig) -> Result<Self, Error> {
+        let model = Distilled::new(algorithm, config)?;
+        let shift = config.shifted_timestep.unwrap_or(model.trained.steps());
+        let fits = (1..=model.trained.steps()).contains(&shift);
+        check(shift, fits, "shifted_timestep", "1 to num_train_timesteps")?;
         Ok(Self {
-            model: Distilled::new(algorithm, config)?,
+            model,
+            shift,
             timestep_scaling: config.timestep_scaling.unwrap_or(10.0) as f32,
             clip: config.clip(false),
         })
@@ -43,7 +51,11 @@ impl Method for Lcm {
 
 impl Lcm {
     /// To the clean latent, then noise up to the next timestep. The last step returns the clean latent.
+    ///
+    /// A model that was distilled at shifted timesteps (NitroFusion's) is asked, and believed, as at ⌊t·shift/T⌋; noise goes
+    /// up to what the next timestep is before it is shifted.
     fn step(&self, t: usize, t_prev: Option<usize>) -> Step {
+        let t = t * self.shift / self.model.trained.steps();
         let Trained { alphas, prediction, .. } = &self.model.trained;
         let level = Level::of_alpha(alphas[t]);
         let (x0, _) = level.split(*prediction);

@@ -13,7 +13,7 @@ use crate::{
     Algorithm, Error, FinalSigma, Level, Linear, Schedule, SchedulerConfig, Spacing, Step, Steps,
     algorithm::Method,
     refuse,
-    sigmas::{self, Karras, Precise},
+    sigmas::{self, Curve, Precise},
     spacing::without_the_last,
     trained::Trained,
 };
@@ -23,7 +23,7 @@ pub(crate) struct UniPc {
     trained: Trained,
     spacing: Spacing,
     steps_offset: usize,
-    karras: Option<Karras>,
+    curve: Option<Curve>,
     final_sigma: FinalSigma,
     order: usize,
     b: B,
@@ -52,7 +52,6 @@ type At<T> = (f32, T);
 
 impl Method for UniPc {
     fn new(algorithm: Algorithm, config: &SchedulerConfig) -> Result<Self, Error> {
-        refuse::other_sigmas(algorithm, config)?;
         refuse::switches(algorithm, &[("use_flow_sigmas", config.use_flow_sigmas)], "set it to false")?;
         refuse::others(algorithm, "predict_x0", config.predict_x0.as_ref(), &[true], "set it to true")?;
         // diffusers reads the types of DPM-Solver++ and DEIS as bh2.
@@ -64,7 +63,7 @@ impl Method for UniPc {
             trained: Trained::in_sigmas(algorithm, config)?,
             spacing: config.timestep_spacing.unwrap_or(Spacing::Linspace),
             steps_offset: config.steps_offset.unwrap_or(0),
-            karras: Karras::new(config),
+            curve: Curve::new(config)?,
             final_sigma: config.final_sigmas_type.unwrap_or(FinalSigma::Zero),
             order: order.unwrap_or(2),
             b: if kind == Some("bh1") { B::H1 } else { B::H2 },
@@ -78,7 +77,7 @@ impl Method for UniPc {
     }
 
     fn schedule(&self, steps: &Steps, _eta: f64, strength: f64) -> Result<Schedule, Error> {
-        let Steps::Count(count) = *steps else { return Err(self.trained.refuse_timesteps("")) };
+        let count = self.trained.count_of(steps)?;
         let grid = self.grid(count)?;
         Schedule::multistep(count, |i, known| self.step(&grid, i, known))?.tail(strength)
     }
@@ -88,8 +87,8 @@ impl UniPc {
     fn grid(&self, count: usize) -> Result<Grid, Error> {
         self.trained.check_count_in_training(count)?;
         let table = sigmas::table(&self.trained.alphas);
-        let (timesteps, mut sigmas) = match self.karras {
-            Some(karras) => Self::karras(karras, &table, count),
+        let (timesteps, mut sigmas) = match self.curve {
+            Some(curve) => Self::curved(curve, &table, count),
             None => {
                 let train_steps = self.trained.steps();
                 let timesteps =
@@ -99,19 +98,20 @@ impl UniPc {
                 (timesteps, sigmas)
             }
         };
-        sigmas.push(match (self.final_sigma, self.karras) {
-            // diffusers stays at the last Karras sigma, which is not that of timestep 0 where sigma_min is set.
+        sigmas.push(match (self.final_sigma, self.curve) {
+            // diffusers stays at the last sigma of the curve, which is not that of timestep 0 where sigma_min is set.
             (FinalSigma::SigmaMin, Some(_)) => sigmas[count - 1],
             (end, _) => sigmas::last(end, &table),
         });
         Ok(Grid { timesteps, sigmas })
     }
 
-    /// Karras sigmas over the whole table, at the nearest timesteps (which may repeat).
-    fn karras(karras: Karras, table: &[f32], count: usize) -> (Vec<usize>, Vec<f32>) {
-        let sigmas = karras.sigmas_of(table, count);
-        let timesteps = sigmas::timesteps(table, &sigmas);
-        let timesteps = timesteps.into_iter().map(|t| t.round_ties_even() as usize).collect();
+    /// The sigmas of a curve over the whole table, at the nearest timesteps (which may repeat), or those below where it is
+    /// not that of Karras et al.
+    fn curved(curve: Curve, table: &[f32], count: usize) -> (Vec<usize>, Vec<f32>) {
+        let sigmas = curve.sigmas_of(table, count);
+        let whole = |t: f64| if curve.is_karras() { t.round_ties_even() as usize } else { t as usize };
+        let timesteps = sigmas::timesteps(table, &sigmas).into_iter().map(whole).collect();
         (timesteps, sigmas.into_iter().map(|sigma| sigma as f32).collect())
     }
 
