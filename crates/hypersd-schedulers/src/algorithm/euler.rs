@@ -49,8 +49,8 @@ impl Method for Euler {
         if !self.ancestral {
             return self.schedule(&Steps::Timesteps(timesteps), eta, 1.0);
         }
-        let grid = self.grid_of_timesteps(&timesteps)?;
-        Schedule::new(self.init_noise_sigma(&grid), self.steps(&grid))
+        let grid = self.space.grid_of_timesteps(&timesteps)?;
+        Schedule::new(self.space.init_noise_sigma(&grid), self.steps(&grid))
     }
 }
 
