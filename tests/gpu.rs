@@ -12,10 +12,13 @@ mod control_images;
 #[path = "../crates/hypersd-models/tests/controlnet.rs"]
 mod controlnet;
 mod demo;
+mod demo_start;
 #[path = "gpu/ops.rs"]
 mod ops;
 mod pipelines;
+mod pipelines_inpaint;
 mod pipelines_lora;
+mod pipelines_start;
 #[path = "../crates/hypersd-models/tests/unet.rs"]
 mod unet;
 #[path = "../crates/hypersd-models/tests/vae.rs"]
