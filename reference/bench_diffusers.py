@@ -4,7 +4,8 @@ Stages:
 
 - `load`: `from_pretrained` and merging the LoRA into the weights just loaded
 - `text`: the text encoders; `unet`: one call; `control`: that call with the ControlNet's before it
-- `vae`, `taesd`: decoding latents to pixels
+- `vae`, `taesd`: decoding latents to pixels; `encode`: pixels to latents, by the VAE
+- `live`: one TCD step from a picture, TAESD both ways, the prompt encoded again
 - `image`, `four`: one and four TCD steps through the whole pipeline with the LoRA merged, from the prompt to the picture
 - `swap`: reading the LoRA, merging it, and taking it out again, for the one exchange that hypersd makes
 
@@ -19,11 +20,13 @@ import torch
 from diffusers import (
     AutoencoderKL,
     AutoencoderTiny,
+    AutoPipelineForImage2Image,
     ControlNetModel,
     DiffusionPipeline,
     TCDScheduler,
     UNet2DConditionModel,
 )
+from PIL import Image
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 PROMPT = "a photo of a cat sitting on a windowsill, golden hour"
@@ -36,7 +39,7 @@ class Bench:
         self.dtype = DTYPES[given.dtype]
 
     def stages(self):
-        own = ("load", "text", "unet", "control", "vae", "taesd", "image", "four", "swap")
+        own = ("load", "text", "unet", "control", "vae", "taesd", "encode", "image", "four", "live", "swap")
         compiled = ("unet", "control", "vae", "taesd")
         names = compiled if self.given.compile else own
         return {name: self._until_done(getattr(self, name)) for name in names}
@@ -81,6 +84,20 @@ class Bench:
 
     def taesd(self):
         return self._decoder(AutoencoderTiny, self.given.taesd, self.dtype)
+
+    def encode(self):
+        vae = self._network(AutoencoderKL, self.given.model / "vae")
+        pixels = self._cast(worker.normal(self.given.batch, 3, self.given.size, self.given.size))
+        return self._warm(lambda: vae.encode(pixels).latent_dist.mode())
+
+    def live(self):
+        kind = AutoPipelineForImage2Image
+        tiny = AutoencoderTiny.from_pretrained(self.given.taesd, torch_dtype=self.dtype)
+        pipe = kind.from_pipe(self._pipeline(), vae=tiny.to(self.given.device))
+        pipe.scheduler = TCDScheduler.from_config(pipe.scheduler.config)
+        pipe.set_progress_bar_config(disable=True)
+        picture = Image.effect_noise((self.given.size, self.given.size), 60).convert("RGB")
+        return lambda: pipe(PROMPT, image=picture, timesteps=[499], strength=1.0, eta=1.0, guidance_scale=0.0)
 
     def image(self):
         return self._picture(1)

@@ -29,7 +29,7 @@ def serve(stages_of, description, add_options=lambda options: None, dtypes=("f32
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever libraries print is no answer
     stages = stages_of(given)
-    needs = {"taesd": given.taesd, "control": given.controlnet, "swap": given.lora}
+    needs = {"taesd": given.taesd, "live": given.taesd, "control": given.controlnet, "swap": given.lora}
     print("ready", *(stage for stage in stages if needs.get(stage, True)), file=answers)
     prepared = run = None
     for line in sys.stdin:

@@ -141,7 +141,7 @@ impl Model {
             further: self.further,
             notices,
         };
-        let beginning = beginning.from(&request.start, &mut noise)?;
+        let beginning = beginning.start(&request.start, &mut noise)?;
         let denoiser = self.denoiser.get()?; // only now: in low memory the encoders are gone again
         let scales = Scales::of(request);
         let guided = Guided::new(denoiser, conditions, scales, beginning.further.clone())?;

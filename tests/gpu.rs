@@ -20,10 +20,13 @@ mod launches;
 #[cfg(feature = "_gpu")]
 #[path = "gpu/memory.rs"]
 mod memory;
+mod demo_start;
 #[path = "gpu/ops.rs"]
 mod ops;
 mod pipelines;
+mod pipelines_inpaint;
 mod pipelines_lora;
+mod pipelines_start;
 #[path = "../crates/hypersd-models/tests/unet.rs"]
 mod unet;
 #[path = "../crates/hypersd-models/tests/vae.rs"]

@@ -67,7 +67,7 @@ struct Task {
     /// A LoRA for it, merged in the stages `load`, `image` and `four`, and merged again in `swap`
     #[arg(long)]
     lora: Option<PathBuf>,
-    /// A folder with TAESD, for the stage `taesd`
+    /// A folder with TAESD, for the stages `taesd` and `live`
     #[arg(long)]
     taesd: Option<PathBuf>,
     /// A folder with a ControlNet, for the stage `control`: one step with it
@@ -130,7 +130,7 @@ impl Task {
     /// Whether there are files for a stage.
     fn covers(&self, stage: &str) -> bool {
         match stage {
-            "taesd" => self.taesd.is_some(),
+            "taesd" | "live" => self.taesd.is_some(),
             "control" => self.controlnet.is_some(),
             "swap" => self.lora.is_some(),
             _ => true,

@@ -64,6 +64,15 @@ pub(crate) fn vae(task: &Task) -> Run<'_> {
     Box::new(move || Box::new(vae.decode(x.clone()).expect("pixels")))
 }
 
+/// A picture through the encoder that comes with the model.
+pub(crate) fn encode(task: &Task) -> Run<'_> {
+    let dtype = if upcasts_vae(task) { FloatDType::F32 } else { task.dtype.into() };
+    let options = LoadOptions { dtype, ignore: vae::Encoder::OTHER_HALF, ..options(task) };
+    let vae = network_with::<VaeConfig, _, _>(&task.model.join("vae"), &options, vae::Encoder::new);
+    let x = normal(task, [task.batch(), 3, task.size, task.size]);
+    Box::new(move || Box::new(vae.encode(x.clone()).expect("latents").mode()))
+}
+
 pub(crate) fn taesd(task: &Task) -> Run<'_> {
     let folder = task.taesd.as_ref().expect("--taesd");
     let options = LoadOptions { ignore: tiny_vae::Decoder::OTHER_HALF, ..options(task) };
@@ -140,8 +149,8 @@ fn normal<const D: usize>(task: &Task, shape: [usize; D]) -> Tensor<D> {
     Tensor::from_data(TensorData::new(noise, shape), (&task.device(), DType::F32))
 }
 
-/// A picture for a ControlNet, which takes as long whatever it is shown.
-fn stripes(side: usize) -> Image {
+/// A picture for a ControlNet, or to start from: it takes as long whatever it is shown.
+pub(crate) fn stripes(side: usize) -> Image {
     let pixels = (0..side * side).flat_map(|i| [if i % 16 == 0 { 255 } else { 0 }; 3]).collect();
     Image::from_rgb8(side, side, pixels).expect("three bytes for each pixel")
 }

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use hypersd::{Algorithm, Pipeline, Request, Steps, device};
+use hypersd::{Algorithm, Pipeline, Request, Start, StartStrength, Steps, device};
 
 use crate::{
     Task,
@@ -15,7 +15,8 @@ use crate::{
 
 /// Answers until the input ends. What a stage needs is kept until another stage is asked for.
 pub(crate) fn serve(task: &Task) {
-    let stages = ["load", "text", "unet", "control", "vae", "taesd", "image", "four", "swap"];
+    let stages =
+        ["load", "text", "unet", "control", "vae", "taesd", "encode", "image", "four", "live", "swap"];
     let device = task.device();
     println!("ready {}", stages.into_iter().filter(|stage| task.covers(stage)).collect::<Vec<_>>().join(" "));
     let mut prepared: Option<(String, Run<'_>)> = None;
@@ -47,6 +48,10 @@ fn prepare<'a>(stage: &str, task: &'a Task) -> Run<'a> {
             let (pipeline, request) = (load(task), request(task, steps));
             Box::new(move || Box::new(pipeline.generate(&request).expect("a picture")))
         }
+        "live" => {
+            let (pipeline, request) = (live_pipeline(task), live_request(task));
+            Box::new(move || Box::new(pipeline.generate(&request).expect("a picture")))
+        }
         "swap" => {
             let mut pipeline = load(task);
             let lora = task.lora.as_deref().expect("--lora");
@@ -60,6 +65,7 @@ fn prepare<'a>(stage: &str, task: &'a Task) -> Run<'a> {
         "control" => networks::control(task),
         "vae" => networks::vae(task),
         "taesd" => networks::taesd(task),
+        "encode" => networks::encode(task),
         other => panic!("no stage {other}"),
     }
 }
@@ -71,6 +77,22 @@ fn load(task: &Task) -> Pipeline {
         builder = builder.lora(&**lora, 1.0).expect("the LoRA");
     }
     builder.load(&task.device()).expect("the pipeline")
+}
+
+/// The model with the LoRA, and TAESD both ways.
+fn live_pipeline(task: &Task) -> Pipeline {
+    let mut builder = Pipeline::open(&*task.model).expect("the model").dtype(task.dtype.into());
+    if let Some(lora) = &task.lora {
+        builder = builder.lora(&**lora, 1.0).expect("the LoRA");
+    }
+    let builder = builder.vae(&**task.taesd.as_ref().expect("--taesd")).expect("the TAESD");
+    builder.load(&task.device()).expect("the pipeline")
+}
+
+/// One step from a picture, half way to noise.
+fn live_request(task: &Task) -> Request {
+    let start = Start::picture(networks::stripes(task.size), StartStrength::Level(0.5));
+    Request { start, ..request(task, 1) }
 }
 
 /// TCD steps.

@@ -49,28 +49,28 @@ pub(super) struct Begin<'a> {
 impl Begin<'_> {
     /// Encodes the pictures and draws, all of it in diffusers' order: the encoder's sample of the picture, then the noise,
     /// then the encoder's sample of the masked picture.
-    pub(super) fn from(&self, start: &Start, noise: &mut NoiseSource) -> Result<Beginning, Error> {
+    pub(super) fn start(&self, start: &Start, noise: &mut NoiseSource) -> Result<Beginning, Error> {
         match start {
-            Start::Noise => Ok(self.from_noise(noise)),
+            Start::Noise => Ok(self.noise_alone(noise)),
             Start::Picture { images, .. } => {
                 let known = self.encode(&resized(images, self.size)?, noise)?;
                 let x = self.first()?.add_noise(&Latents(known), &noise.draw())?;
                 Ok(Beginning { x, kept: None, further: None })
             }
-            Start::Masked { images, mask, strength } => self.from_masked(images, mask, *strength, noise),
+            Start::Masked { images, mask, strength } => self.masked(images, mask, *strength, noise),
             Start::Change { images, .. } => {
-                let beginning = self.from_noise(noise);
+                let beginning = self.noise_alone(noise);
                 let picture = self.unscaled(&resized(images, self.size)?, noise.batch())?;
                 Ok(Beginning { further: Some(picture), ..beginning })
             }
         }
     }
 
-    fn from_noise(&self, noise: &mut NoiseSource) -> Beginning {
+    fn noise_alone(&self, noise: &mut NoiseSource) -> Beginning {
         Beginning { x: self.pure(&noise.draw()), kept: None, further: None }
     }
 
-    fn from_masked(
+    fn masked(
         &self,
         images: &[Image],
         mask: &Mask,
