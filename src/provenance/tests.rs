@@ -17,6 +17,8 @@ fn provenance() -> Provenance {
         scheduler: "tcd".into(),
         karras: false,
         prediction: None,
+        original_steps: None,
+        timestep_shift: None,
         timesteps: vec![999.0, 759.5],
         eta: 1.0,
         guidance: 0.0,
@@ -135,6 +137,7 @@ prop_compose! {
         [version, prompt, rng, scheduler] in any::<[String; 4]>(),
         [negative, recipe, prediction] in any::<[Option<String>; 3]>(),
         [width, height, batch, index] in any::<[usize; 4]>(),
+        [original_steps, timestep_shift] in any::<[Option<usize>; 2]>(),
         (seed, karras) in any::<(u64, bool)>(),
         timesteps in prop::collection::vec(0.0_f32..1000.0, 0..5),
         (eta, guidance) in (number(), number()),
@@ -142,7 +145,7 @@ prop_compose! {
     ) -> Provenance {
         Provenance {
             version, prompt, negative, seed, rng, width, height, batch, index, scheduler, karras, prediction,
-            timesteps, eta, guidance, recipe, weights,
+            original_steps, timestep_shift, timesteps, eta, guidance, recipe, weights,
         }
     }
 }
