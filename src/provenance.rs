@@ -99,7 +99,13 @@ pub struct Provenance {
     /// model's files say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prediction: Option<String>,
-    /// The training timesteps of the steps.
+    /// The number of steps that the request said the model was distilled with. `None` is what the model's files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_steps: Option<usize>,
+    /// The timestep that the request said the noisiest stands for. `None` is what the model's files say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestep_shift: Option<usize>,
+    /// The training timesteps that the UNet was told in the steps.
     pub timesteps: Vec<f32>,
     /// Stochasticity.
     #[serde(default)]
@@ -165,6 +171,8 @@ impl Pipeline {
             scheduler: algorithm.to_string(),
             karras: request.karras.unwrap_or(false),
             prediction: request.prediction.map(|prediction| prediction.to_string()),
+            original_steps: request.original_steps,
+            timestep_shift: request.timestep_shift,
             timesteps: schedule.steps.iter().map(|step| step.t).collect(),
             eta: request.eta.unwrap_or(0.0),
             guidance: request.guidance,

@@ -22,6 +22,8 @@ fn provenance() -> Provenance {
         scheduler: "tcd".into(),
         karras: false,
         prediction: None,
+        original_steps: None,
+        timestep_shift: None,
         timesteps: vec![999.0, 759.5],
         eta: 1.0,
         guidance: 0.0,
@@ -186,6 +188,7 @@ prop_compose! {
         [version, prompt, rng, scheduler] in any::<[String; 4]>(),
         [negative, recipe, prediction, prompt_2, negative_2] in any::<[Option<String>; 5]>(),
         [width, height, batch, index, clip_skip] in any::<[usize; 5]>(),
+        [original_steps, timestep_shift] in any::<[Option<usize>; 2]>(),
         (seed, karras, weighted, long) in any::<(u64, bool, bool, bool)>(),
         timesteps in prop::collection::vec(0.0_f32..1000.0, 0..5),
         (eta, guidance, guidance_rescale) in (number(), number(), number()),
@@ -194,8 +197,8 @@ prop_compose! {
     ) -> Provenance {
         Provenance {
             version, prompt, negative, prompt_2, negative_2, weighted, long, clip_skip, seed, rng, width, height, batch,
-            index, scheduler, karras, prediction, timesteps, eta, guidance, guidance_rescale, zero_snr, start, hires,
-            recipe, weights,
+            index, scheduler, karras, prediction, original_steps, timestep_shift, timesteps, eta, guidance,
+            guidance_rescale, zero_snr, start, hires, recipe, weights,
         }
     }
 }

@@ -31,7 +31,7 @@ fn share_below(x: f64) -> f64 {
     const TERMS: usize = 60;
     let coefficient = |k: usize| {
         let m = (k / 2) as f64;
-        if k % 2 == 0 {
+        if k.is_multiple_of(2) {
             m * (A - m) * x / ((A + 2.0 * m - 1.0) * (A + 2.0 * m))
         } else {
             -(A + m) * (A + A + m) * x / ((A + 2.0 * m) * (A + 2.0 * m + 1.0))

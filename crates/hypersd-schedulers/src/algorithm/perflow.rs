@@ -39,7 +39,7 @@ impl Method for PeRFlow {
         refuse::others(algorithm, "prediction_type", Some(&prediction), &known, instead)?;
         let trained = Trained { prediction, ..Trained::as_it_stands(algorithm, config, Betas::SCALED)? };
         let windows = config.num_time_windows.unwrap_or(4);
-        let fits = windows >= 1 && trained.steps() % windows == 0;
+        let fits = windows >= 1 && trained.steps().is_multiple_of(windows);
         check(windows, fits, "num_time_windows", "a divisor of num_train_timesteps")?;
         Ok(Self { trained, windows })
     }
