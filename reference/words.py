@@ -12,7 +12,7 @@
 The formula is written here once more, over transformers' own tokenizers and encoders: A1111's grammar by spans of
 brackets, its emphasis in f64. Nothing of it is taken from the code under test.
 
-compel is for this script alone: pip install --no-deps compel==2.5.1 pyparsing==3.3.3
+compel and pyparsing are for this script alone; `requirements.txt` has their versions.
 """
 
 import copy
@@ -59,7 +59,7 @@ ALIKE = {
     "clip-skip-cfg": dict(CFG, clip_skip=1, negative="blurry, low quality"),
     # weights and windows
     "weighted": dict(how="weighted", prompt=WEIGHTED),
-    "weighted-cfg": dict(CFG, how="weighted", prompt=WEIGHTED, negative="(blurry:1.3), [low quality], " + LONG),
+    "weighted-cfg": dict(CFG, how="weighted", prompt=WEIGHTED, negative="(grainy ugly:1.3) BREAK [grainy flat] BREAK dark low"),
     "weighted-skip": dict(how="weighted", prompt=WEIGHTED, clip_skip=1),
     "long": dict(how="long", prompt=LONG + ", " + LONG),
     "long-cfg": dict(CFG, how="long", prompt=LONG, negative="blurry"),
@@ -272,6 +272,8 @@ def run(case):
     if guided and not zeros:
         negative = case["negative"] or ""
         texts.append([negative, case["negative_2"] or negative])
+    if case["how"] == "weighted":  # else a mean near zero would make much of rounding
+        assert all(amplification(pipe, text) < AMPLIFIED for pair in texts for text in pair), case
     made_of = embed(pipe, texts, case["how"], case["clip_skip"])
     if guided and zeros:
         made_of.append(tuple(map(torch.zeros_like, made_of[0])))

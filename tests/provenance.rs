@@ -196,8 +196,8 @@ fn what_an_older_version_does_not_say_is_the_default_requests() {
     let request = Request::default();
     assert_eq!((older.batch, older.index, older.rng.as_str()), (request.batch, 0, "torch-cpu"));
     assert_eq!(
-        (older.negative.map(hypersd::Prompt::plain), older.guidance),
-        (request.negative, request.guidance)
+        (older.negative, older.guidance),
+        (request.negative.map(|it| it.text().to_string()), request.guidance)
     );
     assert_eq!((older.eta, older.karras), (0.0, false));
     assert_eq!((older.recipe, older.weights), (None, Vec::new()));

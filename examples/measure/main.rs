@@ -1,5 +1,5 @@
 //! Measures the demo model: is what captions ask for in its pictures, both things of pairs, what short prompts ask for,
-//! and do pictures follow edges?
+//! what do weights make of words, and do pictures follow edges?
 //!
 //! ```sh
 //! cargo run --release --example measure
@@ -15,6 +15,7 @@ mod pairs;
 mod prompts;
 mod sheet;
 mod ways;
+mod weights;
 
 use std::{error::Error, path::PathBuf};
 
@@ -27,7 +28,7 @@ struct Options {
     /// A folder with captions.json, pairs.json, judge.safetensors, edges.json and edges/
     #[arg(long, value_name = "DIR", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/demo"))]
     fixtures: PathBuf,
-    /// Measures one of the four
+    /// Measures one of the five
     #[arg(long, value_enum)]
     only: Option<Part>,
     /// Takes the first N captions, pairs and edge maps
@@ -55,16 +56,18 @@ enum Part {
     Captions,
     Pairs,
     Prompts,
+    Weights,
     Edges,
 }
 
 /// Prints a part's tables.
 type Measure = fn(&Options, &Device) -> Result<(), Box<dyn Error>>;
 
-const PARTS: [(Part, Measure); 4] = [
+const PARTS: [(Part, Measure); 5] = [
     (Part::Captions, captions::measure),
     (Part::Pairs, pairs::measure),
     (Part::Prompts, prompts::measure),
+    (Part::Weights, weights::measure),
     (Part::Edges, edges::measure),
 ];
 
