@@ -12,6 +12,7 @@ mod control_images;
 #[path = "../crates/hypersd-models/tests/controlnet.rs"]
 mod controlnet;
 mod demo;
+mod demo_start;
 #[path = "gpu/kernels.rs"]
 mod kernels;
 #[cfg(feature = "_gpu")]
@@ -20,7 +21,6 @@ mod launches;
 #[cfg(feature = "_gpu")]
 #[path = "gpu/memory.rs"]
 mod memory;
-mod demo_start;
 #[path = "gpu/ops.rs"]
 mod ops;
 mod pipelines;
