@@ -132,7 +132,13 @@ fn every_scheduler_starts_from_a_picture() {
     for &algorithm in Algorithm::ALL {
         let share = Request { scheduler: Some(algorithm), ..request(StartStrength::Share(0.5), 4) };
         let mut steps = pipeline.denoise(&share).expect("a request");
-        assert_eq!(steps.len(), 2, "{algorithm}");
+        // Half of 4, where some evaluate the network more than once for a step: twice but for the last, and PNDM's
+        // second timestep.
+        let evaluations = match algorithm {
+            Algorithm::Heun | Algorithm::DpmppSde | Algorithm::Pndm => 3,
+            _ => 2,
+        };
+        assert_eq!(steps.len(), evaluations, "{algorithm}");
         assert!(
             steps.all(|step| numbers(step.expect("a step").x).iter().all(|x| x.is_finite())),
             "{algorithm}"

@@ -123,7 +123,7 @@ fn steps(scheduler: &Scheduler, request: &Request) -> Result<Schedule, Error> {
         // The list is cut, whatever the scheduler: diffusers' pipelines of these families do not tell TCD and LCM.
         (Some(StartStrength::Share(share)), steps) => {
             let whole = scheduler.schedule(steps, eta, None)?;
-            let count = whole.steps.len();
+            let count = whole.count();
             whole.tail(share).map_err(|error| match error {
                 SchedulerError::Strength { .. } => leaves_no_step(count, share),
                 error => error.into(),

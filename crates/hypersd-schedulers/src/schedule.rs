@@ -200,6 +200,12 @@ impl Schedule {
         self.steps.iter().enumerate().map(move |(i, step)| *beginning(i).unwrap_or(step))
     }
 
+    /// The number of steps as a request counts them: N of which a strength is the share.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// The last ⌊N·strength⌋ steps of N: what diffusers' image-to-image pipelines keep, for any algorithm. The first of
     /// them look back on fewer steps.
     ///
