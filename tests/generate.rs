@@ -172,7 +172,7 @@ fn numbers_that_cannot_be_right_are_usage_errors() {
     refused_with_model(&["--guidance", "inf"], USAGE, &["guidance"]);
     refused_with_model(&["--batch", "0"], USAGE, &["batch"]);
     refused_with_model(&["--timesteps", "999,1000", "--scheduler", "tcd"], USAGE, &["1000"]);
-    refused_with_model(&["--timesteps", "999,499"], USAGE, &["ddim", "timesteps"]);
+    refused_with_model(&["--timesteps", "999,499"], USAGE, &["pndm", "timesteps"]);
     refused_with_model(&["--timesteps", "5", "--steps", "2", "--scheduler", "lcm"], USAGE, &["--steps"]);
     refused_with_model(
         &["--scheduler", "plms"],
