@@ -55,6 +55,8 @@ impl Case {
             scheduler: Some(self.scheduler.parse::<Algorithm>().expect("a scheduler's name")),
             spacing: self.spacing.as_deref().map(|name| name.parse::<Spacing>().expect("a spacing's name")),
             karras: Some(self.karras),
+            original_steps: None,
+            timestep_shift: None,
             prediction: None,
             steps,
             eta: Some(self.eta),
