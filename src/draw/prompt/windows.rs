@@ -158,7 +158,7 @@ pub(super) fn encode(
             context.push(context[j].clone());
             continue;
         }
-        let states = network.forward_with_words(&[window.ids.clone()], words)?;
+        let states = network.forward_with_words(std::slice::from_ref(&window.ids), words)?;
         let own = traits.context(network, &states, clip_skip)?;
         context.push(if window.is_plain() { own } else { emphasize(own, &window.weights)? });
         if i == 0 && traits.pooled {
