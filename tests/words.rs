@@ -7,9 +7,7 @@ mod parity;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use hypersd::{
-    Error, Pipeline, PipelineBuilder, Prompt, PromptEmbeds, Request, Steps, Tensor, device::check,
-};
+use hypersd::{Error, Pipeline, PipelineBuilder, Prompt, PromptEmbeds, Request, Steps, Tensor};
 use hypersd_core::{HostTensor, save_safetensors};
 use hypersd_testing::{
     Array, assert_close, device, dtype, fixture, pipeline_tolerance, relative_l2, weights,
