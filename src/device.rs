@@ -46,8 +46,8 @@ pub enum Error {
         /// The way out.
         instead: &'static str,
     },
-    /// The kind is there, but computed by the CPU: a stand-in for testing graphics, on which Burn's matrix products
-    /// crash or are wrong.
+    /// The kind is there, but computed by the CPU: a stand-in for testing, slower than hypersd on the CPU by itself, and in
+    /// older versions wrong.
     #[error(
         "no device {device}: this machine has only a software driver for it; install the GPU's own driver, or use \
          the CPU by itself"

@@ -38,7 +38,7 @@ fn a_step_and_a_picture_take_few_launches() {
     if on_cpu() {
         return; // where nothing is launched
     }
-    for (model, of_a_step, of_a_decode) in [("tiny-sd15", 1050, 200), ("tiny-sdxl", 9999, 9999)] {
+    for (model, of_a_step, of_a_decode) in [("tiny-sd15", 1050, 200), ("tiny-sdxl", 810, 200)] {
         let pipeline = Pipeline::open(weights("").join(model)).expect("the model").dtype(dtype());
         let pipeline = pipeline.load(&device()).expect("the pipeline");
         let request = Request { steps: Steps::Count(2), ..Request::default() };
