@@ -228,8 +228,8 @@ fn numbers_that_cannot_be_right() {
             &["noise level", "above 0, at most 1"],
         );
     }
-    // The demo's recipe takes one step, which a strength below 1 leaves out.
-    refused(&["--image", photo], USAGE, &["1 with 1 steps", "2 steps with", "noise level"]);
+    // A strength below 1 leaves out the only step.
+    refused(&["--image", photo, "--steps", "1"], USAGE, &["1 with 1 steps", "2 steps with", "noise level"]);
     refused_with_model(
         &["--image", photo, "--strength", "0.2"],
         USAGE,

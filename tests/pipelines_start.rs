@@ -7,7 +7,8 @@ mod parity;
 use std::collections::BTreeMap;
 
 use hypersd::{
-    Algorithm, Control, Error, Hires, Image, Pipeline, Request, Start, StartStrength, Steps, Strength, Tensor,
+    Algorithm, Control, Error, Hires, Image, Pipeline, PredictionType, Request, Start, StartStrength, Steps,
+    Strength, Tensor,
 };
 use hypersd_testing::{device, dtype, weights};
 use parity::fixtures;
@@ -130,7 +131,10 @@ fn a_level_is_a_share_of_more_steps() {
 fn every_scheduler_starts_from_a_picture() {
     let pipeline = sd15();
     for &algorithm in Algorithm::ALL {
-        let share = Request { scheduler: Some(algorithm), ..request(StartStrength::Share(0.5), 4) };
+        let prediction = (algorithm == Algorithm::PeRFlow).then_some(PredictionType::DdimEps);
+        let with =
+            |strength, steps| Request { scheduler: Some(algorithm), prediction, ..request(strength, steps) };
+        let share = with(StartStrength::Share(0.5), 4);
         let mut steps = pipeline.denoise(&share).expect("a request");
         // Half of 4, where some evaluate the network more than once for a step: twice but for the last, and PNDM's
         // second timestep.
@@ -144,12 +148,13 @@ fn every_scheduler_starts_from_a_picture() {
             "{algorithm}"
         );
 
-        let level = Request { scheduler: Some(algorithm), ..request(StartStrength::Level(0.4), 1) };
+        let level = with(StartStrength::Level(0.4), 1);
         match pipeline.denoise(&level) {
             Ok(mut steps) => assert_eq!(steps.next().expect("one").expect("a step").t, 399.0, "{algorithm}"),
-            Err(Error::Scheduler(error)) => {
-                assert_eq!(algorithm, Algorithm::UniPc);
-                assert!(error.to_string().contains("explicit timesteps"), "{error}");
+            Err(Error::Request { option: "noise level", found, .. }) => {
+                let own = [Algorithm::UniPc, Algorithm::Pndm, Algorithm::DpmppSde, Algorithm::PeRFlow];
+                assert!(own.contains(&algorithm), "{algorithm}");
+                assert!(found.contains(algorithm.name()), "{found}");
             }
             Err(other) => panic!("{algorithm}: {other}"),
         }

@@ -40,14 +40,14 @@ pack() {
 # Seconds until the time is over.
 left() { echo $((deadline > SECONDS ? deadline - SECONDS : 0)); }
 
-# Runs a command or a function for so many seconds at most; then all of its processes end, and the status is 143.
+# Runs a command or a function for so many seconds at most; then all of its processes end, and the status is 143 or 137.
 within() {
   local seconds=$1 rc=0 running watching
   shift
   set -m # each in a process group of its own
   "$@" &
   running=$!
-  { sleep "$seconds" && kill -TERM -- "-$running"; } >/dev/null 2>&1 &
+  { sleep "$seconds" && kill -TERM -- "-$running" && sleep 5 && kill -KILL -- "-$running"; } >/dev/null 2>&1 &
   watching=$!
   set +m
   wait "$running" || rc=$?
@@ -57,20 +57,20 @@ within() {
 }
 
 # A heading, and what a command prints under it until it ends or the time is over. It is left out where less than so many
-# seconds are left.
+# seconds are left, and takes at most such a share of them that the parts after it have some.
 part() {
-  local title=$1 seconds=$2 rc=0
-  shift 2
+  local title=$1 seconds=$2 share=$3 rc=0
+  shift 3
   printf '\n## %s\n\n' "$title"
   if [ "$(left)" -lt "$seconds" ]; then
     printf 'Left out: %s s are left of the time, and this takes %s s or more.\n' "$(left)" "$seconds"
     return
   fi
   local began=$SECONDS
-  within "$(left)" "$@" 2>&1 || rc=$?
+  within $(($(left) * share / 100)) "$@" 2>&1 || rc=$?
   case $rc in
     0) printf '\n%s s.\n' $((SECONDS - began)) ;;
-    143) printf '\nCut off: the time is over, after %s s of this.\n' $((SECONDS - began)) ;;
+    137 | 143) printf '\nCut off: its share of the time is over, after %s s.\n' $((SECONDS - began)) ;;
     *) printf '\nFAILED with status %s, after %s s.\n' "$rc" $((SECONDS - began)) ;;
   esac
 }
@@ -86,7 +86,7 @@ tests() {
   local device=$1 dtype=$2
   # One thread: the tests share one card.
   # shellcheck disable=SC2046 # words
-  part "Tests on $device in $dtype" 20 env HYPERSD_TEST_DEVICE="$device" HYPERSD_TEST_DTYPE="$dtype" \
+  part "Tests on $device in $dtype" 20 35 env HYPERSD_TEST_DEVICE="$device" HYPERSD_TEST_DTYPE="$dtype" \
     HYPERSD_TEST_REPOSITORY="$PWD" $(runner "$device") "$kit/tests" --test-threads 1
 }
 
@@ -102,12 +102,14 @@ files() {
 
 # stages DEVICE FAMILY STAGES ROUNDS [OPTION…]
 stages() {
-  local device=$1 family=$2 stages=$3 rounds=$4 dtype=f16
+  local device=$1 family=$2 stages=$3 rounds=$4 dtype=f16 own=()
   shift 4
-  [[ $device != *-software ]] || dtype=f32
+  if [[ $device == *-software ]]; then # a program that the driver's loader starts cannot start itself
+    dtype=f32 own=(--only-peers --peer "hypersd=$(runner "$device") $kit/stages")
+  fi
   # shellcheck disable=SC2046 # words
-  $(runner "$device") "$kit/stages" $(files "$family") --device "$device" --dtype "$dtype" --threads "$(nproc)" \
-    --stages "$stages" --rounds "$rounds" "$@"
+  "$kit/stages" $(files "$family") --device "$device" --dtype "$dtype" --threads "$(nproc)" \
+    --stages "$stages" --rounds "$rounds" "${own[@]}" "$@"
 }
 
 # From the start of the program to the picture, with the kernels of the run before and without.
@@ -139,10 +141,10 @@ times() {
     eager=(--peer "diffusers=$python reference/bench_diffusers.py")
     compiled=(--peer "torch.compile=$python reference/bench_diffusers.py --compile")
   fi
-  part "$family on $device: medians of $rounds after an untimed run, and peak memory" 30 \
+  part "$family on $device: medians of $rounds after an untimed run, and peak memory" 30 50 \
     stages "$device" "$family" unet,vae,text,image,four,control,taesd,load,swap "$rounds" "${eager[@]}"
-  part "$family on $device: cold and warm start" 30 starts "$device" "$family"
-  [ ${#compiled[@]} = 0 ] || part "$family on $device beside torch.compile" 90 \
+  part "$family on $device: cold and warm start" 30 50 starts "$device" "$family"
+  [ ${#compiled[@]} = 0 ] || part "$family on $device beside torch.compile" 90 60 \
     stages "$device" "$family" unet,vae "$rounds" "${compiled[@]}"
 }
 
@@ -183,7 +185,7 @@ run() {
     tests "${devices[0]}" f16
     tests "${devices[0]}" bf16
     if [ -n "$models" ]; then
-      part "Models of full size" 60 write_models
+      part "Models of full size" 60 60 write_models
       times "${devices[0]}" sd15
       times "${devices[0]}" sdxl
     fi

@@ -166,7 +166,10 @@ impl Options {
             return self;
         }
         let lora = Lora { source: Source::Demo, weight: 1.0 };
-        Self { loras: vec![lora], recipe: Some(Recipe::HYPER_SD15_UNIFIED), ..self }
+        // One step leaves none for a share of it.
+        let few = self.timesteps.is_none() && self.start.wants_steps(&self.hires);
+        let steps = self.steps.or(few.then_some(4));
+        Self { loras: vec![lora], recipe: Some(Recipe::HYPER_SD15_UNIFIED), steps, ..self }
     }
 
     /// The model to draw with.

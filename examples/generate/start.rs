@@ -60,6 +60,7 @@ impl StartOptions {
         }
         let mut mask = self.mask.as_ref().map(Image::open).transpose()?;
         if let Some(Sides(border)) = self.extend {
+            same_size(&images)?;
             let mut masks = Vec::new();
             for image in &mut images {
                 let (extended, white) = border.extend(image, mask.as_ref())?;
@@ -91,12 +92,30 @@ impl StartOptions {
         }
     }
 
+    /// True where nothing says how far towards noise the pictures are taken, and something draws from a picture.
+    pub(crate) fn wants_steps(&self, hires: &HiresOptions) -> bool {
+        let of_picture = !self.images.is_empty() && self.strength.is_none() && self.noise_level.is_none();
+        of_picture || hires.hires.is_some()
+    }
+
     fn strength(&self) -> StartStrength {
         match (self.strength, self.noise_level) {
             (_, Some(level)) => StartStrength::Level(level),
             (Some(share), None) => StartStrength::Share(share),
             (None, None) => StartStrength::default(),
         }
+    }
+}
+
+/// Pictures that are extended have one mask, which fits them only if they are of one size.
+fn same_size(images: &[Image]) -> Result<(), Error> {
+    let size = |image: &Image| format!("{}x{}", image.width(), image.height());
+    let expected = images.first().map(size).unwrap_or_default();
+    match images.iter().map(size).find(|size| *size != expected) {
+        Some(found) => {
+            Err(Error::Request { option: "--extend", expected: format!("pictures all of {expected}"), found })
+        }
+        None => Ok(()),
     }
 }
 

@@ -109,6 +109,7 @@ impl Sampling {
             ..self.config.clone()
         };
         let algorithm = self.algorithm(request);
+        check_zero_snr(request, algorithm)?;
         check_distilled(request, algorithm, self.config.num_train_timesteps.unwrap_or(1000))?;
         let scheduler = Scheduler::new(algorithm, &config).map_err(Error::config(&self.origin))?;
         steps(&scheduler, request)
@@ -130,12 +131,32 @@ fn steps(scheduler: &Scheduler, request: &Request) -> Result<Schedule, Error> {
             })
         }
         (Some(StartStrength::Level(level)), Steps::Count(count)) => {
-            Ok(scheduler.schedule_below(level, *count, eta)?)
+            scheduler.schedule_below(level, *count, eta).map_err(|error| match error {
+                SchedulerError::TimestepsRefused { algorithm, .. } => {
+                    let expected = "a scheduler that takes any timesteps beside it (tcd, lcm, ddim, euler and others), or a strength";
+                    refuse("noise level", expected, format_args!("{algorithm}, whose timesteps follow from their number"))
+                }
+                error => error.into(),
+            })
         }
         (Some(StartStrength::Level(_)), steps) => {
             Err(refuse("noise level", "a number of steps beside it, whose timesteps follow from it", steps))
         }
     }
+}
+
+/// Refuses a schedule down to pure noise for a class of diffusers' that passes it over.
+fn check_zero_snr(request: &Request, algorithm: Algorithm) -> Result<(), Error> {
+    let passed_over =
+        matches!(algorithm, Algorithm::Heun | Algorithm::DpmppSde | Algorithm::PeRFlow | Algorithm::Pndm);
+    if request.zero_snr == Some(true) && passed_over {
+        return Err(refuse(
+            "zero_snr",
+            "another scheduler beside it",
+            format_args!("{algorithm}, which has no such schedule"),
+        ));
+    }
+    Ok(())
 }
 
 /// Checks what is said of a distillation: that the scheduler reads it, and that it is among the timesteps of training.
