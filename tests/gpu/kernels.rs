@@ -22,7 +22,7 @@ fn allowed() -> f64 {
     }
 }
 
-/// Numbers that look random, of unit variance, as they are in the type in use.
+/// Numbers that look random, of unit variance, as they are in the type that weights are stored in.
 fn numbers(seed: u32, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let mut next = || {
@@ -35,7 +35,7 @@ fn numbers(seed: u32, len: usize) -> Vec<f32> {
 fn rounded(numbers: Vec<f32>) -> Vec<f32> {
     let len = numbers.len();
     let x = Tensor::<1>::from_data(TensorData::new(numbers, [len]), (&Device::flex(), DType::F32));
-    let x = x.cast(activation_dtype()).cast(FloatDType::F32);
+    let x = x.cast(dtype()).cast(FloatDType::F32);
     x.into_data().try_into_vec_as().expect("f32")
 }
 
