@@ -3,15 +3,17 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
-use clap::{Parser, ValueEnum};
+use clap::{
+    Parser, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use hypersd::{Algorithm, Error, PredictionType, Recipe, Request, Rng, Spacing, Steps};
 
 use crate::{
     controls::ControlOptions,
-    source::Source,
+    source::{Source, split_last},
     start::{HiresOptions, StartOptions},
     words::WordOptions,
 };
@@ -44,7 +46,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     pub(crate) variant: Option<String>,
     /// A LoRA to merge, with its weight; repeatable, merged in the order given
-    #[arg(long = "lora", value_name = "FILE|demo[=WEIGHT]")]
+    #[arg(
+        long = "lora",
+        value_name = "FILE|demo[=WEIGHT]",
+        value_parser = OsStringValueParser::new().try_map(Lora::parse)
+    )]
     pub(crate) loras: Vec<Lora>,
 
     #[command(flatten)]
@@ -123,7 +129,7 @@ pub(crate) struct Options {
     height: Option<usize>,
     /// Pictures in one call
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
-    batch: usize,
+    pub(crate) batch: usize,
 
     /// Where to compute: cpu, or, where they were compiled in, cuda, vulkan, metal or wgpu, with a number where there are
     /// several (cuda:1)
@@ -142,7 +148,7 @@ pub(crate) struct Options {
     pub(crate) low_memory: bool,
 
     /// Where the picture goes; with a batch, -0, -1, … goes before the extension
-    #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = png)]
+    #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = OsStringValueParser::new().try_map(picture))]
     output: PathBuf,
     /// Says what became of each LoRA (how many modules were applied, of which form, rank and scale) and of the prompt (how
     /// many tokens, and which words a small vocabulary does not know)
@@ -217,21 +223,17 @@ impl Options {
         })
     }
 
-    /// Every file that will be written.
-    pub(crate) fn outputs(&self) -> impl Iterator<Item = PathBuf> {
-        (0..self.batch).map(|index| self.output(index)).chain(self.latents_out.clone())
-    }
-
     /// Where picture `index` goes.
     pub(crate) fn output(&self, index: usize) -> PathBuf {
         if self.batch == 1 {
             return self.output.clone();
         }
-        let stem = self.output.file_stem().unwrap_or_default().to_string_lossy();
-        let name = match self.output.extension() {
-            Some(extension) => format!("{stem}-{index}.{}", extension.to_string_lossy()),
-            None => format!("{stem}-{index}"),
-        };
+        let mut name = self.output.file_stem().unwrap_or_default().to_os_string();
+        name.push(format!("-{index}"));
+        if let Some(extension) = self.output.extension() {
+            name.push(".");
+            name.push(extension);
+        }
         self.output.with_file_name(name)
     }
 }
@@ -243,28 +245,28 @@ pub(crate) struct Lora {
     pub(crate) weight: f32,
 }
 
-impl FromStr for Lora {
-    type Err = String;
-
+impl Lora {
     /// `FILE` or `FILE=WEIGHT`. A file name may itself hold `=`, so a file of the whole name comes first.
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.rsplit_once('=') {
-            Some((path, weight)) if !Path::new(text).exists() => match weight.parse::<f32>() {
-                Ok(weight) if weight.is_finite() => Ok(Self { source: OsString::from(path).into(), weight }),
+    fn parse(given: OsString) -> Result<Self, String> {
+        match split_last(&given) {
+            Some((file, weight)) if !Path::new(&given).exists() => match weight.parse::<f32>() {
+                Ok(weight) if weight.is_finite() => Ok(Self { source: file.into(), weight }),
                 _ => Err(format!(
                     "expected FILE or FILE=WEIGHT with a finite weight, found the weight {weight:?}"
                 )),
             },
-            _ => Ok(Self { source: OsString::from(text).into(), weight: 1.0 }),
+            _ => Ok(Self { source: given.into(), weight: 1.0 }),
         }
     }
 }
 
-/// The name of a picture to write.
-fn png(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
+/// The name of a picture to write. A pipe or a device may be called as it likes.
+fn picture(given: OsString) -> Result<PathBuf, String> {
+    let path = PathBuf::from(given);
+    let is_stream = || path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
     match path.extension() {
         Some(extension) if extension.eq_ignore_ascii_case("png") => Ok(path),
+        _ if is_stream() => Ok(path),
         _ => Err("expected a name that ends in .png".into()),
     }
 }
