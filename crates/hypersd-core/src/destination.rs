@@ -52,7 +52,7 @@ impl Destination {
     ///
     /// # Errors
     /// [`Error::Io`] for a folder that is not there or cannot be written to, a name that the file system does not take,
-    /// and links in a circle; [`Error::Format`] for what is a folder, or nothing that can be written to.
+    /// links in a circle, and what is a folder or cannot be written to.
     pub fn try_out(path: impl AsRef<Path>) -> Result<Self, Error> {
         let destination = Self::of(path.as_ref())?;
         if let Place::File { path, replaced } = &destination.place {
@@ -83,11 +83,10 @@ impl Destination {
             }
             Ok(found) if is_stream(&found) => Place::Stream,
             Ok(found) => {
-                return Err(Error::Format {
-                    origin: path.display().to_string(),
-                    expected: "a file to write".into(),
-                    found: if found.is_dir() { "a folder" } else { "nothing that can be written to" }.into(),
-                });
+                let found = if found.is_dir() { "a folder" } else { "nothing that can be written to" };
+                let text = format!("expected a file to write, found {found}");
+                let source = io::Error::new(io::ErrorKind::InvalidInput, text);
+                return Err(Location::from(path).io(source));
             }
             Err(_) => Place::File { path: new_file(path)?, replaced: None },
         };
