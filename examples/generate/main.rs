@@ -12,13 +12,16 @@
 
 mod controls;
 mod device;
+mod effect;
 mod hub;
+mod numbers;
 mod options;
 mod outputs;
 mod recipes;
 mod say;
 mod source;
 mod start;
+mod threads;
 mod words;
 
 use std::{
@@ -32,7 +35,7 @@ use clap::Parser;
 use hypersd::{Image, Pipeline, PipelineBuilder, Request, Tensor, save_latents};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::options::Options;
+use crate::{numbers::Seed, options::Options};
 
 /// A command line that cannot be right, as clap has it.
 const USAGE: u8 = 2;
@@ -66,6 +69,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     recipes::check(options, &request)?;
     let (device, dtype) = device::choose(&options.device, options.dtype)?;
     outputs::try_out(options)?;
+    threads::start()?;
 
     let progress = Progress::new();
     let builder = open(options, &progress.0)?.dtype(dtype);
@@ -78,7 +82,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             recipe.check(&second)?;
         }
     }
-    recipes::notice(options, &builder.settled(&request));
+    let settled = builder.settled(&request);
+    recipes::notice(options, &settled);
+    effect::notice(options, &settled);
+    if let Seed::Drawn(seed) = options.seed {
+        say::note(format_args!("the seed is {seed}"));
+    }
 
     progress.say("loading");
     // On threads of its own: by the time the picture is drawn it is done.
@@ -150,6 +159,9 @@ fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd
     let mut builder = Pipeline::open(model)?.on_notice(note);
     if options.low_memory {
         builder = builder.low_memory();
+    }
+    if options.lenient {
+        builder = builder.lenient();
     }
     if let Some(variant) = &options.variant {
         builder = builder.variant(variant);

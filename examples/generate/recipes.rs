@@ -21,9 +21,6 @@ pub(crate) fn check(options: &Options, request: &Request) -> Result<(), Error> {
     recipe.check(request)?;
     weight_files(options).try_for_each(|path| recipe.check_file(path))?;
     options.loras.iter().try_for_each(|lora| recipe.check_lora_weight(f64::from(lora.weight)))?;
-    if request.negative.is_some() && !recipe.heeds_negative() {
-        say::note(format_args!("the recipe {recipe} draws without guidance, where --negative does nothing"));
-    }
     if !has_weights(options, &recipe) {
         let names: Vec<_> = recipe.files.iter().map(|file| format!("{} {}", file.role, file.name)).collect();
         say::note(format_args!(

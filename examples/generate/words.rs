@@ -11,7 +11,7 @@ use clap::{
 };
 use hypersd::Prompt;
 
-use crate::source::split_last;
+use crate::{numbers::whole, source::split_last};
 
 /// How the prompts are read.
 #[derive(Debug, Args)]
@@ -24,7 +24,13 @@ pub(crate) struct WordOptions {
     long: bool,
     /// How many last layers of the text encoders are left out for the prompt, as diffusers counts them: one less than
     /// A1111's "Clip skip"
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = whole("a whole number of layers, 0 or more")
+    )]
     clip_skip: usize,
     /// Textual inversion: embeddings that stand for WORD; repeatable [WORD: the one in diffusers' files, else the file's
     /// name]

@@ -164,7 +164,7 @@ proptest! {
         (algorithm, config, count, _) in plan(), x0 in latent(), eps in latent(), at in any::<proptest::sample::Index>(),
     ) {
         // Four steps of PeRFlow begin where its windows do; within one, the latent is on a line between two levels.
-        let count = if algorithm == Algorithm::PeRFlow { 4 } else { count.min(50) };
+        let count = if algorithm == PeRFlow { 4 } else { count.min(50) };
         let schedule = make(algorithm, &config, count, 0.0);
         let i = at.index(schedule.steps.len());
         let step = &schedule.steps[i];
