@@ -1,6 +1,6 @@
 //! Options that are given and change nothing: one note each, before anything is drawn.
 
-use hypersd::{Request, Steps};
+use hypersd::Request;
 
 use crate::{options::Options, say};
 
@@ -33,9 +33,6 @@ fn without_effect(options: &Options, settled: &Request) -> Vec<(&'static str, St
                 format!("with the scheduler {algorithm}, which has timesteps of its own"),
             ));
         }
-    }
-    if options.spacing.is_some() && matches!(settled.steps, Steps::Timesteps(_)) {
-        found.push(("--spacing", "beside timesteps that are given".into()));
     }
     found.extend(options.control.without_effect().map(|option| (option, "without a --controlnet".into())));
     found

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    threads::start()?; // before anything computes
     options.control.check()?;
     let request = options.request()?;
     let start = options.start.start()?;
@@ -69,7 +70,6 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     recipes::check(options, &request)?;
     let (device, dtype) = device::choose(&options.device, options.dtype)?;
     outputs::try_out(options)?;
-    threads::start()?;
 
     let progress = Progress::new();
     let builder = open(options, &progress.0)?.dtype(dtype);

@@ -153,11 +153,18 @@ fn new_file(path: &Path) -> Result<PathBuf, Error> {
     let mut end = path.to_path_buf();
     for _ in 0..=MAX_LINKS {
         let folder = folder_of(&end);
-        let real = fs::canonicalize(folder).ok().filter(|real| real.is_dir());
-        let Some((real, name)) = real.zip(end.file_name()) else {
-            let source = io::Error::new(io::ErrorKind::NotFound, "no such folder to write to");
-            return Err(Location::from(folder).io(source));
+        let Some(name) = end.file_name() else {
+            let source = io::Error::new(io::ErrorKind::InvalidInput, "expected the name of a file to write");
+            return Err(Location::from(path).io(source));
         };
+        let real = fs::canonicalize(folder).and_then(|real| match real.is_dir() {
+            true => Ok(real),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        });
+        let real = real.map_err(|source| {
+            let text = format!("no folder to write to: {source}");
+            Location::from(folder).io(io::Error::new(source.kind(), text))
+        })?;
         let file = real.join(name);
         match fs::symlink_metadata(&file) {
             Ok(found) if found.is_symlink() => {
@@ -191,14 +198,17 @@ fn create_beside<'a>(
         ours_alone(&mut options);
     }
     let file = options.open(&temporary).map_err(|source| NotCreated { folder: folder_of(path), source })?;
-    if let Some(permissions) = replaced {
+    if cfg!(unix)
+        && let Some(permissions) = replaced
+    {
         // Not every file system has permissions; where it has none, there are none to keep.
         let _ = file.set_permissions(permissions.clone());
     }
     Ok((temporary, file))
 }
 
-/// A file that replaces a private one is never readable by others, not even for a moment.
+/// A file that replaces a private one is never readable by others, not even for a moment. Elsewhere than on Unix who may
+/// read a file is its folder's to say.
 fn ours_alone(options: &mut OpenOptions) {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);

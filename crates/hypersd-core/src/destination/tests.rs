@@ -29,9 +29,9 @@ fn trying_leaves_nothing_and_finds_what_writing_would() {
     );
 
     refused(folder.path(), &["expected a file to write, found a folder"]);
-    refused(path("no/x"), &["no", "no such folder"]);
-    refused(path("x/y"), &["x", "no such folder"]);
-    refused("", &["no such folder"]);
+    refused(path("no/x"), &["no", "no folder to write to"]);
+    refused(path("x/y"), &["x", "no folder to write to"]);
+    refused("", &["expected the name of a file"]);
     refused(path(&"n".repeat(300)), &["nnn"]);
 }
 
@@ -92,7 +92,7 @@ mod unix {
             assert!(path(link).is_symlink() && !path(file).is_symlink());
             assert_eq!(fs::read_to_string(path(file)).expect("the file"), link);
         }
-        refused(path("far"), &["no", "no such folder"]);
+        refused(path("far"), &["no", "no folder to write to"]);
         refused(path("round"), &["round", "circle"]);
     }
 
@@ -134,7 +134,7 @@ mod unix {
     fn a_device_is_written_to_and_stays_one() {
         Destination::try_out("/dev/null").expect("a device").write(b"nothing").expect("written");
         assert!(is_stream(&fs::metadata("/dev/null").expect("the device")));
-        refused("/dev/null/x", &["/dev/null", "no such folder"]);
+        refused("/dev/null/x", &["/dev/null", "no folder to write to"]);
     }
 
     #[test]
