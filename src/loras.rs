@@ -7,7 +7,7 @@ use hypersd_lora::{LoraReport, Merged, Weights, merge};
 
 use crate::{
     Error, Pipeline,
-    open::{locate, open_lora},
+    open::{locate, open_lora, tell_of_loras},
 };
 
 impl Pipeline {
@@ -54,6 +54,7 @@ impl Pipeline {
             }
         }
         self.lora_reports = merged.reports;
+        tell_of_loras(&self.lora_reports, &self.notices);
         Ok(())
     }
 

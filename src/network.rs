@@ -5,18 +5,22 @@
 //! loading from that source would have given, bit for bit, however often it is done.
 
 use std::{
-    collections::BTreeSet,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
     mem,
     ops::Deref,
     sync::{Arc, OnceLock},
 };
 
 use burn::tensor::{Device, FloatDType};
-use hypersd_core::{LoadOptions, Slots, TensorSource, check, load, reload};
-use hypersd_lora::Merged;
+use hypersd_core::{Error as CoreError, LoadOptions, Slots, TensorSource, check, load, reload};
+use hypersd_lora::{Merged, Strictness};
 use hypersd_models::release_memory;
 
-use crate::Error;
+use crate::{
+    Error,
+    notice::{Notice, Notices},
+};
 
 /// A network and where its weights come from.
 #[derive(Debug)]
@@ -40,6 +44,43 @@ enum Weights<M> {
     Lost,
 }
 
+/// The tensors that sources have and networks have no parameters for: errors, unless they are allowed.
+#[derive(Debug)]
+pub(crate) struct Leftovers {
+    strictness: Strictness,
+    /// Their names, by the file; two networks may share one.
+    found: RefCell<BTreeMap<String, BTreeSet<String>>>,
+}
+
+impl Leftovers {
+    pub(crate) fn new(strictness: Strictness) -> Self {
+        Self { strictness, found: RefCell::default() }
+    }
+
+    /// Takes the error of a source that has more than is wanted, and gives back any other.
+    fn take(&self, error: CoreError) -> Result<(), Error> {
+        match error {
+            CoreError::Mismatch(mismatch)
+                if self.strictness == Strictness::Lenient
+                    && mismatch.missing.is_empty()
+                    && mismatch.wrong_shape.is_empty()
+                    && mismatch.wrong_dtype.is_empty() =>
+            {
+                self.found.borrow_mut().entry(mismatch.origin).or_default().extend(mismatch.unused);
+                Ok(())
+            }
+            error => Err(error.into()),
+        }
+    }
+
+    /// Says what was left over, once for each file.
+    pub(crate) fn tell(self, notices: &Notices) {
+        for (origin, names) in self.found.into_inner() {
+            notices.give(Notice::TensorsLeftOver { origin, names: names.into_iter().collect() });
+        }
+    }
+}
+
 /// A network in use.
 #[derive(Debug)]
 pub(crate) enum Lent<'a, M> {
@@ -55,9 +96,20 @@ pub(crate) struct Memory(Device);
 
 impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
     /// A network that was made but not loaded, to be read for each use unless it is [kept](Self::keep). Whether the
-    /// source has what it needs is checked here.
-    pub(crate) fn new(blank: M, source: Arc<S>, options: LoadOptions) -> Result<Self, Error> {
-        check(&blank, &source, &options)?;
+    /// source has what it needs is checked here, and what it has besides becomes `leftovers`, where these are allowed.
+    pub(crate) fn new(
+        blank: M,
+        source: Arc<S>,
+        options: LoadOptions,
+        leftovers: &Leftovers,
+    ) -> Result<Self, Error> {
+        let options = match check(&blank, &source, &options) {
+            Ok(()) => options,
+            Err(error) => {
+                leftovers.take(error)?;
+                LoadOptions { ignore: &["*"], ..options }
+            }
+        };
         Ok(Self { weights: Weights::OnDemand, blank, source, options })
     }
 

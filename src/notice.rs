@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use hypersd_lora::LoraReport;
 use hypersd_schedulers::Algorithm;
 
 /// Something that was done otherwise than asked, or that has no effect; see
@@ -21,6 +22,15 @@ pub enum Notice {
         /// The end that has no effect.
         rest: String,
     },
+    /// [Leniently](crate::PipelineBuilder::lenient): a file has tensors that its network has no parameter for.
+    TensorsLeftOver {
+        /// The file.
+        origin: String,
+        /// Their names, sorted.
+        names: Vec<String>,
+    },
+    /// [Leniently](crate::PipelineBuilder::lenient): a LoRA was not applied in full. The account says what was not, and why.
+    LoraInPart(Box<LoraReport>),
     /// The decoder overflowed in half precision, and the picture was decoded again in f32.
     DecodedInF32,
     /// The encoder overflowed in half precision, and the picture was encoded again in f32.
@@ -37,6 +47,18 @@ impl fmt::Display for Notice {
             Self::PromptTruncated { rest } => {
                 write!(f, "the prompt is longer than the text encoder reads; without effect: {rest:?}")
             }
+            Self::TensorsLeftOver { origin, names } => {
+                /// A file for another version of a model has hundreds.
+                const SHOWN: usize = 4;
+                let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+                let more = if names.len() > SHOWN { ", …" } else { "" };
+                write!(
+                    f,
+                    "{origin}: {} tensors that the network has no place for: {shown}{more}",
+                    names.len()
+                )
+            }
+            Self::LoraInPart(report) => f.write_str(&report.details()),
             Self::DecodedInF32 => f.write_str(
                 "the VAE overflowed in half precision; decoded again in f32 (a VAE made for f16 avoids it)",
             ),

@@ -19,7 +19,7 @@ use crate::{
     Error, Notice, Pipeline, Request, device,
     draw::{Autoencoder, AutoencoderConfig, Denoiser, FurtherInput, Model, Plan, PromptEncoder, TextEncoder},
     embeddings::Embedding,
-    network::Network,
+    network::{Leftovers, Network},
     notice::Notices,
     pipeline::LoraBases,
     provenance::{Hashing, WeightFiles},
@@ -177,8 +177,9 @@ impl PipelineBuilder {
         Ok(self)
     }
 
-    /// Lets a LoRA be merged of which some modules fit nothing. Without this it is an error, because it nearly
-    /// always means that the LoRA is for another model.
+    /// Lets a LoRA be merged of which some modules fit nothing, and a network be filled from a file that has more than it
+    /// has parameters for; a [`Notice`] says what. Without this both are errors, because they nearly always mean that the
+    /// file is for another model.
     #[must_use]
     pub fn lenient(self) -> Self {
         Self { strictness: Strictness::Lenient, ..self }
@@ -278,7 +279,10 @@ impl PipelineBuilder {
         let lora_bases = LoraBases { bases: sources.bases.clone(), strictness: self.strictness };
         let lora_reports = sources.lora_reports.clone();
         let embeddings = std::mem::take(&mut self.embeddings);
-        let mut model = self.assemble(sources, further, &options)?;
+        let leftovers = Leftovers::new(self.strictness);
+        let mut model = self.assemble(sources, further, &options, &leftovers)?;
+        leftovers.tell(&notices);
+        tell_of_loras(&lora_reports, &notices);
         model.text.set_words(&embeddings, device)?;
         if !low_memory {
             model.keep()?;
@@ -327,20 +331,29 @@ impl PipelineBuilder {
         sources: Sources,
         further: FurtherInput,
         options: &LoadOptions,
+        leftovers: &Leftovers,
     ) -> Result<Model, Error> {
         let Parts { profile, text, unet, vae, defaults, zero_negative } = self.parts;
         let device = &options.device;
         let mut merged = sources.merged.into_iter();
         let mut next_merged = || merged.next().expect("one source for each base");
-        let denoiser = Network::new(Denoiser::new(&unet.config, device)?, next_merged(), options.clone())?;
+        let denoiser = Denoiser::new(&unet.config, device)?;
+        let denoiser = Network::new(denoiser, next_merged(), options.clone(), leftovers)?;
         let mut encoders = Vec::new();
         for (traits, (tokenizer, part)) in profile.text_encoders.iter().zip(text) {
-            encoders.push(TextEncoder::new(traits, tokenizer, &part.config, next_merged(), options)?);
+            encoders.push(TextEncoder::new(
+                traits,
+                tokenizer,
+                &part.config,
+                next_merged(),
+                options,
+                leftovers,
+            )?);
         }
         let mut controlnets = Vec::new();
         for (part, source) in self.controlnets.iter().zip(sources.controlnets) {
             let controlnet = ControlNet::new(&part.config, device)?;
-            controlnets.push(Network::new(controlnet, source, options.clone())?);
+            controlnets.push(Network::new(controlnet, source, options.clone(), leftovers)?);
         }
         Ok(Model {
             text: PromptEncoder { profile, encoders, zero_negative },
@@ -351,6 +364,7 @@ impl PipelineBuilder {
                 vae.config,
                 sources.vae,
                 options,
+                leftovers,
                 profile.upcast_vae,
                 self.tiled_vae,
             )?,
@@ -377,6 +391,13 @@ pub(crate) fn open_lora(
     weight: impl Into<LoraWeights>,
 ) -> Result<Lora<LoraWeights>, Error> {
     Ok(Lora { file: Arc::new(LoraFile::open(location)?), weight: weight.into() })
+}
+
+/// Says which LoRAs were applied in part, which only lenient merging allows.
+pub(crate) fn tell_of_loras(reports: &[LoraReport], notices: &Notices) {
+    for report in reports.iter().filter(|report| report.applied < report.modules) {
+        notices.give(Notice::LoraInPart(Box::new(report.clone())));
+    }
 }
 
 /// A ControlNet's configuration, checked.

@@ -182,7 +182,7 @@ fn numbers_that_cannot_be_right_are_usage_errors() {
     refused_with_model(&["--spacing", "wide"], USAGE, &["wide", "trailing"]);
     refused_with_model(&["--lora", "file.safetensors=much"], USAGE, &["much"]);
     refused_with_model(&["--output", "cat.jpg"], USAGE, &[".png"]);
-    refused_with_model(&["--seed", "-1"], USAGE, &["seed"]);
+    refused_with_model(&["--seed", "-2"], USAGE, &["seed"]);
     refused_with_model(&["--device", "vulkan"], USAGE, &["vulkan", "--features vulkan"]);
     refused_with_model(&["--device", "cuda:1"], USAGE, &["cuda", "--features cuda"]);
     refused_with_model(&["--device", "gpu"], USAGE, &["\"gpu\"", "cpu, cuda, vulkan, metal, wgpu"]);

@@ -52,6 +52,17 @@ impl ControlOptions {
         counts("--control-scale", self.scales.len(), true)
     }
 
+    /// The options that are given and say something of a ControlNet where there is none.
+    pub(crate) fn without_effect(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("--canny", self.canny.is_some()),
+            ("--control-start", self.start != 0.0),
+            ("--control-end", self.end != 1.0),
+        ];
+        let none = self.controlnets.is_empty();
+        given.into_iter().filter(move |(_, given)| none && *given).map(|(option, _)| option)
+    }
+
     /// Reads the images, and draws their edges where that is asked for.
     pub(crate) fn controls(&self, start: &Start) -> Result<Vec<Control>, Box<dyn Error>> {
         let scales = self.scales.iter().copied().chain(std::iter::repeat(1.0));

@@ -9,15 +9,19 @@
 //! The first draws with the tiny model of `hypersd-demo`, which is in the program.
 //!
 //! Exit status: 0 on success, 2 for a command line that cannot be right, 1 for everything else.
-#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a program talks to its user")]
 
 mod controls;
 mod device;
+mod effect;
 mod hub;
+mod numbers;
 mod options;
+mod outputs;
 mod recipes;
+mod say;
 mod source;
 mod start;
+mod threads;
 mod words;
 
 use std::{
@@ -31,25 +35,24 @@ use clap::Parser;
 use hypersd::{Image, Pipeline, PipelineBuilder, Request, Tensor, save_latents};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::options::Options;
+use crate::{numbers::Seed, options::Options};
 
 /// A command line that cannot be right, as clap has it.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let options = Options::parse().or_demo();
-    if options.list_recipes {
-        print!("{}", recipes::table());
-        return ExitCode::SUCCESS;
-    }
-    if options.list_devices {
-        print!("{}", device::table());
-        return ExitCode::SUCCESS;
-    }
-    match run(&options) {
+    let done = if options.list_recipes {
+        say::print(&recipes::table()).map_err(Into::into)
+    } else if options.list_devices {
+        say::print(&device::table()).map_err(Into::into)
+    } else {
+        run(&options)
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say::line(format_args!("error: {error}"));
             let usage = error.downcast_ref::<hypersd::Error>().is_some_and(hypersd::Error::is_request)
                 || error.downcast_ref().is_some_and(device::Refused::is_usage);
             ExitCode::from(if usage { USAGE } else { 1 })
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    threads::start()?; // before anything computes
     options.control.check()?;
     let request = options.request()?;
     let start = options.start.start()?;
@@ -65,9 +69,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     request.check()?;
     recipes::check(options, &request)?;
     let (device, dtype) = device::choose(&options.device, options.dtype)?;
-    for path in options.outputs() {
-        require_parent(&path)?;
-    }
+    outputs::try_out(options)?;
 
     let progress = Progress::new();
     let builder = open(options, &progress.0)?.dtype(dtype);
@@ -80,7 +82,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             recipe.check(&second)?;
         }
     }
-    recipes::notice(options, &builder.settled(&request));
+    let settled = builder.settled(&request);
+    recipes::notice(options, &settled);
+    effect::notice(options, &settled);
+    if let Seed::Drawn(seed) = options.seed {
+        say::note(format_args!("the seed is {seed}"));
+    }
 
     progress.say("loading");
     // On threads of its own: by the time the picture is drawn it is done.
@@ -88,10 +95,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let pipeline = builder.load(&device)?;
     if options.verbose {
         for report in pipeline.lora_reports() {
-            progress.0.suspend(|| eprintln!("{report}"));
+            progress.0.suspend(|| say::line(report));
         }
         for count in pipeline.tokens(&request.prompt)? {
-            progress.0.suspend(|| eprintln!("{count}"));
+            progress.0.suspend(|| say::line(count));
         }
     }
 
@@ -147,11 +154,14 @@ fn draw(
 fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd::Error> {
     let locate = |given: &Path| hub::locate(given, options.variant.as_deref(), bar);
     let notes = bar.clone();
-    let note = move |notice| notes.suspend(|| eprintln!("note: {notice}"));
+    let note = move |notice| notes.suspend(|| say::note(notice));
     let model = options.model().location(hypersd_demo::model, locate)?;
     let mut builder = Pipeline::open(model)?.on_notice(note);
     if options.low_memory {
         builder = builder.low_memory();
+    }
+    if options.lenient {
+        builder = builder.lenient();
     }
     if let Some(variant) = &options.variant {
         builder = builder.variant(variant);
@@ -172,19 +182,6 @@ fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd
         builder = builder.embedding(locate(&embedding.file)?, embedding.word.as_deref())?;
     }
     Ok(builder)
-}
-
-/// Hours of work must not end at a folder that is not there.
-fn require_parent(path: &Path) -> Result<(), String> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => Err(format!(
-            "{}: expected a folder to write to, found no folder {}",
-            path.display(),
-            parent.display()
-        )),
-        _ if path.is_dir() => Err(format!("{}: expected a file to write, found a folder", path.display())),
-        _ => Ok(()),
-    }
 }
 
 /// A bar on standard error, only when that is a terminal.

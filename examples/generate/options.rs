@@ -3,15 +3,18 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
-use clap::{Parser, ValueEnum};
+use clap::{
+    Parser, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use hypersd::{Algorithm, Error, PredictionType, Recipe, Request, Rng, Spacing, Steps};
 
 use crate::{
     controls::ControlOptions,
-    source::Source,
+    numbers::{Seed, whole},
+    source::{Source, split_last},
     start::{HiresOptions, StartOptions},
     words::WordOptions,
 };
@@ -44,7 +47,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     pub(crate) variant: Option<String>,
     /// A LoRA to merge, with its weight; repeatable, merged in the order given
-    #[arg(long = "lora", value_name = "FILE|demo[=WEIGHT]")]
+    #[arg(
+        long = "lora",
+        value_name = "FILE|demo[=WEIGHT]",
+        value_parser = OsStringValueParser::new().try_map(Lora::parse)
+    )]
     pub(crate) loras: Vec<Lora>,
 
     #[command(flatten)]
@@ -75,27 +82,48 @@ pub(crate) struct Options {
     scheduler: Option<Algorithm>,
     /// How timesteps are spaced [default: the recipe's, else as the model's configuration says]
     #[arg(long, value_name = "leading|trailing|linspace")]
-    spacing: Option<Spacing>,
+    pub(crate) spacing: Option<Spacing>,
     /// What the UNet predicts, where the files do not say or are wrong (ddim-eps and diff-eps are PeRFlow's)
     #[arg(long, value_enum)]
     prediction: Option<PredictionName>,
     /// Inference steps; with --image those of the whole schedule, of which --strength takes the last [default: the
     /// recipe's, else 4]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = whole("a whole number of steps, such as 4")
+    )]
     steps: Option<usize>,
     /// Explicit timesteps, instead of --steps (or with their number as --steps)
-    #[arg(long, value_name = "T,T,…", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "T,T,…",
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        value_parser = whole("whole numbers with commas between, such as 999,749,499,249")
+    )]
     timesteps: Option<Vec<usize>>,
     /// The number of steps that a model for LCM or TCD was distilled with [default: the recipe's, else the model's, else 50]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = whole("a whole number of steps, such as 50")
+    )]
     original_steps: Option<usize>,
     /// The timestep that the noisiest stands for where the UNet is asked: NitroFusion's shift, for LCM [default: the
     /// recipe's, else the model's, else none, which is 1000]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = whole("a timestep, a whole number such as 250")
+    )]
     timestep_shift: Option<usize>,
     /// Stochasticity, for the schedulers that have one [default: the recipe's, else the scheduler's]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    eta: Option<f64>,
+    pub(crate) eta: Option<f64>,
     /// Classifier-free guidance scale; at or below 1 there is no unconditional pass [default: the recipe's, else 0]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     guidance: Option<f64>,
@@ -106,24 +134,40 @@ pub(crate) struct Options {
     #[arg(long)]
     zero_snr: bool,
     /// Negative prompt
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = negative)]
     negative: Option<String>,
 
-    /// Same seed, same picture
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
-    seed: u64,
+    /// Same seed, same picture; -1 draws one and says which
+    #[arg(long, value_name = "N", default_value_t = Seed::Given(0), allow_negative_numbers = true)]
+    pub(crate) seed: Seed,
     /// Whose noise the seed stands for
     #[arg(long, value_enum, default_value_t = RngName::TorchCpu)]
     rng: RngName,
     /// Width in pixels, a multiple of 8 [default: the image's, else the first control image's, else the model's]
-    #[arg(long, value_name = "PX", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "PX",
+        allow_negative_numbers = true,
+        value_parser = whole("a whole number of pixels, a multiple of 8 such as 512")
+    )]
     width: Option<usize>,
     /// Height in pixels, a multiple of 8 [default: the image's, else the first control image's, else the model's]
-    #[arg(long, value_name = "PX", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "PX",
+        allow_negative_numbers = true,
+        value_parser = whole("a whole number of pixels, a multiple of 8 such as 512")
+    )]
     height: Option<usize>,
     /// Pictures in one call
-    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
-    batch: usize,
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        allow_negative_numbers = true,
+        value_parser = whole("a whole number of pictures, 1 or more")
+    )]
+    pub(crate) batch: usize,
 
     /// Where to compute: cpu, or, where they were compiled in, cuda, vulkan, metal or wgpu, with a number where there are
     /// several (cuda:1)
@@ -141,8 +185,12 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) low_memory: bool,
 
+    /// Notes tensors and LoRA keys that the model has no place for, instead of refusing their files
+    #[arg(long)]
+    pub(crate) lenient: bool,
+
     /// Where the picture goes; with a batch, -0, -1, … goes before the extension
-    #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = png)]
+    #[arg(long, value_name = "PNG", default_value = "hypersd.png", value_parser = OsStringValueParser::new().try_map(picture))]
     output: PathBuf,
     /// Says what became of each LoRA (how many modules were applied, of which form, rank and scale) and of the prompt (how
     /// many tokens, and which words a small vocabulary does not know)
@@ -201,7 +249,7 @@ impl Options {
         };
         Ok(Request {
             negative: self.negative.as_deref().map(|text| self.words.negative(text)),
-            seed: self.seed,
+            seed: self.seed.number(),
             rng: self.rng.into(),
             width: self.width,
             height: self.height,
@@ -220,21 +268,17 @@ impl Options {
         })
     }
 
-    /// Every file that will be written.
-    pub(crate) fn outputs(&self) -> impl Iterator<Item = PathBuf> {
-        (0..self.batch).map(|index| self.output(index)).chain(self.latents_out.clone())
-    }
-
     /// Where picture `index` goes.
     pub(crate) fn output(&self, index: usize) -> PathBuf {
         if self.batch == 1 {
             return self.output.clone();
         }
-        let stem = self.output.file_stem().unwrap_or_default().to_string_lossy();
-        let name = match self.output.extension() {
-            Some(extension) => format!("{stem}-{index}.{}", extension.to_string_lossy()),
-            None => format!("{stem}-{index}"),
-        };
+        let mut name = self.output.file_stem().unwrap_or_default().to_os_string();
+        name.push(format!("-{index}"));
+        if let Some(extension) = self.output.extension() {
+            name.push(".");
+            name.push(extension);
+        }
         self.output.with_file_name(name)
     }
 }
@@ -246,28 +290,38 @@ pub(crate) struct Lora {
     pub(crate) weight: f32,
 }
 
-impl FromStr for Lora {
-    type Err = String;
-
+impl Lora {
     /// `FILE` or `FILE=WEIGHT`. A file name may itself hold `=`, so a file of the whole name comes first.
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.rsplit_once('=') {
-            Some((path, weight)) if !Path::new(text).exists() => match weight.parse::<f32>() {
-                Ok(weight) if weight.is_finite() => Ok(Self { source: OsString::from(path).into(), weight }),
+    fn parse(given: OsString) -> Result<Self, String> {
+        match split_last(&given) {
+            Some((file, weight)) if !Path::new(&given).exists() => match weight.parse::<f32>() {
+                Ok(weight) if weight.is_finite() => Ok(Self { source: file.into(), weight }),
                 _ => Err(format!(
                     "expected FILE or FILE=WEIGHT with a finite weight, found the weight {weight:?}"
                 )),
             },
-            _ => Ok(Self { source: OsString::from(text).into(), weight: 1.0 }),
+            _ => Ok(Self { source: given.into(), weight: 1.0 }),
         }
     }
 }
 
-/// The name of a picture to write.
-fn png(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
+/// A negative prompt, which may begin with a hyphen; what begins with two is another option whose text was forgotten.
+fn negative(text: &str) -> Result<String, String> {
+    match text.starts_with("--") {
+        true => {
+            Err("expected text, found an option; text that begins so is given with a space before it".into())
+        }
+        false => Ok(text.into()),
+    }
+}
+
+/// The name of a picture to write. A pipe or a device may be called as it likes.
+fn picture(given: OsString) -> Result<PathBuf, String> {
+    let path = PathBuf::from(given);
+    let is_stream = || path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
     match path.extension() {
         Some(extension) if extension.eq_ignore_ascii_case("png") => Ok(path),
+        _ if is_stream() => Ok(path),
         _ => Err("expected a name that ends in .png".into()),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hypersd::{Error, Family, Recipe, Request, Role};
 
-use crate::{options::Options, source::Source};
+use crate::{options::Options, say, source::Source};
 
 /// Checks what can be checked of a recipe before a model is opened, and says what is odd.
 ///
@@ -14,22 +14,19 @@ pub(crate) fn check(options: &Options, request: &Request) -> Result<(), Error> {
     let Some(recipe) = options.recipe else { return Ok(()) };
     if options.force_settings {
         for contradiction in recipe.contradictions(request) {
-            eprintln!("note: {contradiction} (--force-settings)");
+            say::note(format_args!("{contradiction} (--force-settings)"));
         }
         return Ok(());
     }
     recipe.check(request)?;
     weight_files(options).try_for_each(|path| recipe.check_file(path))?;
     options.loras.iter().try_for_each(|lora| recipe.check_lora_weight(f64::from(lora.weight)))?;
-    if request.negative.is_some() && !recipe.heeds_negative() {
-        eprintln!("note: the recipe {recipe} draws without guidance, where --negative does nothing");
-    }
     if !has_weights(options, &recipe) {
         let names: Vec<_> = recipe.files.iter().map(|file| format!("{} {}", file.role, file.name)).collect();
-        eprintln!(
-            "note: the recipe {recipe} loads nothing by itself, and neither --lora nor --unet is given ({})",
+        say::note(format_args!(
+            "the recipe {recipe} loads nothing by itself, and neither --lora nor --unet is given ({})",
             names.join(", ")
-        );
+        ));
     }
     Ok(())
 }
@@ -51,7 +48,8 @@ pub(crate) fn notice(options: &Options, request: &Request) {
     for path in weight_files(options) {
         let Some(recipe) = Recipe::of_file(path) else { continue };
         for contradiction in recipe.contradictions(request) {
-            eprintln!("note: {}: {contradiction} (all at once: --recipe {recipe})", path.display());
+            let path = path.display();
+            say::note(format_args!("{path}: {contradiction} (all at once: --recipe {recipe})"));
         }
     }
 }

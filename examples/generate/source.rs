@@ -1,7 +1,7 @@
 //! What an option names that takes files: something on disk or on the hub, or a part of the demo in this program.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     path::{Path, PathBuf},
 };
 
@@ -45,4 +45,21 @@ impl From<OsString> for Source {
     fn from(given: OsString) -> Self {
         if given == DEMO { Self::Demo } else { Self::Path(given.into()) }
     }
+}
+
+/// What is before and after the last `=`, where there is one: `FILE=REST`. A path need not be Unicode.
+pub(crate) fn split_last(given: &OsStr) -> Option<(OsString, &str)> {
+    if let Some(text) = given.to_str() {
+        return text.rsplit_once('=').map(|(file, rest)| (file.into(), rest));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let bytes = given.as_bytes();
+        let at = bytes.iter().rposition(|&byte| byte == b'=')?;
+        let rest = std::str::from_utf8(&bytes[at + 1..]).ok()?;
+        Some((OsStr::from_bytes(&bytes[..at]).to_os_string(), rest))
+    }
+    #[cfg(not(unix))]
+    None
 }

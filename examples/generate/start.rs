@@ -5,6 +5,8 @@ use std::{path::PathBuf, str::FromStr};
 use clap::Args;
 use hypersd::{Border, Error, Hires, Image, Mask, Start, StartStrength, Steps};
 
+use crate::numbers::whole;
+
 /// A picture to start from instead of noise.
 #[derive(Debug, Args)]
 pub(crate) struct StartOptions {
@@ -30,7 +32,12 @@ pub(crate) struct StartOptions {
     #[arg(long, value_name = "PX", default_value_t = 0.0, allow_negative_numbers = true)]
     mask_blur: f32,
     /// Draws only the mask's surroundings, so many pixels around it, at full size and puts them back
-    #[arg(long, value_name = "PX", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "PX",
+        allow_negative_numbers = true,
+        value_parser = whole("a whole number of pixels, such as 32")
+    )]
     mask_crop: Option<usize>,
     /// Adds so many pixels at the left, top, right and bottom, and paints them (outpainting)
     #[arg(long, value_name = "L,T,R,B", requires = "start_images", allow_hyphen_values = true)]
@@ -129,7 +136,13 @@ pub(crate) struct HiresOptions {
     #[arg(long, value_name = "X", requires = "hires", default_value_t = 0.5, allow_negative_numbers = true)]
     hires_strength: f64,
     /// Steps of the second drawing [default: as --steps]
-    #[arg(long, value_name = "N", requires = "hires", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "hires",
+        allow_negative_numbers = true,
+        value_parser = whole("a whole number of steps, such as 4")
+    )]
     hires_steps: Option<usize>,
 }
 

@@ -1,12 +1,17 @@
 //! The options of prompts: how they are read, and words of one's own.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
-use clap::Args;
+use clap::{
+    Args,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use hypersd::Prompt;
+
+use crate::{numbers::whole, source::split_last};
 
 /// How the prompts are read.
 #[derive(Debug, Args)]
@@ -19,11 +24,21 @@ pub(crate) struct WordOptions {
     long: bool,
     /// How many last layers of the text encoders are left out for the prompt, as diffusers counts them: one less than
     /// A1111's "Clip skip"
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = whole("a whole number of layers, 0 or more")
+    )]
     clip_skip: usize,
     /// Textual inversion: embeddings that stand for WORD; repeatable [WORD: the one in diffusers' files, else the file's
     /// name]
-    #[arg(long = "embedding", value_name = "FILE[=WORD]")]
+    #[arg(
+        long = "embedding",
+        value_name = "FILE[=WORD]",
+        value_parser = OsStringValueParser::new().try_map(Embedding::parse)
+    )]
     pub(crate) embeddings: Vec<Embedding>,
 }
 
@@ -51,19 +66,14 @@ pub(crate) struct Embedding {
     pub(crate) word: Option<String>,
 }
 
-impl FromStr for Embedding {
-    type Err = String;
-
+impl Embedding {
     /// `FILE` or `FILE=WORD`. A file name may itself hold `=`, so a file of the whole name comes first.
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.rsplit_once('=') {
-            Some((_, "")) if !Path::new(text).exists() => {
-                Err("expected FILE or FILE=WORD, found no word".into())
-            }
-            Some((file, word)) if !Path::new(text).exists() => {
-                Ok(Self { file: file.into(), word: Some(word.into()) })
-            }
-            _ => Ok(Self { file: text.into(), word: None }),
+    fn parse(given: OsString) -> Result<Self, String> {
+        match split_last(&given) {
+            Some(_) if Path::new(&given).exists() => Ok(Self { file: given.into(), word: None }),
+            Some((_, "")) => Err("expected FILE or FILE=WORD, found no word".into()),
+            Some((file, word)) => Ok(Self { file: file.into(), word: Some(word.into()) }),
+            None => Ok(Self { file: given.into(), word: None }),
         }
     }
 }

@@ -11,7 +11,7 @@ use hypersd_models::{
 use super::latents::host_tensor;
 use crate::{
     Error,
-    network::Network,
+    network::{Leftovers, Network},
     notice::{Notice, Notices},
 };
 
@@ -120,6 +120,7 @@ impl Autoencoder {
         config: AutoencoderConfig,
         source: SharedSource,
         options: &LoadOptions,
+        leftovers: &Leftovers,
         upcast: bool,
         tiled: bool,
     ) -> Result<Self, Error> {
@@ -142,8 +143,8 @@ impl Autoencoder {
         };
         Ok(Self {
             config,
-            encoder: Network::new(encoder, source.clone(), encoder_alone)?,
-            decoder: Network::new(decoder, source, decoder_alone)?,
+            encoder: Network::new(encoder, source.clone(), encoder_alone, leftovers)?,
+            decoder: Network::new(decoder, source, decoder_alone, leftovers)?,
             tiled,
         })
     }

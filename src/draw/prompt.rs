@@ -18,7 +18,7 @@ use super::guidance::Conditions;
 use crate::{
     Error, Prompt, PromptEmbeds, Request,
     embeddings::Words,
-    network::Network,
+    network::{Leftovers, Network},
     notice::{Notice, Notices},
 };
 pub use tokens::TokenCount;
@@ -42,9 +42,10 @@ impl TextEncoder {
         config: &ClipTextConfig,
         source: Arc<Merged>,
         options: &LoadOptions,
+        leftovers: &Leftovers,
     ) -> Result<Self, Error> {
         let options = LoadOptions { ignore: IGNORED_TENSORS, ..options.clone() };
-        let network = Network::new(ClipTextModel::new(config, &options.device)?, source, options)?;
+        let network = Network::new(ClipTextModel::new(config, &options.device)?, source, options, leftovers)?;
         Ok(Self { traits, tokenizer, words: None, network })
     }
 

@@ -48,6 +48,7 @@
 //! ```
 
 mod bytes;
+mod destination;
 mod error;
 mod family;
 mod file;
@@ -68,6 +69,7 @@ mod view;
 mod write;
 
 pub use bytes::ByteSource;
+pub use destination::Destination;
 pub use error::{Error, ImageError, Mismatch};
 pub use family::Family;
 pub use file::SafetensorsFile;

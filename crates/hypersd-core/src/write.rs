@@ -1,16 +1,10 @@
 //! Files that are written: whole or not at all.
 
-use std::{
-    fs::{self, File},
-    hash::{BuildHasher, RandomState},
-    io::Write,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::path::Path;
 
 use safetensors::{Dtype as Stored, SafeTensorError, tensor::TensorView};
 
-use crate::{HostData, HostTensor, error::Error, location::Location};
+use crate::{Destination, HostData, HostTensor, error::Error, location::Location};
 
 /// Writes named tensors as a safetensors file, which appears whole or not at all.
 ///
@@ -37,31 +31,15 @@ fn view<'a>(x: &'a HostTensor<'_>) -> Result<TensorView<'a>, SafeTensorError> {
     TensorView::new(dtype, x.shape.clone(), bytes)
 }
 
-/// Writes a file that is never seen half-written.
+/// Writes a file as a [`Destination`] does.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let temporary = temporary_name(path);
-    let written = File::create(&temporary)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // Best effort: the error that matters is the one that is reported.
-        let _ = fs::remove_file(&temporary);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
-        Location::from(folder.unwrap_or(path)).io(source)
-    })
-}
-
-/// Hidden, in the same folder (a rename cannot cross file systems), and this call's own: the process's number would do,
-/// but asking for it is a panic where there are no processes.
-fn temporary_name(path: &Path) -> PathBuf {
-    static CALLS: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!(".{name}.{:x}-{call}.part", RandomState::new().hash_one(call)))
+    Destination::of(path)?.write(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{Dtype, SafetensorsFile, TensorSource};
 

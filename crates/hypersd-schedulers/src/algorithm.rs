@@ -41,7 +41,7 @@ pub(crate) trait Method: fmt::Debug + Send + Sync {
 macro_rules! algorithms {
     ($(
         $(#[$doc:meta])* $variant:ident: $name:literal, $class:literal $(as $kind:literal)?, $method:ty,
-        eta: $has_eta:literal;
+        eta: $has_eta:literal, spacing: $has_spacing:literal;
     )*) => {
         /// A sampling algorithm: the way of a latent from one noise level to the next.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,6 +80,13 @@ macro_rules! algorithms {
                 match self { $(Self::$variant => $has_eta,)* }
             }
 
+            /// Tells whether a configuration's `timestep_spacing` changes what it does. The others have timesteps of their
+            /// own.
+            #[must_use]
+            pub fn has_spacing(self) -> bool {
+                match self { $(Self::$variant => $has_spacing,)* }
+            }
+
             pub(crate) fn method(self, config: &SchedulerConfig) -> Result<Arc<dyn Method>, Error> {
                 match self { $(Self::$variant => Ok(Arc::new(<$method>::new(self, config)?)),)* }
             }
@@ -89,34 +96,34 @@ macro_rules! algorithms {
 
 algorithms! {
     /// Denoising diffusion implicit models, [arXiv:2010.02502](https://arxiv.org/abs/2010.02502).
-    Ddim: "ddim", "DDIMScheduler", ddim::Ddim, eta: true;
+    Ddim: "ddim", "DDIMScheduler", ddim::Ddim, eta: true, spacing: true;
     /// Trajectory consistency distillation, [arXiv:2402.19159](https://arxiv.org/abs/2402.19159).
-    Tcd: "tcd", "TCDScheduler", tcd::Tcd, eta: true;
+    Tcd: "tcd", "TCDScheduler", tcd::Tcd, eta: true, spacing: false;
     /// Latent consistency models, [arXiv:2310.04378](https://arxiv.org/abs/2310.04378).
-    Lcm: "lcm", "LCMScheduler", lcm::Lcm, eta: false;
+    Lcm: "lcm", "LCMScheduler", lcm::Lcm, eta: false, spacing: false;
     /// Euler's method in sigma space, algorithm 2 of [arXiv:2206.00364](https://arxiv.org/abs/2206.00364) without churn.
-    Euler: "euler", "EulerDiscreteScheduler", euler::Euler, eta: false;
+    Euler: "euler", "EulerDiscreteScheduler", euler::Euler, eta: false, spacing: true;
     /// Euler's method with ancestral noise.
-    EulerAncestral: "euler-a", "EulerAncestralDiscreteScheduler", euler::Euler, eta: false;
+    EulerAncestral: "euler-a", "EulerAncestralDiscreteScheduler", euler::Euler, eta: false, spacing: true;
     /// The multistep DPM-Solver++, [arXiv:2211.01095](https://arxiv.org/abs/2211.01095), of second order unless the
     /// configuration says first or third.
-    Dpmpp2m: "dpmpp-2m", "DPMSolverMultistepScheduler", dpmpp::Dpmpp, eta: false;
+    Dpmpp2m: "dpmpp-2m", "DPMSolverMultistepScheduler", dpmpp::Dpmpp, eta: false, spacing: true;
     /// The same for the reverse SDE: fresh noise in every step.
-    Dpmpp2mSde: "dpmpp-2m-sde", "DPMSolverMultistepScheduler" as "sde-dpmsolver++", dpmpp::Dpmpp, eta: false;
+    Dpmpp2mSde: "dpmpp-2m-sde", "DPMSolverMultistepScheduler" as "sde-dpmsolver++", dpmpp::Dpmpp, eta: false, spacing: true;
     /// The stochastic DPM-Solver++ of two evaluations in a step, [arXiv:2211.01095](https://arxiv.org/abs/2211.01095).
-    DpmppSde: "dpmpp-sde", "DPMSolverSDEScheduler", dpmpp_sde::DpmppSde, eta: false;
+    DpmppSde: "dpmpp-sde", "DPMSolverSDEScheduler", dpmpp_sde::DpmppSde, eta: false, spacing: true;
     /// UniPC, a multistep predictor and corrector, [arXiv:2302.04867](https://arxiv.org/abs/2302.04867).
-    UniPc: "unipc", "UniPCMultistepScheduler", unipc::UniPc, eta: false;
+    UniPc: "unipc", "UniPCMultistepScheduler", unipc::UniPc, eta: false, spacing: true;
     /// Heun's method in sigma space, algorithm 1 of [arXiv:2206.00364](https://arxiv.org/abs/2206.00364) without churn: two
     /// evaluations in a step.
-    Heun: "heun", "HeunDiscreteScheduler", heun::Heun, eta: false;
+    Heun: "heun", "HeunDiscreteScheduler", heun::Heun, eta: false, spacing: true;
     /// Piecewise rectified flow, [arXiv:2405.07510](https://arxiv.org/abs/2405.07510), for models that were made straight in
     /// each of four windows of time.
-    PeRFlow: "perflow", "PeRFlowScheduler", perflow::PeRFlow, eta: false;
+    PeRFlow: "perflow", "PeRFlowScheduler", perflow::PeRFlow, eta: false, spacing: false;
     /// Pseudo numerical methods, [arXiv:2202.09778](https://arxiv.org/abs/2202.09778), as Stable Diffusion 1.x ships them.
-    Pndm: "pndm", "PNDMScheduler", pndm::Pndm, eta: false;
+    Pndm: "pndm", "PNDMScheduler", pndm::Pndm, eta: false, spacing: true;
     /// Denoising diffusion probabilistic models, [arXiv:2006.11239](https://arxiv.org/abs/2006.11239).
-    Ddpm: "ddpm", "DDPMScheduler", ddpm::Ddpm, eta: false;
+    Ddpm: "ddpm", "DDPMScheduler", ddpm::Ddpm, eta: false, spacing: true;
 }
 
 impl Algorithm {

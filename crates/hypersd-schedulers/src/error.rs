@@ -136,9 +136,12 @@ pub enum Error {
     /// An epsilon-predicting model asked to start from pure noise, where x0 = (x − √(1−a)·eps)/√a divides by zero.
     #[error(
         "timestep {t} has no signal (rescale_betas_zero_snr), from which an epsilon prediction cannot find x0; \
-         use a v_prediction model, leading spacing, or rescale_betas_zero_snr false"
+         use a v_prediction model, {}rescale_betas_zero_snr false",
+        if algorithm.has_spacing() { "leading spacing, or " } else { "or " }
     )]
     NoSignal {
+        /// The algorithm asked for.
+        algorithm: Algorithm,
         /// The timestep.
         t: usize,
     },

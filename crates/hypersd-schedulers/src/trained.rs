@@ -113,7 +113,9 @@ impl Trained {
     pub(crate) fn check_signal(&self, timesteps: &[usize]) -> Result<(), Error> {
         let silent = timesteps.iter().find(|&&t| self.alphas[t] == 0.0);
         match silent {
-            Some(&t) if self.prediction == PredictionType::Epsilon => Err(Error::NoSignal { t }),
+            Some(&t) if self.prediction == PredictionType::Epsilon => {
+                Err(Error::NoSignal { algorithm: self.algorithm, t })
+            }
             _ => Ok(()),
         }
     }

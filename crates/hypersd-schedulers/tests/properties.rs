@@ -325,3 +325,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn spacing_tells_where_an_algorithm_says_so() {
+    for &algorithm in Algorithm::ALL {
+        let timesteps = |spacing| -> Vec<f32> {
+            let own = algorithm == Algorithm::PeRFlow;
+            let config = SchedulerConfig {
+                timestep_spacing: Some(spacing),
+                prediction_type: own.then_some(PredictionType::DdimEps),
+                ..SchedulerConfig::stable_diffusion()
+            };
+            let scheduler = Scheduler::new(algorithm, &config).unwrap();
+            let schedule = scheduler.schedule(&Steps::Count(8), 0.0, None).unwrap();
+            schedule.steps.iter().map(|step| step.t).collect()
+        };
+        let differ = timesteps(Spacing::Leading) != timesteps(Spacing::Trailing);
+        assert_eq!(differ, algorithm.has_spacing(), "{algorithm}");
+    }
+}

@@ -341,8 +341,10 @@ fn epsilon_cannot_start_from_zero_signal() {
     };
     for algorithm in [Algorithm::Ddim, Algorithm::Tcd, Algorithm::Lcm] {
         let error = schedule(algorithm, &config, Count(4)).unwrap_err();
-        assert!(matches!(error, Error::NoSignal { t: 999 }));
-        assert_says(error, &["999", "v_prediction", "leading"]);
+        assert!(matches!(error, Error::NoSignal { t: 999, .. }));
+        // Advice that a distilled model's scheduler would not heed is none.
+        assert_eq!(error.to_string().contains("leading spacing"), algorithm.has_spacing());
+        assert_says(error, &["999", "v_prediction", "rescale_betas_zero_snr false"]);
         let v_prediction =
             SchedulerConfig { prediction_type: Some(PredictionType::VPrediction), ..config.clone() };
         assert_eq!(schedule(algorithm, &v_prediction, Count(4)).unwrap().steps[0].level.signal, 0.0);
