@@ -48,7 +48,7 @@ fn a_step_and_a_picture_take_few_launches() {
         let (second, x) = launches(|| steps.next());
         let x = x.expect("a second step").expect("a step").x;
         let (decode, _) = launches(|| pipeline.decode(x));
-        println!("{model}: {first} and {second} launches of a step, {decode} of decoding");
-        assert!(second <= of_a_step && decode <= of_a_decode, "{model}: {second}, {decode}");
+        let counted = format!("{model}: {first} and {second} launches of a step, {decode} of decoding");
+        assert!(second <= of_a_step && decode <= of_a_decode, "{counted}");
     }
 }
