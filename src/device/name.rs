@@ -137,7 +137,11 @@ pub fn named(name: &str) -> Result<Device, Error> {
             let number: usize = number.parse().map_err(|_| unknown())?;
             let mut devices = (means.hardware)();
             if number >= devices.len() {
-                return Err(missing(devices.len(), "choose one of those, from number 0 on"));
+                let instead = match devices.len() {
+                    0 => "install the driver of the device, or choose another",
+                    _ => "choose one of those, from number 0 on",
+                };
+                return Err(missing(devices.len(), instead));
             }
             Ok(devices.swap_remove(number))
         }
