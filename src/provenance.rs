@@ -107,6 +107,9 @@ pub struct Provenance {
     pub timestep_shift: Option<usize>,
     /// The training timesteps that the UNet was told in the steps.
     pub timesteps: Vec<f32>,
+    /// The number of steps that was asked for, where the UNet is asked more than once for some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<usize>,
     /// Stochasticity.
     #[serde(default)]
     pub eta: f64,
@@ -174,6 +177,7 @@ impl Pipeline {
             original_steps: request.original_steps,
             timestep_shift: request.timestep_shift,
             timesteps: schedule.steps.iter().map(|step| step.t).collect(),
+            steps: Some(schedule.count()).filter(|&count| count != schedule.steps.len()),
             eta: request.eta.unwrap_or(0.0),
             guidance: request.guidance,
             start: StartRecord::of(request),

@@ -145,16 +145,11 @@ fn steps(scheduler: &Scheduler, request: &Request) -> Result<Schedule, Error> {
     }
 }
 
-/// Refuses a schedule down to pure noise for a class of diffusers' that passes it over.
+/// Refuses a schedule down to pure noise for an algorithm that would pass it over.
 fn check_zero_snr(request: &Request, algorithm: Algorithm) -> Result<(), Error> {
-    let passed_over =
-        matches!(algorithm, Algorithm::Heun | Algorithm::DpmppSde | Algorithm::PeRFlow | Algorithm::Pndm);
-    if request.zero_snr == Some(true) && passed_over {
-        return Err(refuse(
-            "zero_snr",
-            "another scheduler beside it",
-            format_args!("{algorithm}, which has no such schedule"),
-        ));
+    if request.zero_snr == Some(true) && !algorithm.has_zero_snr() {
+        let found = format_args!("{algorithm}, which has no such schedule");
+        return Err(refuse("zero_snr", "another scheduler beside it", found));
     }
     Ok(())
 }

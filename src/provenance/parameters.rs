@@ -28,7 +28,7 @@ impl Provenance {
         let mut add = |key, value: &dyn Display| pairs.push((key, value.to_string()));
         // Of a start with a strength, the steps that it is the share of.
         let named = self.start.as_ref().and_then(|start| start.steps);
-        add("Steps", &named.unwrap_or(self.timesteps.len()));
+        add("Steps", &named.or(self.steps).unwrap_or(self.timesteps.len()));
         add("Sampler", &sampler(&self.scheduler));
         if self.karras {
             add("Schedule type", &"Karras");
@@ -51,8 +51,15 @@ impl Provenance {
             add("Batch pos", &self.index);
         }
         let start = self.start.iter().flat_map(StartRecord::pairs);
-        for (key, value) in start.chain(self.hires.iter().flat_map(HiresRecord::pairs)) {
+        let hires = self.hires.iter().flat_map(HiresRecord::pairs);
+        let own_strength = self.start.as_ref().is_some_and(|start| start.strength.is_some());
+        for (key, value) in start {
             add(key, &value);
+        }
+        for (key, value) in hires {
+            // The web UI's key is the start's where both have a strength.
+            let taken = own_strength && key == "Denoising strength";
+            add(if taken { "Hires denoising strength" } else { key }, &value);
         }
         if self.guidance_rescale != 0.0 {
             add("CFG Rescale phi", &self.guidance_rescale);

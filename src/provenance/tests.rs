@@ -25,6 +25,7 @@ fn provenance() -> Provenance {
         original_steps: None,
         timestep_shift: None,
         timesteps: vec![999.0, 759.5],
+        steps: None,
         eta: 1.0,
         guidance: 0.0,
         start: None,
@@ -109,6 +110,21 @@ fn a_second_drawing_is_named_as_the_web_ui_does() {
 }
 
 #[test]
+fn no_key_stands_twice() {
+    let start = StartRecord { strength: Some(0.5), ..StartRecord::new("picture") };
+    let hires = HiresRecord { strength: Some(0.4), ..HiresRecord::new(1.5) };
+    let parameters = Provenance { start: Some(start), hires: Some(hires), ..provenance() }.parameters();
+    assert!(parameters.contains(" Denoising strength: 0.5, "), "{parameters}");
+    assert!(parameters.contains("Hires denoising strength: 0.4, "), "{parameters}");
+}
+
+#[test]
+fn steps_are_those_that_were_asked_for() {
+    let heun = Provenance { steps: Some(2), timesteps: vec![999.0, 499.0, 499.0], ..provenance() };
+    assert!(heun.parameters().contains("\nSteps: 2, "), "{}", heun.parameters());
+}
+
+#[test]
 fn a_replaced_unet_stands_for_its_model() {
     let weights = vec![
         WeightFile::new(WeightPart::Model, "sdxl", "0000000000"),
@@ -188,7 +204,7 @@ prop_compose! {
         [version, prompt, rng, scheduler] in any::<[String; 4]>(),
         [negative, recipe, prediction, prompt_2, negative_2] in any::<[Option<String>; 5]>(),
         [width, height, batch, index, clip_skip] in any::<[usize; 5]>(),
-        [original_steps, timestep_shift] in any::<[Option<usize>; 2]>(),
+        [original_steps, timestep_shift, steps] in any::<[Option<usize>; 3]>(),
         (seed, karras, weighted, long) in any::<(u64, bool, bool, bool)>(),
         timesteps in prop::collection::vec(0.0_f32..1000.0, 0..5),
         (eta, guidance, guidance_rescale) in (number(), number(), number()),
@@ -197,7 +213,7 @@ prop_compose! {
     ) -> Provenance {
         Provenance {
             version, prompt, negative, prompt_2, negative_2, weighted, long, clip_skip, seed, rng, width, height, batch,
-            index, scheduler, karras, prediction, original_steps, timestep_shift, timesteps, eta, guidance,
+            index, scheduler, karras, prediction, original_steps, timestep_shift, timesteps, steps, eta, guidance,
             guidance_rescale, zero_snr, start, hires, recipe, weights,
         }
     }

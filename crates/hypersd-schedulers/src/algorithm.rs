@@ -41,7 +41,7 @@ pub(crate) trait Method: fmt::Debug + Send + Sync {
 macro_rules! algorithms {
     ($(
         $(#[$doc:meta])* $variant:ident: $name:literal, $class:literal $(as $kind:literal)?, $method:ty,
-        eta: $has_eta:literal, spacing: $has_spacing:literal;
+        eta: $has_eta:literal, spacing: $has_spacing:literal, zero_snr: $has_zero_snr:literal;
     )*) => {
         /// A sampling algorithm: the way of a latent from one noise level to the next.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -87,6 +87,13 @@ macro_rules! algorithms {
                 match self { $(Self::$variant => $has_spacing,)* }
             }
 
+            /// Tells whether a configuration's `rescale_betas_zero_snr` changes what it does. The classes of the others in
+            /// diffusers do not know it.
+            #[must_use]
+            pub fn has_zero_snr(self) -> bool {
+                match self { $(Self::$variant => $has_zero_snr,)* }
+            }
+
             pub(crate) fn method(self, config: &SchedulerConfig) -> Result<Arc<dyn Method>, Error> {
                 match self { $(Self::$variant => Ok(Arc::new(<$method>::new(self, config)?)),)* }
             }
@@ -96,34 +103,34 @@ macro_rules! algorithms {
 
 algorithms! {
     /// Denoising diffusion implicit models, [arXiv:2010.02502](https://arxiv.org/abs/2010.02502).
-    Ddim: "ddim", "DDIMScheduler", ddim::Ddim, eta: true, spacing: true;
+    Ddim: "ddim", "DDIMScheduler", ddim::Ddim, eta: true, spacing: true, zero_snr: true;
     /// Trajectory consistency distillation, [arXiv:2402.19159](https://arxiv.org/abs/2402.19159).
-    Tcd: "tcd", "TCDScheduler", tcd::Tcd, eta: true, spacing: false;
+    Tcd: "tcd", "TCDScheduler", tcd::Tcd, eta: true, spacing: false, zero_snr: true;
     /// Latent consistency models, [arXiv:2310.04378](https://arxiv.org/abs/2310.04378).
-    Lcm: "lcm", "LCMScheduler", lcm::Lcm, eta: false, spacing: false;
+    Lcm: "lcm", "LCMScheduler", lcm::Lcm, eta: false, spacing: false, zero_snr: true;
     /// Euler's method in sigma space, algorithm 2 of [arXiv:2206.00364](https://arxiv.org/abs/2206.00364) without churn.
-    Euler: "euler", "EulerDiscreteScheduler", euler::Euler, eta: false, spacing: true;
+    Euler: "euler", "EulerDiscreteScheduler", euler::Euler, eta: false, spacing: true, zero_snr: true;
     /// Euler's method with ancestral noise.
-    EulerAncestral: "euler-a", "EulerAncestralDiscreteScheduler", euler::Euler, eta: false, spacing: true;
+    EulerAncestral: "euler-a", "EulerAncestralDiscreteScheduler", euler::Euler, eta: false, spacing: true, zero_snr: true;
     /// The multistep DPM-Solver++, [arXiv:2211.01095](https://arxiv.org/abs/2211.01095), of second order unless the
     /// configuration says first or third.
-    Dpmpp2m: "dpmpp-2m", "DPMSolverMultistepScheduler", dpmpp::Dpmpp, eta: false, spacing: true;
+    Dpmpp2m: "dpmpp-2m", "DPMSolverMultistepScheduler", dpmpp::Dpmpp, eta: false, spacing: true, zero_snr: true;
     /// The same for the reverse SDE: fresh noise in every step.
-    Dpmpp2mSde: "dpmpp-2m-sde", "DPMSolverMultistepScheduler" as "sde-dpmsolver++", dpmpp::Dpmpp, eta: false, spacing: true;
+    Dpmpp2mSde: "dpmpp-2m-sde", "DPMSolverMultistepScheduler" as "sde-dpmsolver++", dpmpp::Dpmpp, eta: false, spacing: true, zero_snr: true;
     /// The stochastic DPM-Solver++ of two evaluations in a step, [arXiv:2211.01095](https://arxiv.org/abs/2211.01095).
-    DpmppSde: "dpmpp-sde", "DPMSolverSDEScheduler", dpmpp_sde::DpmppSde, eta: false, spacing: true;
+    DpmppSde: "dpmpp-sde", "DPMSolverSDEScheduler", dpmpp_sde::DpmppSde, eta: false, spacing: true, zero_snr: false;
     /// UniPC, a multistep predictor and corrector, [arXiv:2302.04867](https://arxiv.org/abs/2302.04867).
-    UniPc: "unipc", "UniPCMultistepScheduler", unipc::UniPc, eta: false, spacing: true;
+    UniPc: "unipc", "UniPCMultistepScheduler", unipc::UniPc, eta: false, spacing: true, zero_snr: true;
     /// Heun's method in sigma space, algorithm 1 of [arXiv:2206.00364](https://arxiv.org/abs/2206.00364) without churn: two
     /// evaluations in a step.
-    Heun: "heun", "HeunDiscreteScheduler", heun::Heun, eta: false, spacing: true;
+    Heun: "heun", "HeunDiscreteScheduler", heun::Heun, eta: false, spacing: true, zero_snr: false;
     /// Piecewise rectified flow, [arXiv:2405.07510](https://arxiv.org/abs/2405.07510), for models that were made straight in
     /// each of four windows of time.
-    PeRFlow: "perflow", "PeRFlowScheduler", perflow::PeRFlow, eta: false, spacing: false;
+    PeRFlow: "perflow", "PeRFlowScheduler", perflow::PeRFlow, eta: false, spacing: false, zero_snr: false;
     /// Pseudo numerical methods, [arXiv:2202.09778](https://arxiv.org/abs/2202.09778), as Stable Diffusion 1.x ships them.
-    Pndm: "pndm", "PNDMScheduler", pndm::Pndm, eta: false, spacing: true;
+    Pndm: "pndm", "PNDMScheduler", pndm::Pndm, eta: false, spacing: true, zero_snr: false;
     /// Denoising diffusion probabilistic models, [arXiv:2006.11239](https://arxiv.org/abs/2006.11239).
-    Ddpm: "ddpm", "DDPMScheduler", ddpm::Ddpm, eta: false, spacing: true;
+    Ddpm: "ddpm", "DDPMScheduler", ddpm::Ddpm, eta: false, spacing: true, zero_snr: true;
 }
 
 impl Algorithm {
