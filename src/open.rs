@@ -13,7 +13,7 @@ use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Rename
 use hypersd_lora::{
     Base, Lora, LoraFile, LoraReport, Merged, Strictness, UNET_PREFIX, Weights as LoraWeights, merge,
 };
-use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig};
+use hypersd_models::{SingleFile, clip::canonical_names};
 
 use crate::{
     Error, Notice, Pipeline, Request, device,
@@ -64,8 +64,9 @@ impl Pipeline {
 impl PipelineBuilder {
     pub(crate) fn open(model: Location) -> Result<Self, Error> {
         let model = locate(model)?;
+        let mut pending = Vec::new();
         let parts = match model.is_file() {
-            true => checkpoint::open(&model)?,
+            true => checkpoint::open(&model, &mut pending)?,
             false => folder::open(&ModelFolder::open(&model)?)?,
         };
         Ok(Self {
@@ -80,7 +81,7 @@ impl PipelineBuilder {
             tiled_vae: false,
             low_memory: false,
             notices: Notices::default(),
-            pending: Vec::new(),
+            pending,
         })
     }
 
@@ -93,14 +94,16 @@ impl PipelineBuilder {
     /// of another family.
     pub fn unet(mut self, location: impl Into<Location>) -> Result<Self, Error> {
         let location = &locate(location)?;
-        let Parts { unet: own, defaults, .. } = &mut self.parts;
-        *own = Part::open(location, folder::unet_config, || {
-            let file = SingleFile::open_for(location, Some(&own.config))?;
+        let (Parts { unet: own, defaults, .. }, pending) = (&mut self.parts, &mut self.pending);
+        let had_unet = own.is_some();
+        *own = Some(Part::open(location, folder::unet_config, || {
+            let file = SingleFile::open_for(location, own.as_ref().map(|own| &own.config))?;
             defaults.sampling.heed(&file);
+            tell_of_leftovers(location, file.left_over, pending);
             let unet = file.unet.ok_or_else(|| lacks(location, "UNet"))?;
             Ok(Part { config: unet.config, weights: Weights::Source(unet.weights) })
-        })?;
-        self.parts.check_family()?;
+        })?);
+        self.parts.check_family(had_unet)?;
         self.files.unet = Some(location.clone());
         Ok(self)
     }
@@ -113,8 +116,10 @@ impl PipelineBuilder {
     pub fn vae(mut self, location: impl Into<Location>) -> Result<Self, Error> {
         let location = &locate(location)?;
         let published = (self.parts.profile.vae)();
-        self.parts.vae = Part::open(location, AutoencoderConfig::of, || {
+        let (own, pending) = (&self.parts.vae, &mut self.pending);
+        let part = Part::open(location, AutoencoderConfig::of, || {
             let file = SingleFile::open(location)?;
+            tell_of_leftovers(location, file.left_over, pending);
             if let Some(tiny) = file.tiny_vae {
                 return Ok(Part {
                     config: AutoencoderConfig::Tiny(tiny.config),
@@ -122,11 +127,52 @@ impl PipelineBuilder {
                 });
             }
             let vae = file.vae.ok_or_else(|| lacks(location, "VAE"))?;
-            let VaeConfig { scaling_factor, sample_size, .. } = published;
-            let config = AutoencoderConfig::Kl(VaeConfig { scaling_factor, sample_size, ..vae.config });
-            Ok(Part { config, weights: Weights::Source(vae.weights) })
+            let config = match own.as_ref().map(|own| &own.config) {
+                // What shapes cannot say is as in the model's own, where that is as wide.
+                Some(AutoencoderConfig::Kl(own))
+                    if own.block_out_channels == vae.config.block_out_channels =>
+                {
+                    vae.config.completed_by(own)
+                }
+                _ => vae.config.completed_by(&published),
+            };
+            Ok(Part { config: AutoencoderConfig::Kl(config), weights: Weights::Source(vae.weights) })
         })?;
+        self.parts.vae = Some(part);
         self.files.vae = Some(location.clone());
+        Ok(self)
+    }
+
+    /// Replaces the (first) text encoder, or gives it to a model without: a component folder, or a file with a CLIP text
+    /// encoder alone or in a checkpoint. What its shapes do not say is as in the model's own, where that is as large. The
+    /// tokenizer stays the model's.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no such encoder in it.
+    pub fn text_encoder(self, location: impl Into<Location>) -> Result<Self, Error> {
+        self.text_encoder_at(0, location.into())
+    }
+
+    /// The same for SDXL's second text encoder, OpenCLIP's.
+    ///
+    /// # Errors
+    /// As [`text_encoder`](Self::text_encoder), and [`Error::Unsupported`] for a model of a family with one.
+    pub fn text_encoder_2(self, location: impl Into<Location>) -> Result<Self, Error> {
+        self.text_encoder_at(1, location.into())
+    }
+
+    fn text_encoder_at(mut self, place: usize, location: Location) -> Result<Self, Error> {
+        let location = locate(location)?;
+        let traits = self.parts.profile.text_encoders.get(place);
+        let own = self.parts.text.get(place).and_then(|text| text.part.as_ref()).map(|part| &part.config);
+        let part = Part::open(&location, folder::text_config, || {
+            let traits =
+                traits.ok_or_else(|| lacks(&location, "second text encoder of this model's family"))?;
+            let part = SingleFile::open_text_encoder(&location, (place, traits), own)?;
+            Ok(Part { config: part.config, weights: Weights::Source(part.weights) })
+        })?;
+        self.parts.replace_text(place, part)?;
+        self.files.text.insert(place, location);
         Ok(self)
     }
 
@@ -270,7 +316,7 @@ impl PipelineBuilder {
     pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Error> {
         let further = self.check_fit()?;
         self.parts.check_prompts(request)?;
-        Plan::new(request, &self.parts.defaults, &self.parts.vae.config, further)
+        Plan::new(request, &self.parts.defaults, &self.parts.vae()?.config, further)
     }
 
     /// Loads everything, with the LoRAs merged, onto a device; in [low memory](Self::low_memory), checks everything.
@@ -317,7 +363,7 @@ impl PipelineBuilder {
         let merged = merge(&bases, &self.loras, self.strictness)?;
         let controlnets = self.controlnets.iter().map(|part| part.weights.open(&self.variant));
         Ok(Sources {
-            vae: self.parts.vae.weights.open(&self.variant)?,
+            vae: self.parts.vae()?.weights.open(&self.variant)?,
             controlnets: controlnets.collect::<Result<_, _>>()?,
             bases,
             merged: merged.sources,
@@ -328,9 +374,9 @@ impl PipelineBuilder {
     /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.
     fn bases(&self) -> Result<Vec<Base>, Error> {
         let family = Some(self.family());
-        let source = self.parts.unet.weights.open(&self.variant)?;
+        let source = self.parts.unet()?.weights.open(&self.variant)?;
         let mut bases = vec![Base { prefix: UNET_PREFIX, family, source }];
-        for (traits, (_, part)) in self.parts.profile.text_encoders.iter().zip(&self.parts.text) {
+        for (traits, (_, part)) in self.parts.profile.text_encoders.iter().zip(self.parts.text()?) {
             let source = part.weights.open(&self.variant)?;
             let renames = canonical_names(source.names());
             let source = Arc::new(Renamed::new(source, renames)?);
@@ -347,22 +393,22 @@ impl PipelineBuilder {
         options: &LoadOptions,
         leftovers: &Leftovers,
     ) -> Result<Model, Error> {
-        let Parts { profile, text, unet, vae, defaults, zero_negative } = self.parts;
+        let text: Vec<_> = self
+            .parts
+            .text()?
+            .iter()
+            .map(|(tokenizer, part)| ((*tokenizer).clone(), part.config.clone()))
+            .collect();
+        let (unet, vae) = (self.parts.unet()?.config.clone(), self.parts.vae()?.config.clone());
+        let Parts { profile, defaults, zero_negative, .. } = self.parts;
         let device = &options.device;
         let mut merged = sources.merged.into_iter();
         let mut next_merged = || merged.next().expect("one source for each base");
-        let denoiser = Denoiser::new(&unet.config, device)?;
+        let denoiser = Denoiser::new(&unet, device)?;
         let denoiser = Network::new(denoiser, next_merged(), options.clone(), leftovers)?;
         let mut encoders = Vec::new();
-        for (traits, (tokenizer, part)) in profile.text_encoders.iter().zip(text) {
-            encoders.push(TextEncoder::new(
-                traits,
-                tokenizer,
-                &part.config,
-                next_merged(),
-                options,
-                leftovers,
-            )?);
+        for (traits, (tokenizer, config)) in profile.text_encoders.iter().zip(text) {
+            encoders.push(TextEncoder::new(traits, tokenizer, &config, next_merged(), options, leftovers)?);
         }
         let mut controlnets = Vec::new();
         for (part, source) in self.controlnets.iter().zip(sources.controlnets) {
@@ -375,7 +421,7 @@ impl PipelineBuilder {
             further,
             controlnets,
             autoencoder: Autoencoder::new(
-                vae.config,
+                vae,
                 sources.vae,
                 options,
                 leftovers,
@@ -419,6 +465,13 @@ fn controlnet_config(component: &Component) -> Result<ControlNetConfig, Error> {
     let config: ControlNetConfig = component.config()?;
     config.validate().map_err(Error::config(component.location()))?;
     Ok(config)
+}
+
+/// Notes what a file has that is no network's.
+fn tell_of_leftovers(location: &Location, names: Vec<String>, pending: &mut Vec<Notice>) {
+    if !names.is_empty() {
+        pending.push(Notice::TensorsLeftOver { origin: location.to_string(), names });
+    }
 }
 
 fn lacks(location: &Location, network: &str) -> Error {

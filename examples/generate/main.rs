@@ -172,6 +172,12 @@ fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd
     if let Some(vae) = &options.vae {
         builder = builder.vae(vae.location(|| hypersd_demo::model().join("vae"), locate)?)?;
     }
+    if let Some(encoder) = &options.text_encoder {
+        builder = builder.text_encoder(locate(encoder)?)?;
+    }
+    if let Some(encoder) = &options.text_encoder_2 {
+        builder = builder.text_encoder_2(locate(encoder)?)?;
+    }
     for controlnet in &options.control.controlnets {
         builder = builder.controlnet(controlnet.location(hypersd_demo::controlnet, locate)?)?;
     }

@@ -43,6 +43,12 @@ pub(crate) struct Options {
     /// Replaces the VAE (a KL VAE or a TAESD)
     #[arg(long, value_name = "DIR|FILE|ID|demo")]
     pub(crate) vae: Option<Source>,
+    /// Replaces or supplies the (first) text encoder: a folder, or a file with CLIP's text encoder
+    #[arg(long, value_name = "DIR|FILE|ID")]
+    pub(crate) text_encoder: Option<PathBuf>,
+    /// Replaces or supplies SDXL's second text encoder
+    #[arg(long, value_name = "DIR|FILE|ID")]
+    pub(crate) text_encoder_2: Option<PathBuf>,
     /// Which weights to read where a folder has them more than once, fp16 for instance [default: the plain ones]
     #[arg(long, value_name = "NAME")]
     pub(crate) variant: Option<String>,
@@ -207,8 +213,12 @@ pub(crate) struct Options {
 impl Options {
     /// The options, and where none of them says what to draw with, the demo's LoRA by its recipe.
     pub(crate) fn or_demo(self) -> Self {
-        let Self { model, unet, vae, loras, recipe, scheduler, guidance, .. } = &self;
-        let no_files = [model, unet, vae].iter().all(|source| source.is_none()) && loras.is_empty();
+        let Self {
+            model, unet, vae, text_encoder, text_encoder_2, loras, recipe, scheduler, guidance, ..
+        } = &self;
+        let no_files = [model, unet, vae].iter().all(|source| source.is_none())
+            && [text_encoder, text_encoder_2].iter().all(|path| path.is_none())
+            && loras.is_empty();
         let no_settings = recipe.is_none() && scheduler.is_none() && guidance.is_none();
         if !(no_files && no_settings) {
             return self;

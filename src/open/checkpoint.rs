@@ -1,46 +1,51 @@
 //! A model in one file: its configurations are read off the shapes, the rest is the family's.
 
 use hypersd_core::Location;
-use hypersd_models::{Profile, SingleFile, clip::ClipTextConfig};
+use hypersd_models::{Profile, SingleFile};
 
-use super::parts::{Part, Parts, Weights};
+use super::{
+    parts::{Part, Parts, TextPart, Weights},
+    tell_of_leftovers,
+};
 use crate::{
-    Error,
+    Error, Notice,
     draw::{AutoencoderConfig, Defaults, Sampling},
 };
 
-/// Recognises the networks of a file and checks that it is a whole model.
-pub(crate) fn open(location: &Location) -> Result<Parts, Error> {
+/// Recognises the networks of a file. What it lacks may be given beside it; what nobody has a place for is a notice.
+pub(crate) fn open(location: &Location, pending: &mut Vec<Notice>) -> Result<Parts, Error> {
     let file = SingleFile::open(location)?;
-    let incomplete = || Error::Unsupported {
+    let profile = file.family.and_then(Profile::of).filter(|_| file.controlnet.is_none());
+    let profile = profile.ok_or_else(|| Error::Unsupported {
         origin: location.to_string(),
         found: "a part of a model".into(),
-        instead: "give it as the UNet or the VAE of a whole one".into(),
-    };
-    let profile = file.family.and_then(Profile::of).ok_or_else(incomplete)?;
+        instead: "give it as the UNet, the VAE or the ControlNet of a whole one".into(),
+    })?;
     let sampling = Sampling::of_file(profile, &file, location);
-    let SingleFile { unet, vae, text_encoders, .. } = file;
-    let (Some(unet), Some(vae)) = (unet, vae) else { return Err(incomplete()) };
-    if text_encoders.len() != profile.text_encoders.len() {
-        return Err(incomplete());
+    let SingleFile { unet, vae, text_encoders, text_places, left_over, .. } = file;
+    tell_of_leftovers(location, left_over, pending);
+    let mut text: Vec<_> =
+        profile.text_encoders.iter().map(|_| TextPart { tokenizer: None, part: None }).collect();
+    for (place, encoder) in text_places.into_iter().zip(text_encoders) {
+        let Some(traits) = profile.text_encoders.get(place) else { continue };
+        let tokenizer = Some((traits.own_tokenizer)(encoder.config.vocab_size)?);
+        text[place] = TextPart { tokenizer, part: Some(part(encoder)) };
     }
-    let mut text = Vec::new();
-    for (traits, encoder) in profile.text_encoders.iter().zip(text_encoders) {
-        let tokenizer = (traits.own_tokenizer)(encoder.config.vocab_size)?;
-        text.push((tokenizer, text_part(encoder)));
-    }
-    let autoencoder = AutoencoderConfig::Kl(vae.config);
-    let native_cells = profile.native_cells(autoencoder.factor());
+    let vae = vae
+        .map(|vae| Part { config: AutoencoderConfig::Kl(vae.config), weights: Weights::Source(vae.weights) });
+    let factor = vae.as_ref().map_or_else(|| (profile.vae)().factor(), |vae| vae.config.factor());
     Ok(Parts {
         profile,
+        origin: location.to_string(),
         text,
-        unet: Part { config: unet.config, weights: Weights::Source(unet.weights) },
-        vae: Part { config: autoencoder, weights: Weights::Source(vae.weights) },
-        defaults: Defaults { sampling, native_cells },
+        unet: unet.map(part),
+        vae,
+        defaults: Defaults { sampling, native_cells: profile.native_cells(factor) },
         zero_negative: profile.zero_negative,
     })
 }
 
-fn text_part(part: hypersd_models::Part<ClipTextConfig>) -> Part<ClipTextConfig> {
+/// A network of a file.
+fn part<C>(part: hypersd_models::Part<C>) -> Part<C> {
     Part { config: part.config, weights: Weights::Source(part.weights) }
 }

@@ -1,6 +1,6 @@
 //! A model in diffusers' folder layout: which components it has, and what their configurations say.
 
-use hypersd_core::{Component, ModelFolder};
+use hypersd_core::{Component, Family, ModelFolder};
 use hypersd_models::{
     Profile, TextProfile,
     clip::{ClipTextConfig, Tokenizer, TokenizerFiles},
@@ -8,7 +8,7 @@ use hypersd_models::{
 };
 use serde::Deserialize;
 
-use super::parts::{Part, Parts, Weights};
+use super::parts::{Part, Parts, TextPart, Weights};
 use crate::{
     Error,
     draw::{AutoencoderConfig, Defaults, Sampling},
@@ -21,32 +21,53 @@ struct Settings {
     force_zeros_for_empty_prompt: Option<bool>,
 }
 
-/// Reads all configurations of a folder.
+/// Reads all configurations of a folder. What it lacks may be given beside it.
 pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
-    let (unet, vae) = (required(folder, "unet")?, required(folder, "vae")?);
-    let config = unet_config(&unet)?;
-    let profile = Profile::of(config.family()).ok_or_else(|| Error::Unsupported {
+    let (unet, vae) = (component(folder, "unet")?, component(folder, "vae")?);
+    let config = unet.as_ref().map(unet_config).transpose()?;
+    let family = config.as_ref().map_or_else(|| family_by_encoders(folder), |config| Ok(config.family()))?;
+    let profile = Profile::of(family).ok_or_else(|| Error::Unsupported {
         origin: folder.location().to_string(),
-        found: config.family().to_string(),
+        found: family.to_string(),
         instead: "use a Stable Diffusion 1.x, 2.x or XL base model".into(),
     })?;
     let mut text = Vec::new();
     for traits in profile.text_encoders {
         text.push(text_encoder(folder, traits)?);
     }
-    let autoencoder = AutoencoderConfig::of(&vae)?;
+    let autoencoder = vae.as_ref().map(AutoencoderConfig::of).transpose()?;
+    let factor = autoencoder.as_ref().map_or_else(|| (profile.vae)().factor(), AutoencoderConfig::factor);
+    let native_cells = unet.as_ref().map(native_cells).transpose()?.flatten();
     let settings: Settings = folder.config()?;
     let zero_negative = settings.force_zeros_for_empty_prompt.unwrap_or(true);
+    let part = |weights| Weights::Folder(weights);
     Ok(Parts {
         profile,
+        origin: folder.location().to_string(),
         text,
         defaults: Defaults {
             sampling: Sampling::open(profile, folder.component("scheduler")?.as_ref())?,
-            native_cells: native_cells(&unet)?.unwrap_or_else(|| profile.native_cells(autoencoder.factor())),
+            native_cells: native_cells.unwrap_or_else(|| profile.native_cells(factor)),
         },
-        unet: Part { config, weights: Weights::Folder(unet) },
-        vae: Part { config: autoencoder, weights: Weights::Folder(vae) },
+        unet: config.zip(unet).map(|(config, unet)| Part { config, weights: part(unet) }),
+        vae: autoencoder.zip(vae).map(|(config, vae)| Part { config, weights: part(vae) }),
         zero_negative: profile.zero_negative && zero_negative,
+    })
+}
+
+/// The family of a folder without a UNet: the first whose text encoders are all that the index lists.
+fn family_by_encoders(folder: &ModelFolder) -> Result<Family, Error> {
+    let listed = |traits: &TextProfile| folder.lists(traits.encoder);
+    let fitting = Profile::all().filter(|profile| profile.text_encoders.iter().all(listed));
+    let most = fitting.reduce(
+        |best, next| {
+            if next.text_encoders.len() > best.text_encoders.len() { next } else { best }
+        },
+    );
+    most.map(|profile| profile.family).ok_or_else(|| Error::Unsupported {
+        origin: folder.location().to_string(),
+        found: "model_index.json lists neither a UNet nor a text encoder".into(),
+        instead: "use a Stable Diffusion folder".into(),
     })
 }
 
@@ -77,18 +98,23 @@ fn native_cells(unet: &Component) -> Result<Option<[usize; 2]>, Error> {
 }
 
 /// A text encoder with its tokenizer; a model without a tokenizer's folder gets the family's.
-fn text_encoder(
-    folder: &ModelFolder,
-    traits: &TextProfile,
-) -> Result<(Tokenizer, Part<ClipTextConfig>), Error> {
-    let encoder = required(folder, traits.encoder)?;
-    let config: ClipTextConfig = encoder.config()?;
-    config.validate().map_err(Error::config(encoder.location()))?;
-    let tokenizer = match folder.component(traits.tokenizer)? {
-        Some(component) => read_tokenizer(&component)?,
-        None => (traits.own_tokenizer)(config.vocab_size)?,
+fn text_encoder(folder: &ModelFolder, traits: &TextProfile) -> Result<TextPart, Error> {
+    let part = component(folder, traits.encoder)?
+        .map(|encoder| text_config(&encoder).map(|config| Part { config, weights: Weights::Folder(encoder) }))
+        .transpose()?;
+    let tokenizer = match (component(folder, traits.tokenizer)?, &part) {
+        (Some(component), _) => Some(read_tokenizer(&component)?),
+        (None, Some(part)) => Some((traits.own_tokenizer)(part.config.vocab_size)?),
+        (None, None) => None,
     };
-    Ok((tokenizer, Part { config, weights: Weights::Folder(encoder) }))
+    Ok(TextPart { tokenizer, part })
+}
+
+/// A text encoder's configuration, checked.
+pub(crate) fn text_config(component: &Component) -> Result<ClipTextConfig, Error> {
+    let config: ClipTextConfig = component.config()?;
+    config.validate().map_err(Error::config(component.location()))?;
+    Ok(config)
 }
 
 fn read_tokenizer(component: &Component) -> Result<Tokenizer, Error> {
@@ -110,11 +136,10 @@ fn read_tokenizer(component: &Component) -> Result<Tokenizer, Error> {
     Tokenizer::from_files(&files).map_err(Error::config(component.location()))
 }
 
-/// A component that every model must have.
-fn required(folder: &ModelFolder, name: &'static str) -> Result<Component, Error> {
-    folder.component(name)?.ok_or_else(|| Error::Unsupported {
-        origin: folder.location().to_string(),
-        found: format!("model_index.json lists no {name}"),
-        instead: "use a complete Stable Diffusion folder".into(),
-    })
+/// A component, which a model may leave out to be given beside it, in its index or by having no folder of the name.
+fn component(folder: &ModelFolder, name: &'static str) -> Result<Option<Component>, Error> {
+    match folder.location().join(name).is_dir() {
+        true => Ok(folder.component(name)?),
+        false => Ok(None),
+    }
 }

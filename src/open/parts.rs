@@ -21,51 +21,130 @@ use crate::{
 pub(crate) struct Parts {
     /// The traits that the model shares with all of its family.
     pub(crate) profile: &'static Profile,
-    /// The family's text encoders, in their order.
-    pub(crate) text: Vec<(Tokenizer, Part<ClipTextConfig>)>,
-    pub(crate) unet: Part<UNetConfig>,
-    pub(crate) vae: Part<AutoencoderConfig>,
+    /// The model's folder or file, for messages.
+    pub(crate) origin: String,
+    /// The family's text encoders, in their order; with their tokenizers where the model has some.
+    pub(crate) text: Vec<TextPart>,
+    pub(crate) unet: Option<Part<UNetConfig>>,
+    pub(crate) vae: Option<Part<AutoencoderConfig>>,
     pub(crate) defaults: Defaults,
     /// `force_zeros_for_empty_prompt`
     pub(crate) zero_negative: bool,
 }
 
+/// A text encoder, which may still have to be given, and its tokenizer.
+#[derive(Debug)]
+pub(crate) struct TextPart {
+    /// None where the model has none: it is then the family's, for as many embeddings as the encoder has.
+    pub(crate) tokenizer: Option<Tokenizer>,
+    pub(crate) part: Option<Part<ClipTextConfig>>,
+}
+
+/// A text encoder that is there.
+type Encoder<'a> = (&'a Tokenizer, &'a Part<ClipTextConfig>);
+
 impl Parts {
-    /// Makes sure that the UNet is of the model's family.
-    pub(crate) fn check_family(&self) -> Result<(), Error> {
-        let (own, family) = (self.profile.family, self.unet.config.family());
+    /// The UNet, if there is one by now.
+    pub(crate) fn unet(&self) -> Result<&Part<UNetConfig>, Error> {
+        self.unet.as_ref().ok_or_else(|| self.lacks("UNet", "--unet, PipelineBuilder::unet"))
+    }
+
+    /// The VAE, if there is one by now.
+    pub(crate) fn vae(&self) -> Result<&Part<AutoencoderConfig>, Error> {
+        self.vae.as_ref().ok_or_else(|| self.lacks("VAE", "--vae, PipelineBuilder::vae"))
+    }
+
+    /// The text encoders, if all are there by now.
+    pub(crate) fn text(&self) -> Result<Vec<Encoder<'_>>, Error> {
+        const WAYS: [&str; 2] = [
+            "--text-encoder, PipelineBuilder::text_encoder",
+            "--text-encoder-2, PipelineBuilder::text_encoder_2",
+        ];
+        let encoders = self.profile.text_encoders.iter().zip(WAYS).zip(&self.text);
+        encoders
+            .map(|((traits, way), text)| match (&text.tokenizer, &text.part) {
+                (Some(tokenizer), Some(part)) => Ok((tokenizer, part)),
+                _ => Err(self.lacks(traits.encoder, way)),
+            })
+            .collect()
+    }
+
+    fn lacks(&self, network: &str, way: &str) -> Error {
+        Error::Unsupported {
+            origin: self.origin.clone(),
+            found: format!("the model has no {network}"),
+            instead: format!("give one ({way})"),
+        }
+    }
+
+    /// Makes sure that the UNet is of the model's family. A model that was opened without one is of any with the same
+    /// text encoders.
+    pub(crate) fn check_family(&mut self, had_unet: bool) -> Result<(), Error> {
+        let Some(unet) = &self.unet else { return Ok(()) };
+        let (own, family) = (self.profile.family, unet.config.family());
         if own == family {
             return Ok(());
         }
-        let (expected, found) =
-            (format!("those of {own}, the model's family"), format!("the layers of {family}"));
-        Err(Error::Misfit { network: "UNet", expected, found })
+        let names = |profile: &Profile| -> Vec<_> {
+            profile.text_encoders.iter().map(|traits| traits.encoder).collect()
+        };
+        match Profile::of(family).filter(|other| !had_unet && names(other) == names(self.profile)) {
+            Some(profile) => {
+                self.profile = profile;
+                Ok(())
+            }
+            None => {
+                let expected = format!("those of {own}, the model's family");
+                Err(Error::Misfit { network: "UNet", expected, found: format!("the layers of {family}") })
+            }
+        }
+    }
+
+    /// Puts an encoder in its place. The tokenizer stays, if it is for as many embeddings.
+    pub(crate) fn replace_text(&mut self, place: usize, part: Part<ClipTextConfig>) -> Result<(), Error> {
+        let (Some(traits), Some(text)) = (self.profile.text_encoders.get(place), self.text.get_mut(place))
+        else {
+            return Err(Error::Unsupported {
+                origin: self.origin.clone(),
+                found: format!("{} has no second text encoder", self.profile.family),
+                instead: "leave it out, or use an SDXL model".into(),
+            });
+        };
+        let vocabulary = part.config.vocab_size;
+        let same = text.part.as_ref().is_none_or(|old| old.config.vocab_size == vocabulary);
+        if text.tokenizer.is_none() || !same {
+            text.tokenizer = Some((traits.own_tokenizer)(vocabulary)?);
+        }
+        text.part = Some(part);
+        Ok(())
     }
 
     /// Makes sure that the UNet reads the states of the text encoders, and that it and the VAE speak of the same latents;
     /// and says what it wants beside them.
     pub(crate) fn check_fit(&self) -> Result<FurtherInput, Error> {
-        let unet = &self.unet.config;
-        check_condition(unet, self.profile, self.text.iter().map(|(_, part)| &part.config))?;
-        FurtherInput::of(unet, self.vae.config.latent_channels())
+        let (unet, text, vae) = (&self.unet()?.config, self.text()?, self.vae()?);
+        check_condition(unet, self.profile, text.iter().map(|(_, part)| &part.config))?;
+        FurtherInput::of(unet, vae.config.latent_channels())
     }
 
     /// Makes sure that the text encoders can read the prompts of a request.
     pub(crate) fn check_prompts(&self, request: &Request) -> Result<(), Error> {
-        let layers = self.text.iter().map(|(_, part)| part.config.num_hidden_layers);
+        let text = self.text()?;
+        let layers = text.iter().map(|(_, part)| part.config.num_hidden_layers);
         check_clip_skip(request, self.profile, layers)
     }
 
     /// Makes sure that embeddings are for the text encoders.
     pub(crate) fn check_embeddings(&self, embeddings: &[Embedding]) -> Result<(), Error> {
-        let readers = self.text.iter().map(|(tokenizer, part)| Reader::new(tokenizer, &part.config));
+        let text = self.text()?;
+        let readers = text.iter().map(|(tokenizer, part)| Reader::new(tokenizer, &part.config));
         embeddings::check(self.profile, &readers.collect::<Vec<_>>(), embeddings)
     }
 
     /// Makes sure that a ControlNet guides the UNet, in pictures of the VAE's size.
     pub(crate) fn check_controlnet(&self, controlnet: &ControlNetConfig) -> Result<(), Error> {
-        controlnet.check_fits(&self.unet.config)?;
-        let (own, factor) = (controlnet.pixels_per_latent(), self.vae.config.factor());
+        controlnet.check_fits(&self.unet()?.config)?;
+        let (own, factor) = (controlnet.pixels_per_latent(), self.vae()?.config.factor());
         if own == factor {
             return Ok(());
         }

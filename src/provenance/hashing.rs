@@ -1,6 +1,7 @@
 //! Finding the files that the weights came from, and hashing them: the world over they go by their SHA-256.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Read},
     thread::{self, JoinHandle},
 };
@@ -25,6 +26,8 @@ pub(crate) struct WeightFiles {
     /// Its folder or its file.
     model: Location,
     pub(crate) unet: Option<Location>,
+    /// By their places in the family.
+    pub(crate) text: BTreeMap<usize, Location>,
     pub(crate) vae: Option<Location>,
     pub(crate) loras: Vec<(Location, f32)>,
     pub(crate) controlnets: Vec<Location>,
@@ -38,6 +41,7 @@ impl WeightFiles {
             name: name(&model),
             model,
             unet: None,
+            text: BTreeMap::new(),
             vae: None,
             loras: Vec::new(),
             controlnets: Vec::new(),
@@ -56,7 +60,8 @@ impl WeightFiles {
         let replaced = [(WeightPart::UNet, &self.unet), (WeightPart::Vae, &self.vae)];
         let replaced = replaced.into_iter().filter_map(|(part, location)| Some((part, location.as_ref()?)));
         let controlnets = self.controlnets.iter().map(|location| (WeightPart::ControlNet, location));
-        for (part, location) in replaced.chain(controlnets) {
+        let text = self.text.values().map(|location| (WeightPart::TextEncoder, location));
+        for (part, location) in replaced.chain(text).chain(controlnets) {
             for file in files(location, variant)? {
                 hashing.start(part.clone(), &name(location), &file, None);
             }
@@ -75,7 +80,9 @@ impl WeightFiles {
         let replaceable =
             [(WeightPart::UNet, "unet", self.unet.is_some()), (WeightPart::Vae, "vae", self.vae.is_some())];
         let text =
-            profile.text_encoders.iter().map(|traits| (WeightPart::TextEncoder, traits.encoder, false));
+            profile.text_encoders.iter().enumerate().map(|(place, traits)| {
+                (WeightPart::TextEncoder, traits.encoder, self.text.contains_key(&place))
+            });
         for (part, component, replaced) in replaceable.into_iter().chain(text) {
             let component = if replaced { None } else { folder.component(component)? };
             for file in component.map(|part| part.weight_files(variant)).transpose()?.unwrap_or_default() {

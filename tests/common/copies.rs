@@ -26,6 +26,7 @@ fn copy_into(folder: &Path, copy: &Path) {
 }
 
 /// Changes a JSON file.
+#[allow(dead_code, reason = "not every test that copies changes one")]
 pub(crate) fn replaced(file: &Path, change: impl FnOnce(&mut Value)) {
     let text = fs::read_to_string(file).expect("a file");
     let mut value: Value = serde_json::from_str(&text).expect("JSON");

@@ -65,6 +65,13 @@ impl ModelFolder {
         json::read(&self.location.join(INDEX))
     }
 
+    /// Whether the index lists a component, be it there or not.
+    #[must_use]
+    pub fn lists(&self, name: &str) -> bool {
+        let class = self.index.get(name).and_then(Value::as_array).and_then(|entry| entry.get(1));
+        class.is_some_and(Value::is_string)
+    }
+
     /// A component by its name in the index: `unet`, `vae`, `text_encoder_2`, `scheduler`.
     ///
     /// `None` where the index does not list it, or lists it as absent (`[null, null]`).

@@ -5,7 +5,7 @@ use hypersd_core::Family;
 
 use crate::{
     Error,
-    clip::{ClipTextModel, TextStates, Tokenizer},
+    clip::{ClipTextModel, HiddenAct, TextStates, Tokenizer},
     unet::{PerLevel, UNetConfig},
     vae::VaeConfig,
 };
@@ -51,6 +51,8 @@ pub struct TextProfile {
     pub tokenizer: &'static str,
     /// The beginning of its modules' names in LoRA files.
     pub lora_prefix: &'static str,
+    /// The activation of the published encoder, which no shape says.
+    pub hidden_act: HiddenAct,
     /// The tokenizer of a model without one, for an encoder of so many embeddings.
     pub own_tokenizer: fn(vocab_size: usize) -> Result<Tokenizer, Error>,
     /// The state that goes into the context.
@@ -97,6 +99,7 @@ const SD1: Profile = Profile {
         encoder: "text_encoder",
         tokenizer: "tokenizer",
         lora_prefix: "lora_te_",
+        hidden_act: HiddenAct::QuickGelu,
         own_tokenizer: Tokenizer::clip_l_of,
         state: State::Last,
         pooled: false,
@@ -118,6 +121,7 @@ const SD1: Profile = Profile {
 const SD2: Profile = Profile {
     family: Family::Sd2,
     text_encoders: &[TextProfile {
+        hidden_act: HiddenAct::Gelu,
         own_tokenizer: Tokenizer::open_clip_of, // pads with `!`
         ..SD1.text_encoders[0]
     }],
@@ -139,6 +143,7 @@ const SDXL: Profile = Profile {
             encoder: "text_encoder_2",
             tokenizer: "tokenizer_2",
             lora_prefix: "lora_te2_",
+            hidden_act: HiddenAct::Gelu,
             own_tokenizer: Tokenizer::open_clip_of,
             state: State::Penultimate,
             pooled: true,

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use hypersd_core::{Error as Core, Family, Location, Mismatch, SafetensorsFile, SharedSource, TensorSource};
 
 use crate::{
-    Error, Prediction, Profile, clip::ClipTextConfig, infer, tiny_vae::TinyVaeConfig, unet::UNetConfig,
-    vae::VaeConfig,
+    Error, Prediction, Profile, TextProfile, clip::ClipTextConfig, infer, tiny_vae::TinyVaeConfig,
+    unet::UNetConfig, vae::VaeConfig,
 };
 
 mod family;
@@ -50,6 +50,10 @@ pub struct SingleFile {
     pub tiny_vae: Option<Part<TinyVaeConfig>>,
     /// The text encoders, in the order of the family's [profile](Profile::text_encoders).
     pub text_encoders: Vec<Part<ClipTextConfig>>,
+    /// The place of each of them in the profile: of SDXL's two encoders a file may have the second alone.
+    pub text_places: Vec<usize>,
+    /// Tensors outside of every network's place (`global_step`, a stray LoRA module, another family's text encoder), sorted.
+    pub left_over: Vec<String>,
     /// A ControlNet, with the configuration of the UNet that its encoder half is one of.
     pub controlnet: Option<Part<UNetConfig>>,
 }
@@ -87,6 +91,36 @@ impl SingleFile {
         Self::read(tiny_pair::complete(&location, file)?, own)
     }
 
+    /// Opens a file with a text encoder, alone or in a checkpoint, for a place of a family's. What shapes do not say is as
+    /// in the model's `own`, where that is as large, else as in the published ones of this activation.
+    ///
+    /// # Errors
+    /// [`Error::Family`] where there is none; otherwise as [`open`](Self::open).
+    pub fn open_text_encoder(
+        location: impl Into<Location>,
+        (place, traits): (usize, &TextProfile),
+        own: Option<&ClipTextConfig>,
+    ) -> Result<Part<ClipTextConfig>, Error> {
+        let location = location.into();
+        let source: SharedSource = Arc::new(SafetensorsFile::open(&location)?);
+        let found = match sections::text_encoder_alone(&source)? {
+            Some(weights) => Some(Part { config: infer::clip_text(&*weights, traits.hidden_act)?, weights }),
+            None => {
+                let file = Self::read(source, None)?;
+                let of_place = |(at, _): &(usize, _)| *at == place;
+                file.text_places.into_iter().zip(file.text_encoders).find(of_place).map(|(_, part)| part)
+            }
+        };
+        let mut part = found.ok_or_else(|| {
+            let instead = "give a file with a CLIP text encoder of this family";
+            family::foreign(&location.to_string(), &format!("a file without a {}", traits.encoder), instead)
+        })?;
+        if let Some(own) = own {
+            part.config = part.config.completed_by(own);
+        }
+        Ok(part)
+    }
+
     /// Recognises the networks of any source of tensors.
     ///
     /// # Errors
@@ -100,6 +134,7 @@ impl SingleFile {
 
         let sections = sections::sections(&source, &mut names)?;
         if sections.is_empty() {
+            family::refuse_parts(&origin, &names)?;
             return Err(Core::Format {
                 origin,
                 expected: "a checkpoint, or a UNet, VAE, TAESD or ControlNet".into(),
@@ -107,14 +142,15 @@ impl SingleFile {
             }
             .into());
         }
-        if !names.is_empty() {
-            return Err(unused(origin, names));
+        let strange: BTreeSet<String> = names.extract_if(.., |name| sections::is_in_a_place(name)).collect();
+        if !strange.is_empty() {
+            return Err(unused(origin, strange));
         }
         let unet = sections.iter().find(|(section, _)| section.network.is_unet()).map(|(_, weights)| weights);
-        let family = sections.iter().find_map(|(section, _)| section.family);
-        let family = match (family, unet) {
-            (None, Some(unet)) => Some(infer::family(&**unet)?),
-            _ => family,
+        // A UNet knows best: what stands beside it may be another model's.
+        let family = match unet {
+            Some(unet) => Some(infer::family(&**unet)?),
+            None => sections.iter().find_map(|(section, _)| section.family),
         };
         let profile = profile(&origin, family)?;
         let prediction = if velocity { Some(Prediction::Velocity) } else { profile.prediction };
@@ -126,9 +162,15 @@ impl SingleFile {
             vae: None,
             tiny_vae: None,
             text_encoders: Vec::new(),
+            text_places: Vec::new(),
+            left_over: names.into_iter().collect(),
             controlnet: None,
         };
         for (section, weights) in sections {
+            if section.family.is_some_and(|other| Some(other) != family) {
+                file.left_over.extend(weights.names());
+                continue;
+            }
             file.add(section.network, profile, weights, own)?;
         }
         Ok(file)
@@ -158,7 +200,8 @@ impl SingleFile {
             Network::TinyVae => {
                 self.tiny_vae = Some(Part { config: infer::tiny_vae(&*weights)?, weights });
             }
-            Network::TextEncoder(act) => {
+            Network::TextEncoder(act, place) => {
+                self.text_places.push(place);
                 self.text_encoders.push(Part { config: infer::clip_text(&*weights, act)?, weights });
             }
         }
@@ -182,7 +225,9 @@ impl SingleFile {
     /// where there is one.
     fn number_width(&self, weights: &dyn TensorSource, profile: &Profile, own: Option<&UNetConfig>) -> usize {
         let added = weights.info("add_embedding.linear_1.weight").and_then(|info| info.shape.get(1).copied());
-        let pooled = profile.text_encoders.iter().zip(&self.text_encoders).find(|(traits, _)| traits.pooled);
+        let mut encoders = self.text_places.iter().zip(&self.text_encoders);
+        let is_pooled = |place: usize| profile.text_encoders.get(place).is_some_and(|traits| traits.pooled);
+        let pooled = encoders.find(|&(&place, _)| is_pooled(place));
         match (added, pooled) {
             (Some(added), Some((_, part))) if profile.time_ids > 0 => {
                 added.saturating_sub(part.config.projection_dim) / profile.time_ids

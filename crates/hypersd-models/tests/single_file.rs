@@ -300,10 +300,13 @@ fn every_ignored_tensor_has_a_reason_and_is_passed_over() {
 
 #[test]
 fn what_nobody_knows_is_never_hidden() {
-    // Outside of every network it is an error at once.
+    // Outside of every network it is named.
+    let file = read(sd15().with("model_emma.decay", &[1]).with("epoch", &[]));
+    assert_eq!(file.left_over, ["epoch", "model_emma.decay"]);
+    // In the place of a network that is not there it is an error at once.
     let error =
-        SingleFile::read(sd15().with("model_emma.decay", &[1]).share(), None).unwrap_err().to_string();
-    assert!(error.contains("model_emma.decay"), "{error}");
+        SingleFile::read(sd15().with("control_model.odd", &[1]).share(), None).unwrap_err().to_string();
+    assert!(error.contains("control_model.odd"), "{error}");
     // Inside of one the strict loader will see it, under its own name.
     let odd = "model.diffusion_model.input_blocks.1.0.odd.weight";
     let unet = read(sd15().with(odd, &[1])).unet.unwrap();

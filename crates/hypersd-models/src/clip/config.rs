@@ -108,6 +108,19 @@ impl ClipTextConfig {
         }
     }
 
+    /// The same with what no shape says from `own`, if that is as large.
+    pub(crate) fn completed_by(&self, own: &Self) -> Self {
+        let completed = Self {
+            num_attention_heads: own.num_attention_heads,
+            hidden_act: own.hidden_act,
+            layer_norm_eps: own.layer_norm_eps,
+            eos_token_id: own.eos_token_id,
+            ..self.clone()
+        };
+        let as_large = self.hidden_size == own.hidden_size && self.vocab_size == own.vocab_size;
+        if as_large { completed } else { self.clone() }
+    }
+
     /// Checks what the network relies on.
     ///
     /// # Errors

@@ -64,7 +64,7 @@ pub const IGNORED: &[Ignored] = &{
 /// Names by which a file is known that none of these networks can be loaded from: a pattern, the file's family, and
 /// what to do instead.
 const FOREIGN: &[(&str, &str, &str)] = &{
-    const LORA: &str = "add it to a model as a LoRA";
+    const TEXT: &str = "give it as the text encoder of a model";
     [
         ("*double_blocks.*.img_attn.*", "FLUX", TAKE),
         ("*joint_blocks.*", "Stable Diffusion 3", TAKE),
@@ -74,13 +74,8 @@ const FOREIGN: &[(&str, &str, &str)] = &{
         ("*clip_txt_mapper.*", "Stable Cascade", TAKE),
         ("edm_mean", "Playground v2.5 (its edm_mean and edm_std change the scale of latents)", TAKE),
         ("edm_std", "Playground v2.5 (its edm_mean and edm_std change the scale of latents)", TAKE),
-        ("*.lora_down.weight", "a LoRA", LORA),
-        ("*.lora_A.weight", "a LoRA", LORA),
-        ("*.lora.down.weight", "a LoRA", LORA),
-        ("*.hada_w1_a", "a LoRA (LoHa)", LORA),
-        ("*.lokr_w1*", "a LoRA (LoKr)", LORA),
-        ("text_model.embeddings.*", "a text encoder alone", "take a whole model"),
-        ("embeddings.token_embedding.weight", "a text encoder alone", "take a whole model"),
+        ("text_model.embeddings.*", "a text encoder alone", TEXT),
+        ("embeddings.token_embedding.weight", "a text encoder alone", TEXT),
         ("emb_params", "a textual inversion", "take a model"),
         ("string_to_param*", "a textual inversion", "take a model"),
         ("lora_controlnet", "a Control-LoRA", "take a complete ControlNet"),
@@ -93,13 +88,43 @@ const FOREIGN: &[(&str, &str, &str)] = &{
     ]
 };
 
+/// Names by which a file is known that has a part for a model and no network: what it is, and what to do with it.
+const PARTS: &[(&str, &str, &str)] = &{
+    const LORA: &str = "add it to a model as a LoRA";
+    [
+        ("*.lora_down.weight", "a LoRA", LORA),
+        ("*.lora_A.weight", "a LoRA", LORA),
+        ("*.lora.down.weight", "a LoRA", LORA),
+        ("*.hada_w1_a", "a LoRA (LoHa)", LORA),
+        ("*.lokr_w1*", "a LoRA (LoKr)", LORA),
+        ("*.adapter.conv_in.weight", "a T2I-Adapter", "take a ControlNet"),
+        ("adapter.conv_in.weight", "a T2I-Adapter", "take a ControlNet"),
+        ("body.*.block1.weight", "a T2I-Adapter", "take a ControlNet"),
+        ("ip_adapter.*", "an IP-Adapter", "draw without it"),
+        ("image_proj.*", "an IP-Adapter", "draw without it"),
+        ("vision_model.*", "a CLIP vision model", "take a text encoder or a whole model"),
+        ("visual.*", "a CLIP vision model", "take a text encoder or a whole model"),
+        ("blocks.*.cross_attn.*", "PixArt", TAKE),
+        ("adaln_single.*", "PixArt", TAKE),
+    ]
+};
+
 pub(super) const TAKE: &str = "take a Stable Diffusion 1.x or SDXL model";
 pub(super) const REFINER: &str = "the Stable Diffusion XL refiner";
 pub(super) const REFINER_INSTEAD: &str = "take the base model: hypersd makes no second pass";
 
 /// Refuses what has the names of a family that is none of these networks'.
 pub(super) fn refuse_foreign(origin: &str, names: &BTreeSet<String>) -> Result<(), Error> {
-    for (pattern, family, instead) in FOREIGN {
+    refuse(FOREIGN, origin, names)
+}
+
+/// Refuses what has no network, but a part for one.
+pub(super) fn refuse_parts(origin: &str, names: &BTreeSet<String>) -> Result<(), Error> {
+    refuse(PARTS, origin, names)
+}
+
+fn refuse(table: &[(&str, &str, &str)], origin: &str, names: &BTreeSet<String>) -> Result<(), Error> {
+    for (pattern, family, instead) in table {
         if names.iter().any(|name| name_matches(pattern, name)) {
             return Err(foreign(origin, family, instead));
         }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use hypersd_core::{Family, SharedSource, TensorSource};
 
+use super::family::is_ignored;
 use crate::{Error, clip::HiddenAct, keys};
 
 /// A network's place in a file.
@@ -25,7 +26,8 @@ pub(super) enum Network {
     ControlNet,
     Vae,
     TinyVae,
-    TextEncoder(HiddenAct),
+    /// The activation, and the encoder's place in the family.
+    TextEncoder(HiddenAct, usize),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,17 +66,22 @@ const PLACES: &[Section] = &{
     const LDM_UNET: &str = "input_blocks.0.0.weight";
     const LDM_CONTROLNET: &str = "input_hint_block.0.weight";
     [
-        of(Family::Sd1, at(SD1_TEXT, TOKENS, TextEncoder(QuickGelu), Transformers { bare: false })),
-        of(Family::Sd1, at(SD1_TEXT, BARE_TOKENS, TextEncoder(QuickGelu), Transformers { bare: true })),
+        of(Family::Sd1, at(SD1_TEXT, TOKENS, TextEncoder(QuickGelu, 0), Transformers { bare: false })),
+        of(Family::Sd1, at(SD1_TEXT, BARE_TOKENS, TextEncoder(QuickGelu, 0), Transformers { bare: true })),
         of(
             Family::Sd2,
-            at("cond_stage_model.model.", OPEN_CLIP_TOKENS, TextEncoder(Gelu), OpenClip { unread: 1 }),
+            at("cond_stage_model.model.", OPEN_CLIP_TOKENS, TextEncoder(Gelu, 0), OpenClip { unread: 1 }),
         ),
-        of(Family::Sdxl, at(SDXL_TEXT, TOKENS, TextEncoder(QuickGelu), Transformers { bare: false })),
-        of(Family::Sdxl, at(SDXL_TEXT, BARE_TOKENS, TextEncoder(QuickGelu), Transformers { bare: true })),
+        of(Family::Sdxl, at(SDXL_TEXT, TOKENS, TextEncoder(QuickGelu, 0), Transformers { bare: false })),
+        of(Family::Sdxl, at(SDXL_TEXT, BARE_TOKENS, TextEncoder(QuickGelu, 0), Transformers { bare: true })),
         of(
             Family::Sdxl,
-            at("conditioner.embedders.1.model.", OPEN_CLIP_TOKENS, TextEncoder(Gelu), OpenClip { unread: 0 }),
+            at(
+                "conditioner.embedders.1.model.",
+                OPEN_CLIP_TOKENS,
+                TextEncoder(Gelu, 1),
+                OpenClip { unread: 0 },
+            ),
         ),
         at("first_stage_model.", LDM_VAE, Vae, Ldm),
         at("first_stage_model.", OWN_VAE, Vae, OldDiffusers),
@@ -100,11 +107,32 @@ pub(super) fn sections(
     let mut found: Vec<(Section, SharedSource)> = Vec::new();
     for place in PLACES {
         if names.contains(&format!("{}{}", place.prefix, place.known_by)) {
-            let own: Vec<String> = names.extract_if(.., |name| name.starts_with(place.prefix)).collect();
+            let own: Vec<String> = names.extract_if(.., |name| place.has(name)).collect();
             found.push((*place, place.canonical(source, own)?));
         }
     }
     Ok(found)
+}
+
+/// True for a name in the place of a network that these know, so that it belongs to one, or to nothing that is known.
+pub(super) fn is_in_a_place(name: &str) -> bool {
+    PLACES.iter().any(|place| !place.prefix.is_empty() && name.starts_with(place.prefix))
+}
+
+/// A text encoder alone in a file: its tensors under canonical names. `None` where there is none.
+pub(super) fn text_encoder_alone(source: &SharedSource) -> Result<Option<SharedSource>, Error> {
+    const DIALECTS: [(&str, Dialect); 3] = [
+        ("text_model.embeddings.token_embedding.weight", Dialect::Transformers { bare: false }),
+        ("embeddings.token_embedding.weight", Dialect::Transformers { bare: true }),
+        ("token_embedding.weight", Dialect::OpenClip { unread: 0 }),
+    ];
+    let Some((known_by, dialect)) = DIALECTS.into_iter().find(|(name, _)| source.info(name).is_some()) else {
+        return Ok(None);
+    };
+    let network = Network::TextEncoder(HiddenAct::Gelu, 0); // the dialect alone decides about names
+    let alone = Section { prefix: "", known_by, network, dialect, family: None };
+    let names = source.names().into_iter().filter(|name| !is_ignored(name)).collect();
+    alone.canonical(source, names).map(Some)
 }
 
 impl Network {
@@ -115,6 +143,16 @@ impl Network {
 }
 
 impl Section {
+    /// True for a name in this place. Where names have no prefix, what training leaves behind is in none.
+    fn has(&self, name: &str) -> bool {
+        const STRAY: [&str; 7] =
+            ["lora_", "ema.", "ema_", "model_ema.", "optimizer", "cond_stage_model.", "conditioner."];
+        match self.prefix {
+            "" => name.contains('.') && !STRAY.iter().any(|stray| name.starts_with(stray)),
+            prefix => name.starts_with(prefix),
+        }
+    }
+
     /// The section's tensors under the network's names.
     fn canonical(&self, source: &SharedSource, mut names: Vec<String>) -> Result<SharedSource, Error> {
         let has = |name: &str| source.info(&format!("{}{name}", self.prefix)).is_some();

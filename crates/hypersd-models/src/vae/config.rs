@@ -96,6 +96,23 @@ impl VaeConfig {
         1 << (self.levels() - 1)
     }
 
+    /// The same with what no shape says from `own`: the latents' scale, the size of a tile, and whether f16 is enough.
+    #[must_use]
+    pub fn completed_by(&self, own: &Self) -> Self {
+        let channels = |numbers: &Option<Vec<f32>>| {
+            numbers.clone().filter(|numbers| numbers.len() == self.latent_channels)
+        };
+        Self {
+            scaling_factor: own.scaling_factor,
+            shift_factor: own.shift_factor,
+            latents_mean: channels(&own.latents_mean),
+            latents_std: channels(&own.latents_std),
+            sample_size: own.sample_size,
+            force_upcast: own.force_upcast,
+            ..self.clone()
+        }
+    }
+
     /// Checks that the network can be built. Both halves call this when they are made.
     ///
     /// # Errors
