@@ -3,7 +3,7 @@
 UNets that are not regular (BK-SDM's, SDXS's, SSD-1B's), one that is told the guidance scale (the full LCM models), a VAE of
 three levels, and scheduler configurations as older converters write them. `cases.json` tells of each what the tiny model of
 its family gets: `unet` or `vae` (a folder here), `scheduler_config` (in the place of its own) and `index_class` (what
-`model_index.json` calls its class); `scheduler` is null where the model's own is taken, else what is built from the model's.
+`model_index.json` calls its class), or `text_layers` (the number in the text encoder's configuration); `scheduler` is null where the model's own is taken, else what is built from the model's.
 `<name>.safetensors` holds the latents.
 """
 
@@ -91,7 +91,7 @@ BETAS = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", 
 DDIM = dict(_class_name="DDIMScheduler", set_alpha_to_one=False, **BETAS)
 PNDM = dict(_class_name="PNDMScheduler", skip_prk_steps=True, set_alpha_to_one=False, **BETAS)
 DEFAULTS = dict(
-    family="sd15", unet=None, vae=None, scheduler_config=None, index_class=None, scheduler=None, steps=3, guidance=0.0,
+    family="sd15", unet=None, vae=None, scheduler_config=None, index_class=None, text_layers=None, scheduler=None, steps=3, guidance=0.0,
     width=128, height=64,
 )  # fmt: skip
 CASES = {
@@ -110,6 +110,8 @@ CASES = {
     "pndm-silent": dict(scheduler_config=PNDM, steps=5),
     "pndm-silent-ddim": dict(scheduler_config=PNDM, scheduler="ddim"),
     "pndm-clips-ddim": dict(scheduler_config=PNDM | dict(clip_sample=True, steps_offset=0), scheduler="ddim"),
+    # clip skip baked in: fewer layers than the file has
+    "text-cut": dict(text_layers=1, scheduler="ddim"),
     # the index and the file name two classes
     "index-euler": dict(scheduler_config=DDIM | dict(steps_offset=1), index_class="EulerDiscreteScheduler"),
 }
@@ -159,6 +161,9 @@ def run(case):
 
 
 def configure(folder, case):
+    if case["text_layers"]:
+        path = folder / "text_encoder/config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"num_hidden_layers": case["text_layers"]}))
     if case["scheduler_config"]:
         text = json.dumps(case["scheduler_config"])
         (folder / "scheduler/scheduler_config.json").write_text(text)

@@ -42,6 +42,16 @@ pub enum Notice {
         /// True where its name is the shuffle ControlNet's, so that it is averaged.
         pools: bool,
     },
+    /// A text encoder's configuration names fewer layers than its file has (clip skip baked in). The others have no effect, and
+    /// neither has what a LoRA changes in them.
+    LayersCut {
+        /// The file.
+        origin: String,
+        /// Layers that the configuration names.
+        kept: usize,
+        /// Layers in the file.
+        found: usize,
+    },
     /// A prompt is longer than a text encoder reads.
     PromptTruncated {
         /// The end that has no effect.
@@ -76,6 +86,11 @@ impl fmt::Display for Notice {
             Self::LatentsClipped { algorithm, origin } => write!(
                 f,
                 "{algorithm} clips latents to ±1, as diffusers does, because {origin} does not say \"clip_sample\": false"
+            ),
+            Self::LayersCut { origin, kept, found } => write!(
+                f,
+                "{origin}: the configuration names {kept} of the {found} layers; the others, and what LoRAs change in them, have \
+                 no effect"
             ),
             Self::ControlNetAssumed { origin, pools: true } => write!(
                 f,

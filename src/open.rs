@@ -13,7 +13,10 @@ use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Rename
 use hypersd_lora::{
     Base, Lora, LoraFile, LoraReport, Merged, Strictness, UNET_PREFIX, Weights as LoraWeights, merge,
 };
-use hypersd_models::{SingleFile, clip::canonical_names};
+use hypersd_models::{
+    SingleFile,
+    clip::{canonical_names, layers},
+};
 
 use crate::{
     Error, Notice, Pipeline, Request, device,
@@ -334,6 +337,7 @@ impl PipelineBuilder {
         // Everything is opened and checked before anything large is read.
         let sources = self.open_sources()?;
         let (notices, low_memory) = (self.notices.clone(), self.low_memory);
+        self.tell_of_cut_layers(&sources.bases, &notices)?;
         let lora_bases = LoraBases { bases: sources.bases.clone(), strictness: self.strictness };
         let lora_reports = sources.lora_reports.clone();
         let embeddings = std::mem::take(&mut self.embeddings);
@@ -383,6 +387,17 @@ impl PipelineBuilder {
             bases.push(Base { prefix: traits.lora_prefix, family, source });
         }
         Ok(bases)
+    }
+
+    /// Says where a text encoder's file has more layers than its configuration names.
+    fn tell_of_cut_layers(&self, bases: &[Base], notices: &Notices) -> Result<(), Error> {
+        for ((_, part), base) in self.parts.text()?.into_iter().zip(bases.iter().skip(1)) {
+            let (kept, found) = (part.config.num_hidden_layers, layers(&*base.source));
+            if found > kept {
+                notices.give(Notice::LayersCut { origin: base.source.origin(), kept, found });
+            }
+        }
+        Ok(())
     }
 
     /// The networks, each with the source of its weights, which are still to be read.

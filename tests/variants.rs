@@ -30,6 +30,7 @@ struct Case {
     vae: Option<String>,
     scheduler_config: Option<Value>,
     index_class: Option<String>,
+    text_layers: Option<usize>,
     scheduler: Option<String>,
     steps: usize,
     guidance: f64,
@@ -57,8 +58,15 @@ impl Case {
     /// The model's folder, with the case's scheduler configuration.
     fn model(&self, scratch: &Path) -> PathBuf {
         let model = weights("").join(format!("tiny-{}", self.family));
-        let Some(config) = &self.scheduler_config else { return model };
+        if self.scheduler_config.is_none() && self.text_layers.is_none() {
+            return model;
+        }
         let folder = copied(&model, scratch);
+        if let Some(layers) = self.text_layers {
+            let config = folder.join("text_encoder/config.json");
+            replaced(&config, |config| config["num_hidden_layers"] = json!(layers));
+        }
+        let Some(config) = &self.scheduler_config else { return folder };
         std::fs::write(folder.join("scheduler/scheduler_config.json"), config.to_string()).expect("a file");
         let class = self.index_class.clone().map_or_else(|| config["_class_name"].clone(), Value::from);
         replaced(&folder.join("model_index.json"), |index| index["scheduler"] = json!(["diffusers", class]));
@@ -163,6 +171,16 @@ fn what_is_set_right_is_told() {
     assert_eq!(told_of("pndm-silent-ddim"), (vec![], 1));
     assert_eq!(told_of("pndm-clips-ddim"), (vec!["steps_offset", "clip_sample"], 0));
     assert_eq!(told_of("bk"), (vec![], 0));
+}
+
+#[test]
+fn a_lora_for_all_layers_goes_over_a_cut_text_encoder() {
+    let scratch = scratch();
+    let builder = Case::of("text-cut").open(scratch.path());
+    let builder = builder.lora(weights("").join("tiny-sd15-lora.safetensors"), 1.0).expect("the LoRA");
+    let heard = told(builder, &Case::of("text-cut").request());
+    let cut = |notice: &Notice| matches!(notice, Notice::LayersCut { kept: 1, found: 2, .. });
+    assert!(heard.iter().any(cut), "{heard:?}");
 }
 
 #[test]

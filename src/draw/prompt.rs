@@ -10,7 +10,7 @@ use hypersd_core::LoadOptions;
 use hypersd_lora::Merged;
 use hypersd_models::{
     Profile, TextProfile,
-    clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, Tokenizer},
+    clip::{ClipTextConfig, ClipTextModel, Tokenizer, ignored_tensors},
     unet::{Conditioning, Context},
 };
 
@@ -44,7 +44,7 @@ impl TextEncoder {
         options: &LoadOptions,
         leftovers: &Leftovers,
     ) -> Result<Self, Error> {
-        let options = LoadOptions { ignore: IGNORED_TENSORS, ..options.clone() };
+        let options = LoadOptions { ignore: ignored_tensors(config.num_hidden_layers), ..options.clone() };
         let network = Network::new(ClipTextModel::new(config, &options.device)?, source, options, leftovers)?;
         Ok(Self { traits, tokenizer, words: None, network })
     }

@@ -77,6 +77,7 @@ pub use folder::{Component, ModelFolder, Variant};
 pub use host::{Dtype, HostData, HostTensor, TensorInfo};
 pub use image::{Image, PixelRange, Region, TextChunk};
 pub use joined::Joined;
+pub use json::plain as plain_json_error;
 pub use load::{InOrder, Interleaved, Layout, LoadOptions, Slot, SlotList, Slots, check, load, reload};
 pub use location::{FileTree, Location, Reader};
 pub use memory::MemorySource;

@@ -23,7 +23,7 @@ mod tokenizer;
 mod vocabulary;
 
 pub use config::{ClipTextConfig, HiddenAct};
-pub use keys::{IGNORED_TENSORS, canonical_names};
+pub use keys::{IGNORED_TENSORS, canonical_names, ignored_tensors, layers};
 pub use text_model::{ClipTextModel, TextStates};
 pub use textual_inversion::{TextualInversion, Vectors};
 pub use tokenizer::{Encoded, Token, Tokenizer, TokenizerFiles};

@@ -110,7 +110,7 @@ fn an_absent_shard_and_a_pickle_are_errors() {
 fn an_index_of_another_form_is_an_error() {
     for (index, found) in [
         ("", "expected JSON"),
-        ("[1]", "found invalid type"),
+        ("[1]", "expected an object, found 1"),
         ("{}", "weight_map"),
         (r#"{"weight_map":{"a":1}}"#, "field `weight_map.a`"),
         (r#"{"weight_map":{}} x"#, "trailing"),

@@ -1,5 +1,6 @@
 //! The JSON files of a tokenizer.
 
+use hypersd_core::plain_json_error;
 use serde::Deserialize;
 
 use crate::Error;
@@ -10,9 +11,8 @@ pub(super) fn parse_json<T: for<'de> Deserialize<'de>>(
     expected: &str,
     text: &str,
 ) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|e| Error::TokenizerFile {
-        file,
-        expected: expected.to_string(),
-        found: e.to_string(),
+    serde_json::from_str(text).map_err(|error| {
+        let (within, found) = plain_json_error(&error);
+        Error::TokenizerFile { file, expected: format!("{expected} ({within})"), found }
     })
 }
