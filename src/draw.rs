@@ -28,7 +28,8 @@ pub(crate) use prompt::{PromptEncoder, TextEncoder, check_clip_skip};
 pub(crate) use sampling::Sampling;
 
 use crate::{
-    Error, Prompt, PromptEmbeds, Request,
+    Error, MemoryEstimate, Prompt, PromptEmbeds, Request,
+    memory::{Share, Shares},
     network::Network,
     notice::{Notice, Notices},
 };
@@ -123,10 +124,39 @@ impl Model {
         Plan::new(request, &self.defaults, self.autoencoder.config(), self.further)
     }
 
+    /// The networks as far as memory goes.
+    fn shares(&self) -> Shares<'_> {
+        let Denoiser::UNet(unet) = self.denoiser.blank();
+        let controlnets = self.controlnets.iter();
+        let ([encoder, decoder], autoencoder_stored) = self.autoencoder.sizes();
+        Shares {
+            text: self.text.encoders.iter().map(|encoder| encoder.network.size()).collect(),
+            unet: Share { config: unet.config(), weights: self.denoiser.size() },
+            controlnets: controlnets
+                .map(|net| Share { config: net.blank().config(), weights: net.size() })
+                .collect(),
+            autoencoder: self.autoencoder.config(),
+            encoder,
+            decoder,
+            stored: [self.denoiser.dtype(), autoencoder_stored],
+            device: &self.device,
+            tiled: self.autoencoder.is_tiled(),
+            low_memory: !self.denoiser.stays(),
+            loaded: true,
+        }
+    }
+
+    /// The memory that a request takes.
+    pub(crate) fn memory(&self, request: &Request, plan: &Plan) -> MemoryEstimate {
+        self.shares().estimate(request, plan)
+    }
+
     /// Encodes the prompt and what drawing starts from, and draws the initial noise; each step is taken when the iterator
     /// is asked for it.
     pub(crate) fn denoise(&self, request: &Request, notices: &Notices) -> Result<Denoising<'_>, Error> {
-        let Plan { algorithm, schedule, size, latents } = self.plan(request)?;
+        let plan = self.plan(request)?;
+        self.memory(request, &plan).check()?;
+        let Plan { algorithm, schedule, size, latents } = plan;
         if request.scheduler.is_none() && !self.defaults.sampling.has_own_algorithm() {
             let class = self.defaults.sampling.class_name().map(String::from);
             notices.give(Notice::SchedulerReplaced { class, used: algorithm });
@@ -183,6 +213,8 @@ impl Model {
     }
 
     pub(crate) fn decode(&self, latents: Tensor<4>, notices: &Notices) -> Result<Vec<Image>, Error> {
+        let [_, _, h, w] = latents.dims();
+        self.shares().estimate_decoding([h, w]).check()?;
         self.autoencoder.decode(latents, notices)
     }
 }

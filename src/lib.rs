@@ -11,6 +11,7 @@ mod hires;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod loras;
+mod memory;
 mod network;
 mod notice;
 mod open;
@@ -40,6 +41,7 @@ pub use hypersd_schedulers::{Algorithm, Error as SchedulerError, PredictionType,
 pub use draw::{Control, Denoised, Denoising, Edited, TokenCount};
 pub use error::Error;
 pub use hires::Hires;
+pub use memory::MemoryEstimate;
 pub use notice::Notice;
 pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};

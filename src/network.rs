@@ -18,7 +18,7 @@ use hypersd_lora::{Merged, Strictness};
 use hypersd_models::release_memory;
 
 use crate::{
-    Error,
+    Error, memory,
     notice::{Notice, Notices},
 };
 
@@ -124,6 +124,11 @@ impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
         self.weights = Weights::OnceUsed(OnceLock::new());
     }
 
+    /// True where the weights stay in memory, from their first use on at the latest.
+    pub(crate) fn stays(&self) -> bool {
+        !matches!(self.weights, Weights::OnDemand)
+    }
+
     /// The network with its weights.
     pub(crate) fn get(&self) -> Result<Lent<'_, M>, Error> {
         match &self.weights {
@@ -148,6 +153,11 @@ impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
     fn read(&self, options: &LoadOptions) -> Result<Lent<'_, M>, Error> {
         let network = load(self.blank.clone(), &self.source, options)?;
         Ok(Lent::Read { network, _memory: Memory(options.device.clone()) })
+    }
+
+    /// Bytes that the weights take, in memory or not.
+    pub(crate) fn size(&self) -> u64 {
+        memory::weights(&self.blank, self.options.dtype)
     }
 
     /// The network without its weights.

@@ -13,12 +13,17 @@ use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Rename
 use hypersd_lora::{
     Base, Lora, LoraFile, LoraReport, Merged, Strictness, UNET_PREFIX, Weights as LoraWeights, merge,
 };
-use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig};
+use hypersd_models::{
+    SingleFile,
+    clip::{ClipTextModel, canonical_names},
+    vae::VaeConfig,
+};
 
 use crate::{
-    Error, Notice, Pipeline, Request, device,
+    Error, MemoryEstimate, Notice, Pipeline, Request, device,
     draw::{Autoencoder, AutoencoderConfig, Denoiser, FurtherInput, Model, Plan, PromptEncoder, TextEncoder},
     embeddings::Embedding,
+    memory::{self, Share, Shares},
     network::{Leftovers, Network},
     notice::Notices,
     pipeline::LoraBases,
@@ -252,6 +257,41 @@ impl PipelineBuilder {
     /// Those of [`Pipeline::denoise`], and of [`load`](Self::load) for networks that do not fit each other.
     pub fn check(&self, request: &Request) -> Result<(), Error> {
         self.plan(request).map(drop)
+    }
+
+    /// The memory that a request takes at most on a device, with all that was said to the builder.
+    /// [`MemoryEstimate::check`] compares it with what there is, before the weights are loaded.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn memory(&self, request: &Request, device: &Device) -> Result<MemoryEstimate, Error> {
+        let plan = self.plan(request)?;
+        let (dtype, parts) = (self.dtype, &self.parts);
+        let text = parts
+            .text
+            .iter()
+            .map(|(_, part)| Ok(memory::weights(&ClipTextModel::new(&part.config, device)?, dtype)));
+        let controlnets = self.controlnets.iter().map(|Part { config, .. }| {
+            Ok(Share { config, weights: memory::weights(&ControlNet::new(config, device)?, dtype) })
+        });
+        let autoencoder = &parts.vae.config;
+        let autoencoder_stored = autoencoder.stored(dtype, device, parts.profile.upcast_vae);
+        let [encoder, decoder] = autoencoder.sizes(autoencoder_stored, device)?;
+        let unet = &parts.unet.config;
+        let shares = Shares {
+            text: text.collect::<Result<_, Error>>()?,
+            unet: Share { config: unet, weights: memory::weights(&Denoiser::new(unet, device)?, dtype) },
+            controlnets: controlnets.collect::<Result<_, Error>>()?,
+            autoencoder,
+            encoder,
+            decoder,
+            stored: [dtype, autoencoder_stored],
+            device,
+            tiled: self.tiled_vae,
+            low_memory: self.low_memory,
+            loaded: false,
+        };
+        Ok(shares.estimate(request, &plan))
     }
 
     /// A request against the model's configuration.

@@ -74,7 +74,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let progress = Progress::new();
     let builder = open(options, &progress.0)?.dtype(dtype);
     recipes::check_family(options, builder.family())?;
-    builder.check(&request)?;
+    builder.memory(&request, &device)?.check()?;
     let hires = options.hires.hires();
     if let Some(hires) = &hires {
         let second = builder.check_hires(&request, hires)?;
@@ -159,6 +159,9 @@ fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd
     let mut builder = Pipeline::open(model)?.on_notice(note);
     if options.low_memory {
         builder = builder.low_memory();
+    }
+    if options.tiled_vae {
+        builder = builder.tiled_vae();
     }
     if options.lenient {
         builder = builder.lenient();

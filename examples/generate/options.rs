@@ -185,6 +185,11 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) low_memory: bool,
 
+    /// Decodes pictures that are larger than the VAE was trained on in overlapping tiles: less memory, and small differences
+    /// where they meet
+    #[arg(long)]
+    pub(crate) tiled_vae: bool,
+
     /// Notes tensors and LoRA keys that the model has no place for, instead of refusing their files
     #[arg(long)]
     pub(crate) lenient: bool,

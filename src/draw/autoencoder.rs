@@ -10,7 +10,7 @@ use hypersd_models::{
 
 use super::latents::host_tensor;
 use crate::{
-    Error,
+    Error, memory,
     network::{Leftovers, Network},
     notice::{Notice, Notices},
 };
@@ -102,6 +102,32 @@ impl AutoencoderConfig {
         }
     }
 
+    /// Both halves, whose weights are still to be read.
+    fn halves(&self, device: &Device) -> Result<(Encoder, Decoder), Error> {
+        Ok(match self {
+            Self::Kl(config) => (
+                Encoder::Kl(vae::Encoder::new(config, device)?),
+                Decoder::Kl(vae::Decoder::new(config, device)?),
+            ),
+            Self::Tiny(config) => (
+                Encoder::Tiny(tiny_vae::Encoder::new(config, device)?),
+                Decoder::Tiny(tiny_vae::Decoder::new(config, device)?),
+            ),
+        })
+    }
+
+    /// Bytes that the weights of the encoder and of the decoder take, kept in a type.
+    pub(crate) fn sizes(&self, stored: FloatDType, device: &Device) -> Result<[u64; 2], Error> {
+        let (encoder, decoder) = self.halves(device)?;
+        Ok([memory::weights(&encoder, stored), memory::weights(&decoder, stored)])
+    }
+
+    /// The type that weights are kept in on a device. With `upcast`, those of a network that says that it overflows in f16 are
+    /// kept in f32 where it would be run in f16.
+    pub(crate) fn stored(&self, asked_for: FloatDType, device: &Device, upcast: bool) -> FloatDType {
+        self.weights_in(asked_for, activation_dtype(asked_for, device), upcast)
+    }
+
     /// The type that weights are read in, which were asked for in `stored` and would be computed with in `run_in`.
     fn weights_in(&self, stored: FloatDType, run_in: FloatDType, upcast: bool) -> FloatDType {
         if upcast && run_in == FloatDType::F16 && self.overflows() { FloatDType::F32 } else { stored }
@@ -124,22 +150,14 @@ impl Autoencoder {
         upcast: bool,
         tiled: bool,
     ) -> Result<Self, Error> {
-        let device = &options.device;
-        let dtype = config.weights_in(options.dtype, activation_dtype(options.dtype, device), upcast);
+        let dtype = config.stored(options.dtype, &options.device, upcast);
         let half = |ignore| LoadOptions { dtype, ignore, ..options.clone() };
-        let (encoder, decoder, encoder_alone, decoder_alone) = match &config {
-            AutoencoderConfig::Kl(config) => (
-                Encoder::Kl(vae::Encoder::new(config, device)?),
-                Decoder::Kl(vae::Decoder::new(config, device)?),
-                half(vae::Encoder::OTHER_HALF),
-                half(vae::Decoder::OTHER_HALF),
-            ),
-            AutoencoderConfig::Tiny(config) => (
-                Encoder::Tiny(tiny_vae::Encoder::new(config, device)?),
-                Decoder::Tiny(tiny_vae::Decoder::new(config, device)?),
-                half(tiny_vae::Encoder::OTHER_HALF),
-                half(tiny_vae::Decoder::OTHER_HALF),
-            ),
+        let (encoder, decoder) = config.halves(&options.device)?;
+        let (encoder_alone, decoder_alone) = match &config {
+            AutoencoderConfig::Kl(_) => (half(vae::Encoder::OTHER_HALF), half(vae::Decoder::OTHER_HALF)),
+            AutoencoderConfig::Tiny(_) => {
+                (half(tiny_vae::Encoder::OTHER_HALF), half(tiny_vae::Decoder::OTHER_HALF))
+            }
         };
         Ok(Self {
             config,
@@ -153,6 +171,16 @@ impl Autoencoder {
     pub(crate) fn keep(&mut self) -> Result<(), Error> {
         self.encoder.keep_once_used();
         self.decoder.keep()
+    }
+
+    /// Bytes that the weights of the encoder and of the decoder take, and the type that they are kept in.
+    pub(crate) fn sizes(&self) -> ([u64; 2], FloatDType) {
+        ([self.encoder.size(), self.decoder.size()], self.decoder.dtype())
+    }
+
+    /// True where large pictures are decoded in tiles.
+    pub(crate) fn is_tiled(&self) -> bool {
+        self.tiled
     }
 
     /// The configuration.

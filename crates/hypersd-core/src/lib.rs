@@ -47,6 +47,7 @@
 //! # Ok::<(), hypersd_core::Error>(())
 //! ```
 
+mod available;
 mod bytes;
 mod destination;
 mod error;
@@ -68,6 +69,7 @@ mod source;
 mod view;
 mod write;
 
+pub use available::available_memory;
 pub use bytes::ByteSource;
 pub use destination::Destination;
 pub use error::{Error, ImageError, Mismatch};
