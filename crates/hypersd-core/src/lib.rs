@@ -49,6 +49,7 @@
 
 mod bytes;
 mod destination;
+mod difference;
 mod error;
 mod family;
 mod file;
@@ -70,6 +71,7 @@ mod write;
 
 pub use bytes::ByteSource;
 pub use destination::Destination;
+pub use difference::WithDifference;
 pub use error::{Error, ImageError, Mismatch};
 pub use family::Family;
 pub use file::SafetensorsFile;
