@@ -108,16 +108,20 @@ impl Plan {
         let factor = autoencoder.factor();
         let size = size(request, defaults, factor)?;
         let [h, w] = size.map(|side| side / factor);
-        let (schedule, refining) = match known.refiner {
-            None => (defaults.sampling.schedule(request)?, None),
+        let (schedule, refining, count) = match known.refiner {
+            None => {
+                let schedule = defaults.sampling.schedule(request)?;
+                let count = schedule.count();
+                (schedule, None, count)
+            }
             Some(prediction) => {
-                let [first, second] = defaults.sampling.shared_schedule(request, prediction)?;
-                (first, Some(second))
+                let (first, second, count) = defaults.sampling.shared_schedule(request, prediction)?;
+                (first, Some(second), count)
             }
         };
         Ok(Self {
             algorithm: defaults.sampling.algorithm(request),
-            count: schedule.count() + refining.as_ref().map_or(0, Schedule::count),
+            count,
             schedule,
             refining,
             size,

@@ -92,22 +92,25 @@ impl Sampling {
         steps(&self.scheduler(request)?, request)
     }
 
-    /// The same for a model and for the refiner that takes over from it, which may predict another quantity.
+    /// The same for a model and for the refiner that takes over from it, which may predict another quantity; and the number
+    /// of steps of both, as the request counts them.
     pub(super) fn shared_schedule(
         &self,
         request: &Request,
         prediction: PredictionType,
-    ) -> Result<[Schedule; 2], Error> {
+    ) -> Result<(Schedule, Schedule, usize), Error> {
         let share = request.refine.unwrap_or_default().switch_at;
         let scheduler = self.scheduler(request)?;
         let timestep = scheduler.timestep_after(share);
-        let (first, _) = steps(&scheduler, request)?.split(timestep);
+        let whole = steps(&scheduler, request)?;
+        let count = whole.count();
+        let (first, _) = whole.split(timestep);
         let refined = Request { prediction: Some(prediction), ..request.clone() };
         let (_, second) = self.schedule(&refined)?.split(timestep);
         if second.steps.is_empty() || (first.steps.is_empty() && request.start.strength().is_none()) {
             return Err(no_share(request, share, timestep));
         }
-        Ok([first, second])
+        Ok((first, second, count))
     }
 
     /// What the model predicts as far as files say it, else the noise.

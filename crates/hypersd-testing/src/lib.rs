@@ -192,11 +192,12 @@ pub fn relative_l2(got: &[f32], want: &[f32]) -> f64 {
 ///
 /// # Panics
 /// If it is not; the message names the tensor and both figures.
+#[expect(clippy::print_stdout, reason = "what a test prints is shown where it fails, and with `--nocapture`")]
 pub fn assert_close<const D: usize>(name: &str, got: Tensor<D>, want: &Array, tolerance: f64) {
     assert_eq!(got.dims().as_slice(), want.shape, "shape of {name}");
     let got: Vec<f32> = got.cast(FloatDType::F32).into_data().try_into_vec_as().expect("f32 data");
     assert!(got.iter().all(|x| x.is_finite()), "{name} has values that are not finite");
     let error = relative_l2(&got, &want.data);
-    println!("{name}: relative L2 error {error:.1e}"); // with `--nocapture`, for docs/parity.md
+    println!("{name}: relative L2 error {error:.1e}"); // for docs/parity.md
     assert!(error <= tolerance, "{name}: relative L2 error {error:.3e}, allowed {tolerance:.1e}");
 }
