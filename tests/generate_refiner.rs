@@ -3,7 +3,7 @@
 #[path = "common/generate.rs"]
 mod common;
 
-use common::{Run, USAGE, refused, refused_with_model};
+use common::{Run, USAGE, lora, refused, refused_with_model};
 use hypersd::{Provenance, WeightPart};
 use hypersd_testing::{fixture, fixtures, relative_l2, weights};
 
@@ -72,7 +72,7 @@ fn a_difference_has_a_weight() {
     let made = Provenance::read(run.path("hypersd.png")).expect("a picture").expect("what it was made of");
     let file = made.weights.into_iter().find(|file| file.part == WeightPart::Difference);
     assert_eq!(file.expect("the difference").weight, Some(-0.5));
-    refused_with_model(&["--difference", &unet], 1, &["UNet", "Stable Diffusion XL"]);
+    refused_with_model(&["--difference", &unet, "--lora", &lora()], 1, &["UNet", "Stable Diffusion XL"]);
 }
 
 #[test]
