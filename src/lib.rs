@@ -20,6 +20,7 @@ mod prompt;
 mod provenance;
 mod recipe;
 mod reference;
+mod refine;
 mod request;
 mod start;
 
@@ -46,8 +47,11 @@ pub use notice::Notice;
 pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};
 pub use prompt::{Prompt, PromptEmbeds, PromptError};
-pub use provenance::{Hashing, HiresRecord, MaskRecord, Provenance, StartRecord, WeightFile, WeightPart};
+pub use provenance::{
+    Hashing, HiresRecord, MaskRecord, Provenance, RefineRecord, StartRecord, WeightFile, WeightPart,
+};
 pub use recipe::{Allowed, Licence, Published, Recipe, RecipeError, Role};
 pub use reference::HubReference;
+pub use refine::Refine;
 pub use request::Request;
 pub use start::{Border, Mask, Start, StartStrength};

@@ -86,7 +86,8 @@ pub(crate) struct Share<'a, C> {
 #[derive(Debug)]
 pub(crate) struct Shares<'a> {
     pub(crate) text: Vec<u64>,
-    pub(crate) unet: Share<'a, UNetConfig>,
+    /// The model's, and that of the refiner, where there is one.
+    pub(crate) unets: Vec<Share<'a, UNetConfig>>,
     pub(crate) controlnets: Vec<Share<'a, ControlNetConfig>>,
     pub(crate) autoencoder: &'a AutoencoderConfig,
     pub(crate) encoder: u64,
@@ -170,7 +171,8 @@ impl Shares<'_> {
     fn all(&self, drawing: &Drawing) -> u64 {
         let controlnets: u64 = self.controlnets.iter().map(|net| net.weights).sum();
         let text: u64 = self.text.iter().sum();
-        text + self.unet.weights + controlnets + self.decoder + self.encoder_of(drawing)
+        let unets: u64 = self.unets.iter().map(|unet| unet.weights).sum();
+        text + unets + controlnets + self.decoder + self.encoder_of(drawing)
     }
 
     /// The stage that takes the most.
@@ -196,17 +198,18 @@ impl Shares<'_> {
         if drawing.encodes {
             stages.push(Stage { weights: self.encoder, working: self.encoding(size) });
         }
-        let controls = self.controlnets.iter().map(|net| net.config);
-        let residuals: u64 = controls
-            .clone()
-            .map(|net| net.residuals_memory(rows, size, stored, self.device))
-            .max()
-            .unwrap_or(0);
-        let control =
-            controls.map(|net| net.working_memory(rows, size, stored, self.device)).max().unwrap_or(0);
-        let unet = self.unet.config.working_memory(rows, size, stored, self.device);
-        let weights = self.unet.weights + self.controlnets.iter().map(|net| net.weights).sum::<u64>();
-        stages.push(Stage { weights, working: control.max(unet.saturating_add(residuals)).max(LOADING) });
+        let mut controlnets: &[_] = &self.controlnets; // they guide the model's own UNet
+        for unet in &self.unets {
+            let nets = || controlnets.iter();
+            let residuals = nets().map(|net| net.config.residuals_memory(rows, size, stored, self.device));
+            let control = nets().map(|net| net.config.working_memory(rows, size, stored, self.device));
+            let working = unet.config.working_memory(rows, size, stored, self.device);
+            let working =
+                working.saturating_add(residuals.max().unwrap_or(0)).max(control.max().unwrap_or(0));
+            let weights = unet.weights + nets().map(|net| net.weights).sum::<u64>();
+            stages.push(Stage { weights, working: working.max(LOADING) });
+            controlnets = &[];
+        }
         let pictures = drawing.pixels.saturating_mul(3 * batch as u64);
         let decoding = self.decoding(size, tiled).saturating_add(pictures).max(LOADING);
         stages.push(Stage { weights: self.decoder, working: decoding });

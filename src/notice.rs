@@ -31,6 +31,11 @@ pub enum Notice {
     },
     /// [Leniently](crate::PipelineBuilder::lenient): a LoRA was not applied in full. The account says what was not, and why.
     LoraInPart(Box<LoraReport>),
+    /// The mask paints nothing: it is black, or so blurred that no pixel of it is half white.
+    NothingPainted {
+        /// The radius of the blur.
+        blur: f32,
+    },
     /// The decoder overflowed in half precision, and the picture was decoded again in f32.
     DecodedInF32,
     /// The encoder overflowed in half precision, and the picture was encoded again in f32.
@@ -57,6 +62,10 @@ impl fmt::Display for Notice {
                     "{origin}: {} tensors that the network has no place for: {shown}{more}",
                     names.len()
                 )
+            }
+            Self::NothingPainted { blur } => {
+                let why = if *blur > 0.0 { format!(" once blurred by {blur} pixels") } else { String::new() };
+                write!(f, "the mask paints nothing: no pixel of it is half white{why}")
             }
             Self::LoraInPart(report) => f.write_str(&report.details()),
             Self::DecodedInF32 => f.write_str(

@@ -3,31 +3,26 @@
 mod checkpoint;
 mod folder;
 mod locate;
+mod memory;
 mod parts;
 
 use std::sync::Arc;
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
-use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Renamed, SharedSource, Variant};
-use hypersd_lora::{
-    Base, Lora, LoraFile, LoraReport, Merged, Strictness, UNET_PREFIX, Weights as LoraWeights, merge,
-};
-use hypersd_models::{
-    SingleFile,
-    clip::{ClipTextModel, canonical_names},
-    vae::VaeConfig,
-};
+use hypersd_core::{Component, Family, LoadOptions, Location, SharedSource, Variant};
+use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Merged, Strictness, Weights as LoraWeights, merge};
+use hypersd_models::{SingleFile, vae::VaeConfig};
 
 use crate::{
-    Error, MemoryEstimate, Notice, Pipeline, Request, device,
-    draw::{Autoencoder, AutoencoderConfig, Denoiser, FurtherInput, Model, Plan, PromptEncoder, TextEncoder},
+    Error, Notice, Pipeline, Request, device,
+    draw::{Autoencoder, AutoencoderConfig, FurtherInput, Known, Model, Plan, Refiner},
     embeddings::Embedding,
-    memory::{self, Share, Shares},
     network::{Leftovers, Network},
     notice::Notices,
     pipeline::LoraBases,
     provenance::{Hashing, WeightFiles},
+    start::refuse,
 };
 
 pub(crate) use locate::locate;
@@ -39,6 +34,7 @@ use parts::{Part, Parts, Weights};
 #[derive(Debug)]
 pub struct PipelineBuilder {
     parts: Parts,
+    refiner: Option<Parts>,
     files: WeightFiles,
     controlnets: Vec<Part<ControlNetConfig>>,
     loras: Vec<Lora<LoraWeights>>,
@@ -67,12 +63,9 @@ impl Pipeline {
 impl PipelineBuilder {
     pub(crate) fn open(model: Location) -> Result<Self, Error> {
         let model = locate(model)?;
-        let parts = match model.is_file() {
-            true => checkpoint::open(&model)?,
-            false => folder::open(&ModelFolder::open(&model)?)?,
-        };
         Ok(Self {
-            parts,
+            parts: Parts::open(&model)?,
+            refiner: None,
             files: WeightFiles::of_model(model),
             controlnets: Vec::new(),
             loras: Vec::new(),
@@ -102,8 +95,33 @@ impl PipelineBuilder {
             let unet = file.unet.ok_or_else(|| lacks(location, "UNet"))?;
             Ok(Part { config: unet.config, weights: Weights::Source(unet.weights) })
         })?;
-        self.parts.check_family()?;
+        self.parts.check_family(&self.parts.unet.config)?;
         self.files.unet = Some(location.clone());
+        Ok(self)
+    }
+
+    /// Adds weights to the UNet's that are stored as what they differ by from those of a base, tensor by tensor, so many
+    /// times: a component folder, or a file in any dialect. PeRFlow for Stable Diffusion 1.5 is published so, for any model
+    /// of that family. LoRAs are merged over the sum.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no UNet in it; [`Error::Misfit`] for one of
+    /// another family; [`Error::Request`] for a weight that is not finite. Tensors that do not fit the UNet's are
+    /// [`load`](Self::load)'s to find.
+    pub fn difference(mut self, location: impl Into<Location>, weight: f32) -> Result<Self, Error> {
+        let location = &locate(location)?;
+        let own = &self.parts.unet.config;
+        let part = Part::open(location, folder::unet_config, || {
+            let unet =
+                SingleFile::open_for(location, Some(own))?.unet.ok_or_else(|| lacks(location, "UNet"))?;
+            Ok(Part { config: unet.config, weights: Weights::Source(unet.weights) })
+        })?;
+        self.parts.check_family(&part.config)?;
+        if !weight.is_finite() {
+            return Err(refuse("weight of a difference", "a finite number", weight));
+        }
+        self.parts.difference = Some((part, weight));
+        self.files.difference = Some((location.clone(), weight));
         Ok(self)
     }
 
@@ -129,6 +147,23 @@ impl PipelineBuilder {
             Ok(Part { config, weights: Weights::Source(vae.weights) })
         })?;
         self.files.vae = Some(location.clone());
+        Ok(self)
+    }
+
+    /// Lets a second model, SDXL's refiner or another SDXL, take over in the last steps, where a request's
+    /// [`Refine`](crate::Refine) says: a folder in diffusers' layout, a checkpoint in one file, or a repository on the hub.
+    /// It reads the prompts with text encoders of its own. The latents, the scheduler and the VAE are the model's; its LoRAs
+    /// and ControlNets have no part in the refiner.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened; [`Error::Misfit`] for a family that draws on other
+    /// latents.
+    pub fn refiner(mut self, location: impl Into<Location>) -> Result<Self, Error> {
+        let location = locate(location)?;
+        let refiner = Parts::open(&location)?;
+        refiner.check_refines(&self.parts)?;
+        self.files.refiner = Some((location, refiner.profile));
+        self.refiner = Some(refiner);
         Ok(self)
     }
 
@@ -259,46 +294,19 @@ impl PipelineBuilder {
         self.plan(request).map(drop)
     }
 
-    /// The memory that a request takes at most on a device, with all that was said to the builder.
-    /// [`MemoryEstimate::check`] compares it with what there is, before the weights are loaded.
-    ///
-    /// # Errors
-    /// As [`check`](Self::check).
-    pub fn memory(&self, request: &Request, device: &Device) -> Result<MemoryEstimate, Error> {
-        let plan = self.plan(request)?;
-        let (dtype, parts) = (self.dtype, &self.parts);
-        let text = parts
-            .text
-            .iter()
-            .map(|(_, part)| Ok(memory::weights(&ClipTextModel::new(&part.config, device)?, dtype)));
-        let controlnets = self.controlnets.iter().map(|Part { config, .. }| {
-            Ok(Share { config, weights: memory::weights(&ControlNet::new(config, device)?, dtype) })
-        });
-        let autoencoder = &parts.vae.config;
-        let autoencoder_stored = autoencoder.stored(dtype, device, parts.profile.upcast_vae);
-        let [encoder, decoder] = autoencoder.sizes(autoencoder_stored, device)?;
-        let unet = &parts.unet.config;
-        let shares = Shares {
-            text: text.collect::<Result<_, Error>>()?,
-            unet: Share { config: unet, weights: memory::weights(&Denoiser::new(unet, device)?, dtype) },
-            controlnets: controlnets.collect::<Result<_, Error>>()?,
-            autoencoder,
-            encoder,
-            decoder,
-            stored: [dtype, autoencoder_stored],
-            device,
-            tiled: self.tiled_vae,
-            low_memory: self.low_memory,
-            loaded: false,
-        };
-        Ok(shares.estimate(request, &plan))
-    }
-
     /// A request against the model's configuration.
     pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Error> {
         let further = self.check_fit()?;
         self.parts.check_prompts(request)?;
-        Plan::new(request, &self.parts.defaults, &self.parts.vae.config, further)
+        self.refiner.as_ref().map_or(Ok(()), |refiner| refiner.check_prompts(request))?;
+        let known = Known {
+            profile: self.parts.profile,
+            defaults: &self.parts.defaults,
+            autoencoder: &self.parts.vae.config,
+            further,
+            refiner: self.refiner.as_ref().map(Parts::prediction),
+        };
+        Plan::new(request, known)
     }
 
     /// Loads everything, with the LoRAs merged, onto a device; in [low memory](Self::low_memory), checks everything.
@@ -323,7 +331,7 @@ impl PipelineBuilder {
         let mut model = self.assemble(sources, further, &options, &leftovers)?;
         leftovers.tell(&notices);
         tell_of_loras(&lora_reports, &notices);
-        model.text.set_words(&embeddings, device)?;
+        model.set_words(&embeddings)?;
         if !low_memory {
             model.keep()?;
         }
@@ -334,70 +342,59 @@ impl PipelineBuilder {
     fn check_fit(&self) -> Result<FurtherInput, Error> {
         let further = self.parts.check_fit()?;
         self.controlnets.iter().try_for_each(|part| self.parts.check_controlnet(&part.config))?;
+        if let Some(refiner) = &self.refiner {
+            refiner.check_refines(&self.parts)?;
+            refiner.check_embeddings(&self.embeddings)?;
+        }
         Ok(further)
     }
 
     /// The sources of every network's weights.
     fn open_sources(&self) -> Result<Sources, Error> {
-        let bases = self.bases()?;
+        let bases = self.parts.bases(&self.variant)?;
         let merged = merge(&bases, &self.loras, self.strictness)?;
+        let refiner = match &self.refiner {
+            Some(parts) => merge::<LoraWeights>(&parts.bases(&self.variant)?, &[], self.strictness)?.sources,
+            None => Vec::new(),
+        };
         let controlnets = self.controlnets.iter().map(|part| part.weights.open(&self.variant));
         Ok(Sources {
             vae: self.parts.vae.weights.open(&self.variant)?,
             controlnets: controlnets.collect::<Result<_, _>>()?,
             bases,
             merged: merged.sources,
+            refiner,
             lora_reports: merged.reports,
         })
     }
 
-    /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.
-    fn bases(&self) -> Result<Vec<Base>, Error> {
-        let family = Some(self.family());
-        let source = self.parts.unet.weights.open(&self.variant)?;
-        let mut bases = vec![Base { prefix: UNET_PREFIX, family, source }];
-        for (traits, (_, part)) in self.parts.profile.text_encoders.iter().zip(&self.parts.text) {
-            let source = part.weights.open(&self.variant)?;
-            let renames = canonical_names(source.names());
-            let source = Arc::new(Renamed::new(source, renames)?);
-            bases.push(Base { prefix: traits.lora_prefix, family, source });
-        }
-        Ok(bases)
-    }
-
     /// The networks, each with the source of its weights, which are still to be read.
     fn assemble(
-        self,
+        mut self,
         sources: Sources,
         further: FurtherInput,
         options: &LoadOptions,
         leftovers: &Leftovers,
     ) -> Result<Model, Error> {
-        let Parts { profile, text, unet, vae, defaults, zero_negative } = self.parts;
         let device = &options.device;
-        let mut merged = sources.merged.into_iter();
-        let mut next_merged = || merged.next().expect("one source for each base");
-        let denoiser = Denoiser::new(&unet.config, device)?;
-        let denoiser = Network::new(denoiser, next_merged(), options.clone(), leftovers)?;
-        let mut encoders = Vec::new();
-        for (traits, (tokenizer, part)) in profile.text_encoders.iter().zip(text) {
-            encoders.push(TextEncoder::new(
-                traits,
-                tokenizer,
-                &part.config,
-                next_merged(),
-                options,
-                leftovers,
-            )?);
-        }
+        let (text, denoiser) = self.parts.predicting(sources.merged, options, leftovers)?;
+        let refiner = match &mut self.refiner {
+            Some(parts) => {
+                let (text, denoiser) = parts.predicting(sources.refiner, options, leftovers)?;
+                Some(Refiner { text, denoiser, prediction: parts.prediction() })
+            }
+            None => None,
+        };
+        let Parts { profile, vae, defaults, .. } = self.parts;
         let mut controlnets = Vec::new();
         for (part, source) in self.controlnets.iter().zip(sources.controlnets) {
             let controlnet = ControlNet::new(&part.config, device)?;
             controlnets.push(Network::new(controlnet, source, options.clone(), leftovers)?);
         }
         Ok(Model {
-            text: PromptEncoder { profile, encoders, zero_negative },
+            text,
             denoiser,
+            refiner,
             further,
             controlnets,
             autoencoder: Autoencoder::new(
@@ -420,6 +417,8 @@ struct Sources {
     bases: Vec<Base>,
     /// One over each of these, with the LoRAs.
     merged: Vec<Arc<Merged>>,
+    /// Of the same networks of the refiner, without any.
+    refiner: Vec<Arc<Merged>>,
     lora_reports: Vec<LoraReport>,
     vae: SharedSource,
     controlnets: Vec<SharedSource>,

@@ -18,6 +18,7 @@ mod numbers;
 mod options;
 mod outputs;
 mod recipes;
+mod refiner;
 mod say;
 mod source;
 mod start;
@@ -172,8 +173,16 @@ fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd
     if let Some(unet) = &options.unet {
         builder = builder.unet(unet.location(|| hypersd_demo::model().join("unet"), locate)?)?;
     }
+    if let Some(difference) = &options.difference {
+        // The demo has none.
+        let location = difference.source.location(|| Path::new("demo").into(), locate)?;
+        builder = builder.difference(location, difference.weight)?;
+    }
     if let Some(vae) = &options.vae {
         builder = builder.vae(vae.location(|| hypersd_demo::model().join("vae"), locate)?)?;
+    }
+    if let Some(refiner) = &options.refiner.refiner {
+        builder = builder.refiner(locate(refiner)?)?;
     }
     for controlnet in &options.control.controlnets {
         builder = builder.controlnet(controlnet.location(hypersd_demo::controlnet, locate)?)?;

@@ -14,6 +14,7 @@ use hypersd::{Algorithm, Error, PredictionType, Recipe, Request, Rng, Spacing, S
 use crate::{
     controls::ControlOptions,
     numbers::{Seed, whole},
+    refiner::RefinerOptions,
     source::{Source, split_last},
     start::{HiresOptions, StartOptions},
     words::WordOptions,
@@ -40,6 +41,14 @@ pub(crate) struct Options {
     /// Replaces the UNet
     #[arg(long, value_name = "DIR|FILE|ID|demo")]
     pub(crate) unet: Option<Source>,
+    /// Adds weights to the UNet's that are published as a difference over a base (PeRFlow for Stable Diffusion 1.5), with
+    /// their weight
+    #[arg(
+        long,
+        value_name = "DIR|FILE|ID[=WEIGHT]",
+        value_parser = OsStringValueParser::new().try_map(Lora::parse)
+    )]
+    pub(crate) difference: Option<Lora>,
     /// Replaces the VAE (a KL VAE or a TAESD)
     #[arg(long, value_name = "DIR|FILE|ID|demo")]
     pub(crate) vae: Option<Source>,
@@ -60,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) start: StartOptions,
     #[command(flatten)]
     pub(crate) hires: HiresOptions,
+    #[command(flatten)]
+    pub(crate) refiner: RefinerOptions,
     #[command(flatten)]
     pub(crate) control: ControlOptions,
 
@@ -269,6 +280,7 @@ impl Options {
             guidance: self.guidance.unwrap_or(base.guidance),
             guidance_rescale: self.guidance_rescale,
             zero_snr: self.zero_snr.then_some(true),
+            refine: self.refiner.refine(),
             ..base
         })
     }
@@ -288,7 +300,7 @@ impl Options {
     }
 }
 
-/// A LoRA file and the weight it is merged with.
+/// A LoRA file, or that of a difference, and the weight it is merged with.
 #[derive(Debug, Clone)]
 pub(crate) struct Lora {
     pub(crate) source: Source,

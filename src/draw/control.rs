@@ -70,6 +70,10 @@ struct Controlled<'a> {
 }
 
 impl<'a> Controls<'a> {
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Encodes the control images for a picture of `size`, height and width in pixels.
     pub(super) fn new(
         nets: &'a [Network<ControlNet>],

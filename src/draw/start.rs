@@ -2,9 +2,10 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use hypersd_core::Image;
-use hypersd_schedulers::{Schedule, Step};
+use hypersd_schedulers::Step;
 
 use super::{
+    Plan,
     autoencoder::{Autoencoder, pixels},
     denoise::Edited,
     denoiser::FurtherInput,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, Start, StartStrength,
-    notice::Notices,
+    notice::{Notice, Notices},
     start::{Mask, Painting},
 };
 
@@ -38,9 +39,7 @@ pub(super) struct Kept {
 
 /// All that decides how a start becomes latents.
 pub(super) struct Begin<'a> {
-    pub(super) schedule: &'a Schedule,
-    /// Height and width in pixels.
-    pub(super) size: [usize; 2],
+    pub(super) plan: &'a Plan,
     pub(super) autoencoder: &'a Autoencoder,
     pub(super) further: FurtherInput,
     pub(super) notices: &'a Notices,
@@ -53,14 +52,14 @@ impl Begin<'_> {
         match start {
             Start::Noise => Ok(self.noise_alone(noise)),
             Start::Picture { images, .. } => {
-                let known = self.encode(&resized(images, self.size)?, noise)?;
+                let known = self.encode(&resized(images, self.plan.size)?, noise)?;
                 let x = self.first()?.add_noise(&Latents(known), &noise.draw())?;
                 Ok(Beginning { x, kept: None, further: None })
             }
             Start::Masked { images, mask, strength } => self.masked(images, mask, *strength, noise),
             Start::Change { images, .. } => {
                 let beginning = self.noise_alone(noise);
-                let picture = self.unscaled(&resized(images, self.size)?, noise.batch())?;
+                let picture = self.unscaled(&resized(images, self.plan.size)?, noise.batch())?;
                 Ok(Beginning { further: Some(picture), ..beginning })
             }
         }
@@ -77,7 +76,10 @@ impl Begin<'_> {
         strength: StartStrength,
         noise: &mut NoiseSource,
     ) -> Result<Beginning, Error> {
-        let painting = mask.painting(images, self.size)?;
+        let painting = mask.painting(images, self.plan.size)?;
+        if !painting.painted.contains(&true) {
+            self.notices.give(Notice::NothingPainted { blur: mask.blur });
+        }
         let plain = self.further != FurtherInput::MaskedPicture;
         let known = match plain || !strength.is_whole() {
             true => Some(self.encode(&painting.images, noise)?),
@@ -106,12 +108,12 @@ impl Begin<'_> {
 
     /// Noise as the first step takes it.
     fn pure(&self, noise: &Latents) -> Latents {
-        Latents(noise.0.clone().mul_scalar(self.schedule.init_noise_sigma))
+        Latents(noise.0.clone().mul_scalar(self.plan.schedule.init_noise_sigma))
     }
 
-    /// The first step.
+    /// The first step, whosever it is.
     fn first(&self) -> Result<&Step, Error> {
-        Ok(self.schedule.steps.first().ok_or(hypersd_schedulers::Error::NoTimesteps)?)
+        Ok(self.plan.steps().next().ok_or(hypersd_schedulers::Error::NoTimesteps)?)
     }
 
     /// What decides among the latents of so many pictures, where anything does.
@@ -137,7 +139,7 @@ impl Begin<'_> {
     /// `[1, 1, h, w]`.
     fn latent_mask(&self, painting: &Painting, device: &Device) -> Tensor<4> {
         let factor = self.autoencoder.config().factor();
-        let [height, width] = self.size;
+        let [height, width] = self.plan.size;
         let rows = painting.painted.chunks_exact(width).step_by(factor);
         let mask: Vec<f32> = rows
             .flat_map(|row| row.iter().step_by(factor))
@@ -157,7 +159,7 @@ impl Begin<'_> {
         sample: Option<Tensor<4>>,
         noise: &NoiseSource,
     ) -> Result<Tensor<4>, Error> {
-        let [height, width] = self.size;
+        let [height, width] = self.plan.size;
         let device = noise.device();
         let kept: Vec<f32> = painting.painted.iter().map(|&painted| f32::from(u8::from(!painted))).collect();
         let kept = TensorData::new(kept, [1, 1, height, width]);

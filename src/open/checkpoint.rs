@@ -35,6 +35,7 @@ pub(crate) fn open(location: &Location) -> Result<Parts, Error> {
         profile,
         text,
         unet: Part { config: unet.config, weights: Weights::Source(unet.weights) },
+        difference: None,
         vae: Part { config: autoencoder, weights: Weights::Source(vae.weights) },
         defaults: Defaults { sampling, native_cells },
         zero_negative: profile.zero_negative,

@@ -1,19 +1,29 @@
 //! The parts of a model: each network's configuration, and where its weights are.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
-use hypersd_core::{Component, Location, SafetensorsFile, SharedSource, Variant};
+use hypersd_core::{
+    Component, Family, LoadOptions, Location, ModelFolder, Renamed, SafetensorsFile, SharedSource, Variant,
+    WithDifference,
+};
+use hypersd_lora::{Base, Merged, UNET_PREFIX};
 use hypersd_models::{
     Profile, SingleFile,
-    clip::{ClipTextConfig, Tokenizer},
+    clip::{ClipTextConfig, Tokenizer, canonical_names},
     controlnet::ControlNetConfig,
     unet::UNetConfig,
 };
+use hypersd_schedulers::PredictionType;
 
+use super::{checkpoint, folder};
 use crate::{
     Error, Request,
-    draw::{AutoencoderConfig, Defaults, FurtherInput, check_clip_skip, check_condition},
+    draw::{
+        AutoencoderConfig, Defaults, Denoiser, FurtherInput, PromptEncoder, TextEncoder, check_clip_skip,
+        check_condition,
+    },
     embeddings::{self, Embedding, Reader},
+    network::{Leftovers, Network},
 };
 
 /// Everything a pipeline is made of, opened but not loaded.
@@ -24,6 +34,8 @@ pub(crate) struct Parts {
     /// The family's text encoders, in their order.
     pub(crate) text: Vec<(Tokenizer, Part<ClipTextConfig>)>,
     pub(crate) unet: Part<UNetConfig>,
+    /// What is added to the UNet's weights, and how much of it.
+    pub(crate) difference: Option<(Part<UNetConfig>, f32)>,
     pub(crate) vae: Part<AutoencoderConfig>,
     pub(crate) defaults: Defaults,
     /// `force_zeros_for_empty_prompt`
@@ -31,9 +43,91 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Makes sure that the UNet is of the model's family.
-    pub(crate) fn check_family(&self) -> Result<(), Error> {
-        let (own, family) = (self.profile.family, self.unet.config.family());
+    /// Reads the configurations of a model in a folder or a file.
+    pub(crate) fn open(model: &Location) -> Result<Self, Error> {
+        match model.is_file() {
+            true => checkpoint::open(model),
+            false => folder::open(&ModelFolder::open(model)?),
+        }
+    }
+
+    /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.
+    pub(crate) fn bases(&self, variant: &Variant) -> Result<Vec<Base>, Error> {
+        let family = Some(self.profile.family);
+        let mut bases = vec![Base { prefix: UNET_PREFIX, family, source: self.unet_weights(variant)? }];
+        for (traits, (_, part)) in self.profile.text_encoders.iter().zip(&self.text) {
+            let source = part.weights.open(variant)?;
+            let renames = canonical_names(source.names());
+            let source = Arc::new(Renamed::new(source, renames)?);
+            bases.push(Base { prefix: traits.lora_prefix, family, source });
+        }
+        Ok(bases)
+    }
+
+    fn unet_weights(&self, variant: &Variant) -> Result<SharedSource, Error> {
+        let own = self.unet.weights.open(variant)?;
+        match &self.difference {
+            Some((part, weight)) => {
+                Ok(Arc::new(WithDifference::new(own, part.weights.open(variant)?, *weight)?))
+            }
+            None => Ok(own),
+        }
+    }
+
+    /// These networks, each with the source of its weights, which are still to be read. The tokenizers go with them.
+    pub(crate) fn predicting(
+        &mut self,
+        sources: Vec<Arc<Merged>>,
+        options: &LoadOptions,
+        leftovers: &Leftovers,
+    ) -> Result<(PromptEncoder, Network<Denoiser, Merged>), Error> {
+        let mut sources = sources.into_iter();
+        let mut next_source = || sources.next().expect("one source for each base");
+        let denoiser = Denoiser::new(&self.unet.config, &options.device)?;
+        let denoiser = Network::new(denoiser, next_source(), options.clone(), leftovers)?;
+        let Self { profile, zero_negative, .. } = *self;
+        let mut encoders = Vec::new();
+        for (traits, (tokenizer, part)) in profile.text_encoders.iter().zip(mem::take(&mut self.text)) {
+            let source = next_source();
+            encoders.push(TextEncoder::new(traits, tokenizer, &part.config, source, options, leftovers)?);
+        }
+        Ok((PromptEncoder { profile, encoders, zero_negative }, denoiser))
+    }
+
+    /// What the UNet predicts, as far as files say it.
+    pub(crate) fn prediction(&self) -> PredictionType {
+        self.defaults.sampling.prediction()
+    }
+
+    /// Makes sure that the model can take over from another, on its latents.
+    pub(crate) fn check_refines(&self, base: &Self) -> Result<(), Error> {
+        let misfit =
+            |expected: String, found: String| Err(Error::Misfit { network: "refiner", expected, found });
+        let (own, theirs) = (self.profile.family, base.profile.family);
+        if !base.profile.refined_by.contains(&own) {
+            let expected = match base.profile.refined_by {
+                [] => {
+                    format!("none at all: {theirs} is the model, and only Stable Diffusion XL has refiners")
+                }
+                _ => format!("those of {}, on the latents of {theirs}", Family::SdxlRefiner),
+            };
+            return misfit(expected, format!("the layers of {own}"));
+        }
+        let wanted =
+            check_condition(&self.unet.config, self.profile, self.text.iter().map(|(_, part)| &part.config))
+                .and_then(|()| FurtherInput::of(&self.unet.config, base.vae.config.latent_channels()))?;
+        match wanted {
+            FurtherInput::None => Ok(()),
+            _ => misfit(
+                "as many as the latents have".into(),
+                format!("{} channels in", self.unet.config.in_channels),
+            ),
+        }
+    }
+
+    /// Makes sure that a UNet is of the model's family.
+    pub(crate) fn check_family(&self, unet: &UNetConfig) -> Result<(), Error> {
+        let (own, family) = (self.profile.family, unet.family());
         if own == family {
             return Ok(());
         }

@@ -25,7 +25,11 @@ pub(crate) struct WeightFiles {
     /// Its folder or its file.
     model: Location,
     pub(crate) unet: Option<Location>,
+    /// With its weight.
+    pub(crate) difference: Option<(Location, f32)>,
     pub(crate) vae: Option<Location>,
+    /// With its family's profile.
+    pub(crate) refiner: Option<(Location, &'static Profile)>,
     pub(crate) loras: Vec<(Location, f32)>,
     pub(crate) controlnets: Vec<Location>,
     pub(crate) embeddings: Vec<Location>,
@@ -38,7 +42,9 @@ impl WeightFiles {
             name: name(&model),
             model,
             unet: None,
+            difference: None,
             vae: None,
+            refiner: None,
             loras: Vec::new(),
             controlnets: Vec::new(),
             embeddings: Vec::new(),
@@ -53,12 +59,20 @@ impl WeightFiles {
         } else {
             self.hash_folder(profile, variant, &mut hashing)?;
         }
+        if let Some((location, profile)) = &self.refiner {
+            hash_refiner(location, profile, variant, &mut hashing)?;
+        }
         let replaced = [(WeightPart::UNet, &self.unet), (WeightPart::Vae, &self.vae)];
         let replaced = replaced.into_iter().filter_map(|(part, location)| Some((part, location.as_ref()?)));
         let controlnets = self.controlnets.iter().map(|location| (WeightPart::ControlNet, location));
         for (part, location) in replaced.chain(controlnets) {
             for file in files(location, variant)? {
                 hashing.start(part.clone(), &name(location), &file, None);
+            }
+        }
+        if let Some((location, weight)) = &self.difference {
+            for file in files(location, variant)? {
+                hashing.start(WeightPart::Difference, &name(location), &file, Some(*weight));
             }
         }
         for file in &self.embeddings {
@@ -84,6 +98,29 @@ impl WeightFiles {
         }
         Ok(())
     }
+}
+
+/// Starts to hash what is read of a refiner: its file, or its UNet and its text encoders.
+fn hash_refiner(
+    location: &Location,
+    profile: &Profile,
+    variant: &Variant,
+    hashing: &mut Hashing,
+) -> Result<(), Error> {
+    let name = name(location);
+    if location.is_file() {
+        hashing.start(WeightPart::Refiner, &name, location, None);
+        return Ok(());
+    }
+    let folder = ModelFolder::open(location)?;
+    for component in std::iter::once("unet").chain(profile.text_encoders.iter().map(|traits| traits.encoder))
+    {
+        let component = folder.component(component)?;
+        for file in component.map(|part| part.weight_files(variant)).transpose()?.unwrap_or_default() {
+            hashing.start(WeightPart::Refiner, &name, &file, None);
+        }
+    }
+    Ok(())
 }
 
 /// A component's weight files, or the file itself.

@@ -50,6 +50,7 @@
 mod available;
 mod bytes;
 mod destination;
+mod difference;
 mod error;
 mod family;
 mod file;
@@ -72,6 +73,7 @@ mod write;
 pub use available::available_memory;
 pub use bytes::ByteSource;
 pub use destination::Destination;
+pub use difference::WithDifference;
 pub use error::{Error, ImageError, Mismatch};
 pub use family::Family;
 pub use file::SafetensorsFile;

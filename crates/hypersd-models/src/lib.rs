@@ -56,7 +56,7 @@ pub mod vae;
 
 pub use backend::{activation_dtype, is_cpu};
 pub use error::Error;
-pub use family::{Heads, Prediction, Profile, State, TextProfile};
+pub use family::{Heads, Numbers, Prediction, Profile, State, TextProfile};
 pub use ops::{held_memory, release_memory};
 pub use parameters::parameters;
 pub use single_file::{IGNORED, Ignored, Part, SingleFile};

@@ -180,8 +180,8 @@ impl SingleFile {
         let added = weights.info("add_embedding.linear_1.weight").and_then(|info| info.shape.get(1).copied());
         let pooled = profile.text_encoders.iter().zip(&self.text_encoders).find(|(traits, _)| traits.pooled);
         match (added, pooled) {
-            (Some(added), Some((_, part))) if profile.time_ids > 0 => {
-                added.saturating_sub(part.config.projection_dim) / profile.time_ids
+            (Some(added), Some((_, part))) if profile.numbers.count() > 0 => {
+                added.saturating_sub(part.config.projection_dim) / profile.numbers.count()
             }
             _ => own.and_then(|own| own.addition_time_embed_dim).unwrap_or(infer::NUMBER_WIDTH),
         }
@@ -191,8 +191,7 @@ impl SingleFile {
 /// What no shape says of a file's networks. A VAE alone could be anybody's: it counts as Stable Diffusion 1.x's.
 fn profile(origin: &str, family: Option<Family>) -> Result<&'static Profile, Error> {
     let family = family.unwrap_or(Family::Sd1);
-    let instead = if family == Family::SdxlRefiner { family::REFINER_INSTEAD } else { family::TAKE };
-    Profile::of(family).ok_or_else(|| family::foreign(origin, &family.to_string(), instead))
+    Profile::of(family).ok_or_else(|| family::foreign(origin, &family.to_string(), family::TAKE))
 }
 
 /// Tensors outside of every network's place.

@@ -115,6 +115,28 @@ fn sdxl_checkpoint() {
     assert_text(&file, &[ClipTextConfig::clip_l(), ClipTextConfig::open_clip_bigg()]);
 }
 
+#[test]
+fn sdxl_refiner_checkpoint() {
+    let bigg = Shapes::stored(&open_clip()).renamed(|name| name.replace("embedders.1", "embedders.0"));
+    let unet = Shapes::stored(&rows("sdxl_refiner_unet", 2));
+    let file = read(unet.clone().and(Shapes::stored(&ldm_vae())).and(bigg));
+    assert_eq!((file.family, file.prediction), (Some(Family::SdxlRefiner), Some(Prediction::Epsilon)));
+    let config = UNetConfig {
+        block_out_channels: vec![384, 768, 1536, 1536],
+        down_block_types: ["", "CrossAttn", "CrossAttn", ""].map(|it| format!("{it}DownBlock2D")).to_vec(),
+        up_block_types: ["", "CrossAttn", "CrossAttn", ""].map(|it| format!("{it}UpBlock2D")).to_vec(),
+        cross_attention_dim: PerLevel::All(1280),
+        attention_head_dim: PerLevel::Each(vec![6, 12, 24, 24]),
+        transformer_layers_per_block: PerLevel::Each(vec![1, 4, 4, 4]), // the first has none
+        projection_class_embeddings_input_dim: Some(2560),
+        ..UNetConfig::sdxl()
+    };
+    assert_unet(&file, &config);
+    assert_vae(&file, &VaeConfig::sdxl());
+    assert_text(&file, &[ClipTextConfig::open_clip_bigg()]);
+    assert_eq!(read(unet).family, Some(Family::SdxlRefiner));
+}
+
 fn sd21_config() -> UNetConfig {
     UNetConfig {
         cross_attention_dim: PerLevel::All(1024),
@@ -261,10 +283,6 @@ fn further_input_channels_are_in_the_configuration() {
 
 #[test]
 fn families_that_are_none_of_these() {
-    let refiner = Shapes::stored(&rows("sdxl_refiner_unet", 2));
-    assert!(refusal(refiner.clone()).contains("XL refiner is not supported; take the base model"));
-    let bigg = "conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias";
-    assert!(refusal(refiner.with(bigg, &[1280])).contains("XL refiner"));
     assert!(refusal(sdxl().with("edm_mean", &[4])).contains("Playground"));
     for (name, family) in [
         ("double_blocks.0.img_attn.qkv.weight", "FLUX"),

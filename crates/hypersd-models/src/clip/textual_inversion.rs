@@ -99,7 +99,8 @@ impl TextualInversion {
             self.tensors.iter().find(|tensor| (alone || tensor.name == name) && tensor.shape[1] == width)
         });
         match found.collect::<Option<Vec<_>>>() {
-            Some(found) if found.len() == self.tensors.len() => {
+            // A refiner reads but one of those that a file for its base has.
+            Some(found) if found.len() == self.tensors.len() || profile.refines => {
                 Ok(found.into_iter().map(Embeddings::vectors).collect())
             }
             _ => Err(self.misfit(profile, &wanted)),

@@ -76,6 +76,10 @@ const PLACES: &[Section] = &{
             Family::Sdxl,
             at("conditioner.embedders.1.model.", OPEN_CLIP_TOKENS, TextEncoder(Gelu), OpenClip { unread: 0 }),
         ),
+        of(
+            Family::SdxlRefiner,
+            at("conditioner.embedders.0.model.", OPEN_CLIP_TOKENS, TextEncoder(Gelu), OpenClip { unread: 0 }),
+        ),
         at("first_stage_model.", LDM_VAE, Vae, Ldm),
         at("first_stage_model.", OWN_VAE, Vae, OldDiffusers),
         at("vae.", LDM_VAE, Vae, Ldm),

@@ -1,0 +1,50 @@
+//! What a request will take of memory, before anything is loaded.
+
+use burn::tensor::Device;
+use hypersd_controlnet::ControlNet;
+use hypersd_models::clip::ClipTextModel;
+
+use super::{Part, Parts, PipelineBuilder};
+use crate::{
+    Error, MemoryEstimate, Request,
+    draw::Denoiser,
+    memory::{Share, Shares, weights},
+};
+
+impl PipelineBuilder {
+    /// The memory that a request takes at most on a device, with all that was said to the builder.
+    /// [`MemoryEstimate::check`] compares it with what there is, before the weights are loaded.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn memory(&self, request: &Request, device: &Device) -> Result<MemoryEstimate, Error> {
+        let plan = self.plan(request)?;
+        let (dtype, parts) = (self.dtype, &self.parts);
+        let models = || [parts].into_iter().chain(&self.refiner);
+        let text = models().flat_map(|parts| &parts.text);
+        let text = text.map(|(_, part)| Ok(weights(&ClipTextModel::new(&part.config, device)?, dtype)));
+        let unets = models().map(|Parts { unet: Part { config, .. }, .. }| {
+            Ok(Share { config, weights: weights(&Denoiser::new(config, device)?, dtype) })
+        });
+        let controlnets = self.controlnets.iter().map(|Part { config, .. }| {
+            Ok(Share { config, weights: weights(&ControlNet::new(config, device)?, dtype) })
+        });
+        let autoencoder = &parts.vae.config;
+        let autoencoder_stored = autoencoder.stored(dtype, device, parts.profile.upcast_vae);
+        let [encoder, decoder] = autoencoder.sizes(autoencoder_stored, device)?;
+        let shares = Shares {
+            text: text.collect::<Result<_, Error>>()?,
+            unets: unets.collect::<Result<_, Error>>()?,
+            controlnets: controlnets.collect::<Result<_, Error>>()?,
+            autoencoder,
+            encoder,
+            decoder,
+            stored: [dtype, autoencoder_stored],
+            device,
+            tiled: self.tiled_vae,
+            low_memory: self.low_memory,
+            loaded: false,
+        };
+        Ok(shares.estimate(request, &plan))
+    }
+}
