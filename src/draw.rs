@@ -254,8 +254,9 @@ impl Model {
             let class = self.defaults.sampling.class_name().map(String::from);
             notices.give(Notice::SchedulerReplaced { class, used: plan.algorithm });
         }
+        self.defaults.sampling.tell(request, notices);
         let (size, batch) = (plan.size, Batch { pictures: request.batch, size: plan.size });
-        let conditions = self.text.conditions_of(request, batch, notices)?;
+        let conditions = self.conditions(request, batch, notices)?;
         let refined =
             self.refiner.as_ref().map(|refiner| refiner.conditions_of(request, batch)).transpose()?;
         let mut noise =
@@ -274,6 +275,16 @@ impl Model {
         let guided = Guided::new(denoiser, conditions, scales, beginning.further.clone())?;
         let controls = Controls::new(&self.controlnets, request, size)?;
         Ok(Denoising::new(guided, controls, plan.schedule, takeover, beginning, noise))
+    }
+
+    /// The conditions of a request. A denoiser that is told the guidance scale has that of the prompt alone.
+    fn conditions(&self, request: &Request, batch: Batch, notices: &Notices) -> Result<Conditions, Error> {
+        if !self.denoiser.blank().is_told_guidance() {
+            return self.text.conditions_of(request, batch, notices);
+        }
+        let alone = Request { prompt: request.prompt.clone(), guidance: 0.0, ..Request::default() };
+        let Conditions { positive, .. } = self.text.conditions_of(&alone, batch, notices)?;
+        Ok(Conditions { positive: positive.with_guidance(request.guidance as f32), negative: None })
     }
 
     pub(crate) fn encode_prompt(&self, prompt: &Prompt, notices: &Notices) -> Result<PromptEmbeds, Error> {

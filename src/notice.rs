@@ -17,6 +17,31 @@ pub enum Notice {
         /// The one that is used.
         used: Algorithm,
     },
+    /// The model's scheduler configuration has a field as for models of pixels, which is set right as diffusers does it.
+    SchedulerCorrected {
+        /// The configuration's file.
+        origin: String,
+        /// The field.
+        field: &'static str,
+        /// The value that the file, or the class that wrote it, has.
+        found: String,
+        /// The value that is used.
+        used: String,
+    },
+    /// The request names a scheduler that clips latents, because the model's configuration does not say that it shall not.
+    LatentsClipped {
+        /// The scheduler.
+        algorithm: Algorithm,
+        /// The configuration's file.
+        origin: String,
+    },
+    /// A ControlNet alone in a file has no configuration, and no shape says whether what it adds is averaged over the picture.
+    ControlNetAssumed {
+        /// The file.
+        origin: String,
+        /// True where its name is the shuffle ControlNet's, so that it is averaged.
+        pools: bool,
+    },
     /// A prompt is longer than a text encoder reads.
     PromptTruncated {
         /// The end that has no effect.
@@ -49,6 +74,23 @@ impl fmt::Display for Notice {
                 let class = class.as_deref().unwrap_or("no scheduler");
                 write!(f, "the model's configuration names {class}; using {used}")
             }
+            Self::SchedulerCorrected { origin, field, found, used } => write!(
+                f,
+                "{origin}: {field} is {found}, as for models of pixels; using {used}, as diffusers does"
+            ),
+            Self::LatentsClipped { algorithm, origin } => write!(
+                f,
+                "{algorithm} clips latents to ±1, as diffusers does, because {origin} does not say \"clip_sample\": false"
+            ),
+            Self::ControlNetAssumed { origin, pools: true } => write!(
+                f,
+                "{origin}: by its name the shuffle ControlNet, so that what it adds is averaged over the picture"
+            ),
+            Self::ControlNetAssumed { origin, pools: false } => write!(
+                f,
+                "{origin}: no configuration is beside it and its name is not a published one; what it adds is not averaged \
+                 over the picture, and its image is taken as RGB"
+            ),
             Self::PromptTruncated { rest } => {
                 write!(f, "the prompt is longer than the text encoder reads; without effect: {rest:?}")
             }

@@ -45,6 +45,8 @@ pub struct PipelineBuilder {
     tiled_vae: bool,
     low_memory: bool,
     notices: Notices,
+    /// What opening found out, to be told when the model is loaded.
+    pending: Vec<Notice>,
 }
 
 impl Pipeline {
@@ -76,6 +78,7 @@ impl PipelineBuilder {
             tiled_vae: false,
             low_memory: false,
             notices: Notices::default(),
+            pending: Vec::new(),
         })
     }
 
@@ -174,10 +177,19 @@ impl PipelineBuilder {
     /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or is no ControlNet.
     pub fn controlnet(mut self, location: impl Into<Location>) -> Result<Self, Error> {
         let location = &locate(location)?;
+        let pending = &mut self.pending;
         self.controlnets.push(Part::open(location, controlnet_config, || {
             let found =
                 SingleFile::open(location)?.controlnet.ok_or_else(|| lacks(location, "ControlNet"))?;
-            let config = ControlNetConfig::from_part(&found)?;
+            let pools = location.file_name().and_then(|name| {
+                ControlNetConfig::pools_by_name(name.rsplit_once('.').map_or(&*name, |(stem, _)| stem))
+            });
+            if pools != Some(false) {
+                let origin = location.to_string();
+                pending.push(Notice::ControlNetAssumed { origin, pools: pools.is_some() });
+            }
+            let global_pool_conditions = pools.unwrap_or(false);
+            let config = ControlNetConfig { global_pool_conditions, ..ControlNetConfig::from_part(&found)? };
             Ok(Part { config, weights: Weights::Source(found.weights) })
         })?);
         self.files.controlnets.push(location.clone());
@@ -327,8 +339,10 @@ impl PipelineBuilder {
         let lora_bases = LoraBases { bases: sources.bases.clone(), strictness: self.strictness };
         let lora_reports = sources.lora_reports.clone();
         let embeddings = std::mem::take(&mut self.embeddings);
+        let pending = std::mem::take(&mut self.pending);
         let leftovers = Leftovers::new(self.strictness);
         let mut model = self.assemble(sources, further, &options, &leftovers)?;
+        pending.into_iter().for_each(|notice| notices.give(notice));
         leftovers.tell(&notices);
         tell_of_loras(&lora_reports, &notices);
         model.set_words(&embeddings)?;

@@ -140,6 +140,7 @@ impl Recipe {
             timestep_shift: self.timestep_shift,
             karras: self.karras,
             prediction: self.prediction,
+            for_latents: true,
             eta: self.eta.map(|eta| eta.default),
             guidance: self.guidance.default,
             ..Request::default()

@@ -53,6 +53,11 @@ pub struct Request {
     /// The quantity that the UNet was trained to predict; `None` is what the model's files say. Needed where they do not
     /// say it, as with Stable Diffusion 2 in one file, or where they are wrong.
     pub prediction: Option<PredictionType>,
+    /// True where the model's scheduler configuration is read as one for latents, whatever it leaves at what its class has for
+    /// pixels: x0 is not clipped, and timesteps are offset by 1. A model's own scheduler is always taken so, where diffusers
+    /// does it (Stable Diffusion 1.x and 2.x); one that the request names is built from the file as it stands, as in
+    /// diffusers. Recipes set this.
+    pub for_latents: bool,
     /// The number of steps, or their timesteps.
     pub steps: Steps,
     /// The number of steps that the model was distilled with, of whose timesteps LCM and TCD take theirs (diffusers'
@@ -95,6 +100,7 @@ impl Default for Request {
             spacing: None,
             karras: None,
             prediction: None,
+            for_latents: false,
             steps: Steps::Count(4),
             original_steps: None,
             timestep_shift: None,

@@ -43,6 +43,13 @@ impl Denoiser {
         Ok(Self::UNet(UNet::new(config, device)?))
     }
 
+    /// True where the network is told the guidance scale, and predicts what guidance would make of two predictions.
+    pub(crate) fn is_told_guidance(&self) -> bool {
+        match self {
+            Self::UNet(unet) => unet.config().time_cond_proj_dim.is_some(),
+        }
+    }
+
     /// The prediction for noisy latents.
     ///
     /// # Shapes

@@ -3,15 +3,23 @@
 use hypersd_core::{Component, Location};
 use hypersd_models::{Prediction, Profile, SingleFile};
 use hypersd_schedulers::{
-    Algorithm, Error as SchedulerError, PredictionType, Schedule, Scheduler, SchedulerConfig, Spacing, Steps,
+    Algorithm, ClassNoise, Correction, Error as SchedulerError, PredictionType, Schedule, Scheduler,
+    SchedulerConfig, Spacing, Steps,
 };
 
 use crate::{
     Error, Request, StartStrength,
+    notice::{Notice, Notices},
     start::{leaves_no_step, refuse},
 };
 
 const FILE: &str = "scheduler_config.json";
+
+/// What to do about a scheduler whose models take other noise.
+const OTHER_MODEL: &str =
+    "no scheduler here draws from such a model; use a Stable Diffusion 1.x, 2.x or XL model";
+/// What to do about a scheduler of which nothing is known.
+const NAME_ONE: &str = "name one of these here, if the model was trained for noise as they take it";
 
 /// The model's `scheduler_config.json`, or its family's.
 #[derive(Debug, Clone)]
@@ -21,21 +29,35 @@ pub(crate) struct Sampling {
     origin: String,
     /// True where anything says what the denoiser predicts. If not, the request has to.
     prediction_known: bool,
+    /// True where diffusers' pipelines of the family set right what a configuration has for models of pixels.
+    corrects: bool,
 }
 
 impl Sampling {
     /// Reads the `scheduler` component; a model without one gets what all Stable Diffusion models share.
-    pub(crate) fn open(component: Option<&Component>) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for the configuration of a class whose models take noise otherwise than any algorithm here.
+    pub(crate) fn open(profile: &Profile, component: Option<&Component>) -> Result<Self, Error> {
         let origin = component.map_or_else(
             || "the scheduler configuration of Stable Diffusion".to_string(),
             |component| component.location().join(FILE).to_string(),
         );
         let text = component.map(|component| component.text(FILE)).transpose()?.flatten();
-        let config = match text {
+        let mut config = match text {
             Some(text) => SchedulerConfig::from_json(&text).map_err(Error::config(&origin))?,
             None => SchedulerConfig::stable_diffusion(),
         };
-        Ok(Self { config, origin, prediction_known: true })
+        // Where the model's index and the file name two classes, the index's is built, as diffusers does it.
+        if let Some(class) = component.and_then(Component::class_name) {
+            config.class_name = Some(class.into());
+        }
+        let corrects = profile.corrects_scheduler;
+        let sampling = Self { config, origin, prediction_known: true, corrects };
+        match sampling.config.class_noise() {
+            ClassNoise::Other(whose) => Err(sampling.foreign(&format!("is of {whose}"), OTHER_MODEL)),
+            _ => Ok(sampling),
+        }
     }
 
     /// A model in one file has no configuration: the family's, with what the file says of its training.
@@ -46,7 +68,7 @@ impl Sampling {
             ..SchedulerConfig::stable_diffusion()
         };
         let prediction_known = file.prediction.is_some();
-        let mut sampling = Self { config, origin: location.to_string(), prediction_known };
+        let mut sampling = Self { config, origin: location.to_string(), prediction_known, corrects: false };
         sampling.heed(file);
         sampling
     }
@@ -71,6 +93,40 @@ impl Sampling {
     /// True where the model's own algorithm is one of ours.
     pub(super) fn has_own_algorithm(&self) -> bool {
         Algorithm::of(&self.config).is_ok()
+    }
+
+    /// Says what is set right of the configuration for a request, and what diffusers leaves wrong.
+    pub(super) fn tell(&self, request: &Request, notices: &Notices) {
+        let (config, corrections) = self.corrected(request);
+        let origin = || self.origin.clone();
+        for Correction { field, found, used, .. } in corrections {
+            notices.give(Notice::SchedulerCorrected { origin: origin(), field, found, used });
+        }
+        let algorithm = self.algorithm(request);
+        if config.clips(algorithm) {
+            notices.give(Notice::LatentsClipped { algorithm, origin: origin() });
+        }
+    }
+
+    fn corrected(&self, request: &Request) -> (SchedulerConfig, Vec<Correction>) {
+        let config = self.config.clone();
+        match (request.for_latents, self.corrects) {
+            (true, _) => {
+                let (config, corrections) = config.for_latents(true);
+                (SchedulerConfig { clip_sample: Some(false), ..config }, corrections)
+            }
+            (false, true) => config.for_latents(request.scheduler.is_none()),
+            (false, false) => (config, Vec::new()),
+        }
+    }
+
+    /// The error for a configuration whose class none of ours stands in for.
+    fn foreign(&self, found: &str, instead: &str) -> Error {
+        Error::Unsupported {
+            origin: self.origin.clone(),
+            found: format!("the scheduler {} {found}", self.class_name().unwrap_or_default()),
+            instead: instead.into(),
+        }
     }
 
     /// The algorithm of a request that names one, else the model's own where it is one of ours, else DDIM.
@@ -130,6 +186,9 @@ impl Sampling {
                 found: "none".into(),
             });
         }
+        if request.scheduler.is_none() && self.config.class_noise() == ClassNoise::Unknown {
+            return Err(self.foreign("is not known", NAME_ONE));
+        }
         let config = SchedulerConfig {
             timestep_spacing: request.spacing.or(self.config.timestep_spacing),
             use_karras_sigmas: request.karras.or(self.config.use_karras_sigmas),
@@ -137,7 +196,7 @@ impl Sampling {
             rescale_betas_zero_snr: request.zero_snr.or(self.config.rescale_betas_zero_snr),
             original_inference_steps: request.original_steps.or(self.config.original_inference_steps),
             shifted_timestep: request.timestep_shift.or(self.config.shifted_timestep),
-            ..self.config.clone()
+            ..self.corrected(request).0
         };
         let algorithm = self.algorithm(request);
         check_zero_snr(request, algorithm)?;
@@ -218,7 +277,8 @@ mod tests {
     #[test]
     fn a_request_has_to_say_what_no_file_says() {
         let config = SchedulerConfig::stable_diffusion();
-        let sampling = Sampling { config, origin: "sd2.safetensors".into(), prediction_known: false };
+        let sampling =
+            Sampling { config, origin: "sd2.safetensors".into(), prediction_known: false, corrects: false };
         let error = sampling.schedule(&Request::default()).expect_err("noise or velocity").to_string();
         assert!(error.contains("prediction") && error.contains("sd2.safetensors"), "{error}");
         for prediction in [PredictionType::Epsilon, PredictionType::VPrediction] {
@@ -230,7 +290,8 @@ mod tests {
     #[test]
     fn a_distillation_is_said_to_schedulers_that_read_it() {
         let config = SchedulerConfig::stable_diffusion();
-        let sampling = Sampling { config, origin: "sdxl.safetensors".into(), prediction_known: true };
+        let sampling =
+            Sampling { config, origin: "sdxl.safetensors".into(), prediction_known: true, corrects: false };
         let lcm = Request { scheduler: Some(Algorithm::Lcm), ..Request::default() };
         let timesteps = |request: &Request| -> Vec<f32> {
             sampling.schedule(request).expect("a schedule").steps.iter().map(|step| step.t).collect()

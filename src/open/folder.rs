@@ -42,7 +42,7 @@ pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
         profile,
         text,
         defaults: Defaults {
-            sampling: Sampling::open(folder.component("scheduler")?.as_ref())?,
+            sampling: Sampling::open(profile, folder.component("scheduler")?.as_ref())?,
             native_cells: native_cells(&unet)?.unwrap_or_else(|| profile.native_cells(autoencoder.factor())),
         },
         unet: Part { config, weights: Weights::Folder(unet) },
@@ -100,12 +100,14 @@ fn read_tokenizer(component: &Component) -> Result<Tokenizer, Error> {
     let merges = text("merges.txt")?;
     let tokenizer_config = text("tokenizer_config.json")?;
     let special_tokens_map = text("special_tokens_map.json")?;
+    let added_tokens = text("added_tokens.json")?;
     let files = TokenizerFiles {
         tokenizer: tokenizer.as_deref(),
         vocab: vocab.as_deref(),
         merges: merges.as_deref(),
         tokenizer_config: tokenizer_config.as_deref(),
         special_tokens_map: special_tokens_map.as_deref(),
+        added_tokens: added_tokens.as_deref(),
     };
     Tokenizer::from_files(&files).map_err(Error::config(component.location()))
 }

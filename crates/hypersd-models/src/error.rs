@@ -119,19 +119,19 @@ pub enum Error {
 }
 
 impl Error {
-    /// A [`Error::Config`] unless `holds`.
+    /// A [`Error::Config`] unless `holds`. What was found is shown as a configuration has it.
     pub(crate) fn require(
         network: &'static str,
         field: &str,
-        found: impl std::fmt::Debug,
+        found: impl serde::Serialize,
         holds: bool,
         expected: &str,
     ) -> Result<(), Self> {
         if holds {
             return Ok(());
         }
-        let (field, expected, found) = (field.to_string(), expected.to_string(), format!("{found:?}"));
-        Err(Self::Config { network, field, expected, found })
+        let found = serde_json::to_string(&found).unwrap_or_default();
+        Err(Self::Config { network, field: field.to_string(), expected: expected.to_string(), found })
     }
 }
 

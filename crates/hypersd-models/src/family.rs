@@ -38,6 +38,9 @@ pub struct Profile {
     pub vae: fn() -> VaeConfig,
     /// The prediction of a UNet whose file does not say; `None` where there are both kinds.
     pub prediction: Option<Prediction>,
+    /// True where diffusers' pipelines of the family set `steps_offset` and `clip_sample` right in configurations that were
+    /// written as for models of pixels.
+    pub corrects_scheduler: bool,
     /// The class of scheduler, by its name in diffusers, of a model without a scheduler's configuration; `None` leaves it
     /// to whoever samples.
     pub scheduler: Option<&'static str>,
@@ -125,6 +128,7 @@ const SD1: Profile = Profile {
     upcast_vae: false,
     vae: VaeConfig::sd15,
     prediction: Some(Prediction::Epsilon),
+    corrects_scheduler: true,
     scheduler: None,
 };
 
@@ -168,6 +172,7 @@ const SDXL: Profile = Profile {
     upcast_vae: true,
     vae: VaeConfig::sdxl,
     prediction: Some(Prediction::Epsilon),
+    corrects_scheduler: false,
     scheduler: Some("EulerDiscreteScheduler"),
     ..SD1
 };

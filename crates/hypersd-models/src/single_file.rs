@@ -76,8 +76,8 @@ impl SingleFile {
         Self::open_for(location, None)
     }
 
-    /// Opens a file that takes a part's place in a model: what shapes do not say of a UNet is as in the model's
-    /// `own`.
+    /// Opens a file that takes a part's place in a model: what shapes do not say of a UNet is as in the model's `own`,
+    /// where the file's shapes are its own, too.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -171,7 +171,11 @@ impl SingleFile {
         profile: &Profile,
         own: Option<&UNetConfig>,
     ) -> Result<UNetConfig, Error> {
-        infer::unet(&**weights, profile.heads, self.number_width(&**weights, profile, own))
+        let config = infer::unet(&**weights, profile.heads, self.number_width(&**weights, profile, own))?;
+        match own.map(|own| config.completed_by(own)) {
+            Some(completed) if completed.validate().is_ok() => Ok(completed),
+            _ => Ok(config),
+        }
     }
 
     /// Width of the sinusoid of one of the numbers that a UNet takes beside a pooled state: what the pooled state leaves,

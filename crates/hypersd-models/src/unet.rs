@@ -4,10 +4,12 @@ pub(crate) mod blocks;
 pub(crate) mod condition;
 mod config;
 mod model;
+mod per_level;
 mod residuals;
 
 pub use crate::layers::context::Context;
 pub use condition::Conditioning;
-pub use config::{PerLevel, UNetConfig};
+pub use config::UNetConfig;
 pub use model::UNet;
+pub use per_level::PerLevel;
 pub use residuals::Residuals;

@@ -49,13 +49,25 @@ impl Live {
     }
 }
 
-/// The most elements of a residual block per pixel of its image: input, shortcut and what is normalised, then shortcut, what
-/// is normalised and the convolution's result. Where only the block holds its input, the norm writes into it.
-fn resnet(c_in: u64, c_out: u64, owns_input: bool) -> u64 {
-    let normalised = if owns_input && c_in != c_out { 0 } else { c_in };
-    // An input that nobody else holds is gone after the norm.
-    let input = if owns_input && c_in != c_out { 0 } else { c_in };
-    (c_in + c_out + normalised).max(input + c_in + 2 * c_out)
+/// The owner of a residual block's input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// The block alone: where the shortcut is a convolution's, the norm writes into it.
+    Own,
+    /// The block alone, in two parts: a skip connection comes with it.
+    Joined,
+    /// Somebody else, too, for whom it stays.
+    Shared,
+}
+
+/// The most elements of a residual block per pixel of its image. In front of the first convolution there are its input, the
+/// shortcut and what is normalised; behind it the shortcut, what is normalised and the result.
+fn resnet(c_in: u64, c_out: u64, input: Input) -> u64 {
+    let convolves = c_in != c_out; // else the input is the shortcut
+    let shortcut = if convolves { c_out } else { 0 };
+    let normalised = if convolves && input == Input::Own { 0 } else { c_in };
+    let kept = if convolves && input != Input::Shared { 0 } else { c_in };
+    (c_in + shortcut + normalised).max(kept + shortcut + c_in + c_out)
 }
 
 /// Bytes of so many elements in the type that is computed in, with what is kept for the next tensors: on the CPU the memory of
@@ -97,7 +109,7 @@ impl UNetConfig {
             let (c, pixels_here) = (self.channels(level), pixels(size, level));
             for layer in 0..self.layers_per_block.at(level) {
                 let c_in = if layer == 0 { self.channels(level.saturating_sub(1)) } else { c };
-                live.need((resnet(c_in, c, false) - c_in) * pixels_here);
+                live.need((resnet(c_in, c, Input::Shared) - c_in) * pixels_here);
                 if self.attends_down(level) {
                     live.need(site * c * pixels_here);
                 }
@@ -120,7 +132,7 @@ impl UNetConfig {
             for _ in 0..=self.layers_per_block.at(level) {
                 let skip = skips.pop().map_or(0, wide);
                 live.let_go(skip * pixels_here);
-                live.need(resnet(c_in + skip, c, false) * pixels_here);
+                live.need(resnet(c_in + skip, c, Input::Joined) * pixels_here);
                 if self.attends_up(level) {
                     live.need(site * c * pixels_here);
                 }
@@ -173,7 +185,7 @@ impl VaeConfig {
             let pixels = enlarged(size, self.levels() - 1 - level);
             let c = wide(self.block_out_channels[level]);
             let c_in = wide(self.block_out_channels[(level + 1).min(self.levels() - 1)]);
-            let resnets = resnet(c_in, c, true).max(resnet(c, c, true));
+            let resnets = resnet(c_in, c, Input::Own).max(resnet(c, c, Input::Own));
             let upsampler = if level > 0 { 5 * c } else { 0 };
             resnets.max(upsampler).saturating_mul(pixels)
         });
@@ -200,7 +212,7 @@ impl VaeConfig {
             let pixels = enlarged(size, self.levels() - 1 - level);
             let c = wide(self.block_out_channels[level]);
             let c_in = wide(self.block_out_channels[level.saturating_sub(1)]);
-            resnet(c_in, c, true).max(resnet(c, c, true)).saturating_mul(pixels)
+            resnet(c_in, c, Input::Own).max(resnet(c, c, Input::Own)).saturating_mul(pixels)
         });
         bytes(most.max().unwrap_or(0).max(self.attention(size)), stored, device)
     }

@@ -51,6 +51,7 @@ fn open(name: &str) -> Tokenizer {
         merges: merges.as_deref(),
         tokenizer_config: config.as_deref(),
         special_tokens_map: map.as_deref(),
+        ..TokenizerFiles::default()
     };
     Tokenizer::from_files(&files).unwrap()
 }
@@ -75,12 +76,44 @@ fn the_embedded_tables_encode_like_transformers() {
 }
 
 #[test]
+fn tokens_that_were_added_beside_the_table_are_known() {
+    #[derive(Deserialize)]
+    struct Added {
+        files: BTreeMap<String, String>,
+        pad: u32,
+        cases: Vec<Case>,
+    }
+    #[derive(Deserialize)]
+    struct Case {
+        prompt: String,
+        ids: Vec<u32>,
+    }
+    let read = |file: &str| fs::read_to_string(folder().join(file)).unwrap();
+    let (vocab, merges) = (read("tiny/vocab.json"), read("tiny/merges.txt"));
+    let Added { files, pad, cases } = serde_json::from_str(&read("added.json")).unwrap();
+    let files = TokenizerFiles {
+        vocab: Some(&vocab),
+        merges: Some(&merges),
+        tokenizer_config: files.get("tokenizer_config.json").map(String::as_str),
+        special_tokens_map: files.get("special_tokens_map.json").map(String::as_str),
+        added_tokens: files.get("added_tokens.json").map(String::as_str),
+        ..TokenizerFiles::default()
+    };
+    let tokenizer = Tokenizer::from_files(&files).unwrap();
+    for Case { prompt, mut ids } in cases {
+        ids.resize(77, pad);
+        assert_eq!(tokenizer.encode(&prompt).unwrap().ids, ids, "{prompt:?}");
+    }
+}
+
+#[test]
 fn special_tokens_are_read_from_the_published_layouts() {
     for (name, files) in &FIXTURE.files {
         let text = |file: &str| files.get(file).map(String::as_str);
         let files = TokenizerFiles {
             tokenizer_config: text("tokenizer_config"),
             special_tokens_map: text("special_tokens_map"),
+            added_tokens: None,
             ..Default::default()
         };
         assert!(files.tokenizer_config.is_some() && files.special_tokens_map.is_some());

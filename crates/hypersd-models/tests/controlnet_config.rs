@@ -62,7 +62,7 @@ fn all_fields_are_read() {
 fn other_networks_are_refused_by_name() {
     for class in ["ControlNetUnionModel", "ControlNetXSAdapter", "MultiControlNetModel", "SD3ControlNetModel"]
     {
-        let found = format!("String({class:?})");
+        let found = format!("{class:?}");
         assert_eq!(refused(json!({ "_class_name": class })), ("_class_name".into(), found));
     }
     // A ControlNet-Union has blocks of its own, but the name comes first.
@@ -81,7 +81,7 @@ fn what_no_network_can_be_built_from_is_refused() {
     }
     assert_eq!(field(json!({ "block_out_channels": [] })), "block_out_channels");
     assert_eq!(field(json!({ "down_block_types": ["AttnDownBlock2D"] })), "down_block_types");
-    assert_eq!(field(json!({ "mid_block_type": "UNetMidBlock2D" })), "mid_block_type");
+    assert_eq!(field(json!({ "mid_block_type": null })), "mid_block_type");
     assert_eq!(field(json!({ "addition_embed_type": "text" })), "addition_embed_type");
     assert_eq!(field(json!({ "transformer_layers_per_block": [1, 2] })), "transformer_layers_per_block");
 }
@@ -128,5 +128,18 @@ proptest! {
             Err(Error::Config { .. }) => (),
             Err(error) => prop_assert!(false, "{error}"),
         }
+    }
+}
+
+#[test]
+fn published_names_say_which_controlnet_pools() {
+    for (name, pools) in [
+        ("control_v11e_sd15_shuffle", Some(true)),
+        ("control_v11e_sd15_shuffle_fp16", Some(true)),
+        ("control_v11p_sd15_canny", Some(false)),
+        ("control_sd15_depth", Some(false)),
+        ("my-controlnet", None),
+    ] {
+        assert_eq!(ControlNetConfig::pools_by_name(name), pools, "{name}");
     }
 }

@@ -270,6 +270,16 @@ fn configurations_of_other_networks_are_refused() {
         field(|c| c.transformer_layers_per_block = PerLevel::All(usize::MAX)),
         "transformer_layers_per_block"
     );
+    fn by_site() -> PerLevel {
+        PerLevel::EachSite(vec![vec![1], vec![1, 2], vec![1]])
+    }
+    assert_eq!(field(|c| c.transformer_layers_per_block = by_site()), "reverse_transformer_layers_per_block",);
+    assert_eq!(
+        field(|c| c.reverse_transformer_layers_per_block = Some(by_site())),
+        "reverse_transformer_layers_per_block",
+    );
+    assert_eq!(field(|c| c.mid_block_type = Some("UNetMidBlock2DSimpleCrossAttn".into())), "mid_block_type");
+    assert_eq!(field(|c| c.time_cond_proj_dim = Some(1)), "time_cond_proj_dim");
     assert_eq!(field(|c| c.addition_embed_type = Some("image".into())), "addition_embed_type");
     assert_eq!(field(|c| c.addition_time_embed_dim = None), "addition_time_embed_dim");
     assert_eq!(
@@ -281,19 +291,17 @@ fn configurations_of_other_networks_are_refused() {
 #[test]
 fn features_of_other_networks_are_refused_by_name() {
     let features = [
-        ("time_cond_proj_dim", json!(256)),
         ("num_attention_heads", json!(8)),
         ("class_embed_type", json!("projection")),
         ("only_cross_attention", json!(true)),
         ("only_cross_attention", json!([true, false, false])),
         ("act_fn", json!("gelu")),
-        ("mid_block_type", json!("UNetMidBlock2D")),
         ("resnet_out_scale_factor", json!(1.5)),
         ("dual_cross_attention", json!(true)),
         ("encoder_hid_dim_type", json!("ip_image_proj")),
     ];
     for (name, value) in features {
-        let shown = format!("{value:?}");
+        let shown = value.to_string();
         assert_eq!(refused(|c| drop(c.others.insert(name.into(), value))), (name.into(), shown));
     }
 }
@@ -303,7 +311,7 @@ fn a_config_of_the_wrong_form_is_an_error() {
     let parse = |text: &str| serde_json::from_str::<UNetConfig>(text).map(|_| ());
     assert!(parse(r#"{"block_out_channels": 320}"#).is_err());
     assert!(parse(r#"{"attention_head_dim": "eight"}"#).is_err());
-    assert!(parse(r#"{"transformer_layers_per_block": [[1, 2], [1, 2]]}"#).is_err());
+    assert!(parse(r#"{"transformer_layers_per_block": [[[1, 2]]]}"#).is_err());
     assert!(parse(r#"{"in_channels": -4}"#).is_err());
     assert!(parse("{}").is_ok());
 }

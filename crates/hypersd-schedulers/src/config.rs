@@ -180,11 +180,6 @@ impl SchedulerConfig {
         }
         Ok(())
     }
-
-    /// What x0 is clamped to, if it is; `by_default` where the configuration says nothing.
-    pub(crate) fn clip(&self, by_default: bool) -> Option<f32> {
-        self.clip_sample.unwrap_or(by_default).then_some(self.clip_sample_range.unwrap_or(1.0) as f32)
-    }
 }
 
 /// An error about `field` unless it is `right`.

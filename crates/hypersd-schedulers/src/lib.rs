@@ -66,6 +66,7 @@ pub mod align_your_steps;
 mod algorithm;
 mod alphas;
 mod beta;
+mod class;
 mod config;
 mod distilled;
 mod error;
@@ -81,6 +82,7 @@ mod step;
 mod trained;
 
 pub use algorithm::Algorithm;
+pub use class::{ClassNoise, Correction};
 pub use config::{BetaSchedule, FinalSigma, PredictionType, SchedulerConfig, Spacing};
 pub use error::Error;
 pub use history::History;

@@ -117,9 +117,14 @@ impl ClipTextConfig {
         /// a tensor that overflows.
         const WIDEST: usize = 1 << 20;
         const DEEPEST: usize = 256;
-        let check = |field, found: &dyn std::fmt::Debug, holds, expected: &str| {
+        fn check(
+            field: &str,
+            found: impl serde::Serialize,
+            holds: bool,
+            expected: &str,
+        ) -> Result<(), Error> {
             Error::require("CLIP text encoder", field, found, holds, expected)
-        };
+        }
         for (field, value, most) in [
             ("vocab_size", self.vocab_size, WIDEST),
             ("hidden_size", self.hidden_size, WIDEST),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tokenizers::AddedToken;
 
-use super::json::parse_json;
+use super::{TokenizerFiles, json::parse_json};
 use crate::Error;
 
 /// The named tokens, and everything that is cut out of a text before it is split.
@@ -72,6 +72,13 @@ struct FullToken {
     special: bool,
 }
 
+impl NamedTokens {
+    fn has(&self, content: &str) -> bool {
+        let named = [&self.bos_token, &self.eos_token, &self.unk_token, &self.pad_token];
+        named.into_iter().flatten().any(|token| token.content() == content)
+    }
+}
+
 impl FullToken {
     fn added(&self) -> AddedToken {
         AddedToken::from(self.content.clone(), self.special)
@@ -116,12 +123,10 @@ impl SpecialTokens {
         }
     }
 
-    /// From the texts of `tokenizer_config.json` and `special_tokens_map.json`, and the list in `tokenizer.json`.
-    pub(super) fn from_files(
-        config: Option<&str>,
-        map: Option<&str>,
-        listed: Vec<ListedToken>,
-    ) -> Result<Self, Error> {
+    /// From the texts of `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`, and the list in
+    /// `tokenizer.json`.
+    pub(super) fn from_files(files: &TokenizerFiles<'_>, listed: Vec<ListedToken>) -> Result<Self, Error> {
+        let (config, map) = (files.tokenizer_config, files.special_tokens_map);
         const CONFIG: &str = "tokenizer_config.json";
         const MAP: &str = "special_tokens_map.json";
         let object = "an object with the special tokens";
@@ -133,7 +138,12 @@ impl SpecialTokens {
         // A configuration with a decoder is complete; the two other files speak only where there is none.
         let (decoder, map) = match config.added_tokens_decoder {
             Some(decoder) => (decoder, NamedTokens::default()),
-            None => (listed.into_iter().map(|token| (token.id, token.token)).collect(), map),
+            None => {
+                let mut decoder = named_by_id(files.added_tokens, &config.named, &map)?;
+                // Where both list an id, `tokenizer.json` has the last word.
+                decoder.extend(listed.into_iter().map(|token| (token.id, token.token)));
+                (decoder, map)
+            }
         };
         let named = config.named;
         let token = |map: Option<Token>, config: Option<Token>, default: &str| {
@@ -174,6 +184,30 @@ impl SpecialTokens {
     }
 }
 
+/// The tokens of `added_tokens.json` by their ids: special are those that the other two files name.
+fn named_by_id(
+    text: Option<&str>,
+    config: &NamedTokens,
+    map: &NamedTokens,
+) -> Result<BTreeMap<u32, FullToken>, Error> {
+    let Some(text) = text else { return Ok(BTreeMap::new()) };
+    let ids: BTreeMap<String, u32> =
+        parse_json("added_tokens.json", "an object of tokens and their ids", text)?;
+    let full = |(content, id): (String, u32)| {
+        let special = [map, config].iter().any(|named| named.has(&content));
+        let token = FullToken {
+            content,
+            single_word: false,
+            lstrip: false,
+            rstrip: false,
+            normalized: Some(!special),
+            special,
+        };
+        (id, token)
+    };
+    Ok(ids.into_iter().map(full).collect())
+}
+
 /// CLIP's number of positions.
 const DEFAULT_LENGTH: usize = 77;
 
@@ -200,6 +234,15 @@ fn max_length(number: Option<&serde_json::Number>) -> Result<usize, Error> {
 mod tests {
     use super::*;
 
+    fn of(
+        tokenizer_config: Option<&str>,
+        special_tokens_map: Option<&str>,
+        listed: Vec<ListedToken>,
+    ) -> Result<SpecialTokens, Error> {
+        let files = TokenizerFiles { tokenizer_config, special_tokens_map, ..TokenizerFiles::default() };
+        SpecialTokens::from_files(&files, listed)
+    }
+
     fn flags(tokens: &SpecialTokens, content: &str) -> (bool, bool) {
         let token = tokens.added.iter().find(|token| token.content == content).unwrap();
         (token.normalized, token.special)
@@ -216,7 +259,7 @@ mod tests {
             (None, Some(object), true),
             (Some(string), Some(object), true),
         ] {
-            let tokens = SpecialTokens::from_files(config, map, Vec::new()).unwrap();
+            let tokens = of(config, map, Vec::new()).unwrap();
             assert_eq!(tokens.pad, "!", "{config:?} {map:?}");
             assert_eq!(flags(&tokens, "!"), (normalized, true), "{config:?} {map:?}");
             assert_eq!(tokens.eos, "<|endoftext|>");
@@ -229,7 +272,7 @@ mod tests {
             r#"{"pad_token": "!", "added_tokens_decoder": {"0": {"content": "!", "normalized": true}}}"#;
         let map = r#"{"pad_token": "?"}"#;
         let listed = parse_json("tokenizer.json", "", r#"[{"id": 1, "content": "%"}]"#).unwrap();
-        let tokens = SpecialTokens::from_files(Some(config), Some(map), listed).unwrap();
+        let tokens = of(Some(config), Some(map), listed).unwrap();
         assert_eq!(tokens.pad, "!");
         assert_eq!(flags(&tokens, "!"), (true, true));
         assert!(tokens.added.iter().all(|token| token.content != "%"));
@@ -245,7 +288,7 @@ mod tests {
             (r#"{"model_max_length": -1}"#, None),
             (r#"{"model_max_length": 1000000}"#, None),
         ] {
-            let tokens = SpecialTokens::from_files(Some(text), None, Vec::new());
+            let tokens = of(Some(text), None, Vec::new());
             assert_eq!(tokens.ok().map(|tokens| tokens.model_max_length), expected, "{text}");
         }
     }
@@ -254,11 +297,11 @@ mod tests {
     fn impossible_special_tokens_are_refused() {
         for pad in ["", " ", "a b", "\\u00a0"] {
             let config = format!(r#"{{"pad_token": "{pad}"}}"#);
-            let error = SpecialTokens::from_files(Some(&config), None, Vec::new()).err().unwrap();
+            let error = of(Some(&config), None, Vec::new()).err().unwrap();
             assert!(error.to_string().contains("without spaces"), "{error}");
         }
         for config in ["", "[]", r#"{"pad_token": 3}"#, r#"{"added_tokens_decoder": {"x": {}}}"#] {
-            assert!(SpecialTokens::from_files(Some(config), None, Vec::new()).is_err(), "{config}");
+            assert!(of(Some(config), None, Vec::new()).is_err(), "{config}");
         }
     }
 }

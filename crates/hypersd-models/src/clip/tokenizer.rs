@@ -80,6 +80,8 @@ pub struct TokenizerFiles<'a> {
     pub tokenizer_config: Option<&'a str>,
     /// `special_tokens_map.json`: special tokens, in older folders.
     pub special_tokens_map: Option<&'a str>,
+    /// `added_tokens.json`: tokens beside the table, with their ids, in older folders.
+    pub added_tokens: Option<&'a str>,
 }
 
 impl Tokenizer {
@@ -131,7 +133,7 @@ impl Tokenizer {
             (None, Some(_), None) => return Err(alone("merges.txt", "vocab.json")),
             (None, None, Some(_)) => return Err(alone("vocab.json", "merges.txt")),
         };
-        let special = SpecialTokens::from_files(files.tokenizer_config, files.special_tokens_map, listed)?;
+        let special = SpecialTokens::from_files(files, listed)?;
         Self::new(vocabulary, &special)
     }
 

@@ -90,6 +90,20 @@ impl ControlNetConfig {
         Ok(config)
     }
 
+    /// Whether residuals are averaged over the picture, by the name of a published file without its extension, as ComfyUI
+    /// tells it: no shape does. `None` for a name that nobody published.
+    #[must_use]
+    pub fn pools_by_name(name: &str) -> Option<bool> {
+        const PUBLISHED: [&str; 6] =
+            ["control_v11", "control_v1p_", "control_sd15_", "control_lora_", "diffusers_xl_", "sai_xl_"];
+        let name = name.to_ascii_lowercase();
+        let plain = name.trim_end_matches("_fp16").trim_end_matches(".fp16");
+        match plain.ends_with("shuffle") {
+            true => Some(true),
+            false => PUBLISHED.iter().any(|part| name.contains(part)).then_some(false),
+        }
+    }
+
     /// Checks that the network can be built. [`ControlNet::new`](super::ControlNet::new) calls this.
     ///
     /// # Errors
@@ -102,6 +116,8 @@ impl ControlNetConfig {
             require("_class_name", class, class == "ControlNetModel", "\"ControlNetModel\"")?;
         }
         self.unet.validate().map_err(as_controlnet)?;
+        let mid = self.unet.mid_block_type.as_deref();
+        require("mid_block_type", mid, mid.is_some(), "UNetMidBlock2DCrossAttn or UNetMidBlock2D")?;
         let rgb = self.conditioning_channels;
         require("conditioning_channels", rgb, rgb == 3, "3")?;
         let channels = &self.conditioning_embedding_out_channels;
@@ -153,7 +169,7 @@ fn half<'de, D: Deserializer<'de>>(file: D) -> Result<UNetConfig, D::Error> {
     Ok(UNetConfig { up_block_types, ..unet })
 }
 
-fn require(field: &str, found: impl std::fmt::Debug, holds: bool, expected: &str) -> Result<(), Error> {
+fn require(field: &str, found: impl serde::Serialize, holds: bool, expected: &str) -> Result<(), Error> {
     Error::require(NETWORK, field, found, holds, expected)
 }
 

@@ -3,7 +3,7 @@
 use hypersd_core::View;
 
 use super::{KeyTable, row};
-use crate::unet::{PerLevel, UNetConfig};
+use crate::unet::UNetConfig;
 
 /// LDM's names of a resnet's parts.
 const RESNET: [(&str, &str); 6] = [
@@ -34,10 +34,10 @@ impl Layout {
     /// The layout of a configuration; `None` where levels differ in their number of resnets, which LDM cannot say.
     #[must_use]
     pub fn of(config: &UNetConfig) -> Option<Self> {
-        let layers = match &config.layers_per_block {
-            PerLevel::All(layers) => *layers,
-            PerLevel::Each(each) => *each.first().filter(|first| each.iter().all(|n| n == *first))?,
-        };
+        let layers = config.layers_per_block.at(0);
+        if (0..config.levels()).any(|level| config.layers_per_block.at(level) != layers) {
+            return None;
+        }
         let attends_up = config.up_block_types.iter().map(|block| block == "CrossAttnUpBlock2D").collect();
         Some(Self { levels: config.levels(), layers, attends_up })
     }
@@ -65,6 +65,7 @@ pub(super) fn encoder(layout: &Layout) -> Vec<(String, String, View)> {
     let mut rows = vec![
         row("time_embedding.linear_1", "time_embed.0"),
         row("time_embedding.linear_2", "time_embed.2"),
+        row("time_embedding.cond_proj", "time_embed.cond_proj"),
         row("add_embedding.linear_1", "label_emb.0.0"),
         row("add_embedding.linear_2", "label_emb.0.2"),
         row("conv_in", "input_blocks.0.0"),

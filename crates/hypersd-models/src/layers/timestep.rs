@@ -42,15 +42,36 @@ impl Sinusoid {
 /// The two dense layers after a sinusoid (diffusers' `TimestepEmbedding`).
 #[derive(Debug, Clone)]
 pub(crate) struct TimestepEmbedding {
+    /// Of a network that is told the guidance scale.
+    cond_proj: Option<Linear>,
     linear_1: Linear,
     linear_2: Linear,
 }
 
-slots!(TimestepEmbedding { linear_1, linear_2 });
+slots!(TimestepEmbedding { cond_proj, linear_1, linear_2 });
 
 impl TimestepEmbedding {
     pub(crate) fn new(d_in: usize, d_out: usize, device: &Device) -> Self {
-        Self { linear_1: Linear::new(d_in, d_out, device), linear_2: Linear::new(d_out, d_out, device) }
+        Self {
+            cond_proj: None,
+            linear_1: Linear::new(d_in, d_out, device),
+            linear_2: Linear::new(d_out, d_out, device),
+        }
+    }
+
+    /// The same for a network that is told the guidance scale, as a vector of this width, if any.
+    pub(crate) fn with_guidance(self, width: Option<usize>, d_in: usize, device: &Device) -> Self {
+        Self { cond_proj: width.map(|width| Linear::new(width, d_in, device).without_bias()), ..self }
+    }
+
+    /// Adds the [vectors](guidance_vectors) of guidance scales to those of timesteps; one scale for all, or one for each.
+    ///
+    /// # Shapes
+    /// - x `[T, d_in]`, scales `S` → `[max(T, S), d_in]`
+    pub(crate) fn add_guidance(&self, x: Tensor<2>, width: usize, scales: &[f32]) -> Tensor<2> {
+        let Some(projection) = &self.cond_proj else { return x };
+        let vectors = self.upload(guidance_vectors(scales, width), [scales.len(), width]);
+        x.cast(self.dtype()) + ops::linear(vectors.cast(self.dtype()), projection)
     }
 
     /// `[B, d_in]` → `[B, d_out]`, in the type that is computed in.
@@ -67,4 +88,22 @@ impl TimestepEmbedding {
     pub(crate) fn dtype(&self) -> FloatDType {
         self.linear_1.activation_dtype()
     }
+}
+
+/// The vectors of guidance scales after one another, `[scales.len() · width]`: sines, then cosines of `1000 · (scale − 1)`
+/// (diffusers' `get_guidance_scale_embedding` of `guidance_scale - 1`).
+///
+/// On the host, in f32 and in diffusers' order: the angles reach many thousand radians, of which every bit shows.
+fn guidance_vectors(scales: &[f32], width: usize) -> Vec<f32> {
+    let half = width / 2;
+    let step = 10_000_f32.ln() / (half as f32 - 1.0);
+    let frequencies: Vec<f32> = (0..half).map(|i| (i as f32 * -step).exp()).collect();
+    let mut vectors = Vec::with_capacity(scales.len() * width);
+    for scale in scales {
+        let number = (scale - 1.0) * 1000.0;
+        vectors.extend(frequencies.iter().map(|f| (number * f).sin()));
+        vectors.extend(frequencies.iter().map(|f| (number * f).cos()));
+        vectors.resize(vectors.len() + width % 2, 0.0);
+    }
+    vectors
 }

@@ -99,6 +99,6 @@ impl TinyVaeConfig {
     }
 }
 
-fn require(field: &str, found: impl std::fmt::Debug, holds: bool, expected: &str) -> Result<(), Error> {
+fn require(field: &str, found: impl serde::Serialize, holds: bool, expected: &str) -> Result<(), Error> {
     Error::require("tiny VAE", field, found, holds, expected)
 }

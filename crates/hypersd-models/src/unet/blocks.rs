@@ -42,7 +42,8 @@ impl DownBlock {
                 .map(|i| Resnet::new(resnet(config, if i == 0 { c_in } else { c_out }, c_out), device))
                 .collect(),
             attentions: (0..attentions)
-                .map(|_| Transformer::new(transformer(config, level), device))
+                .map(|site| config.depth_down(level, site))
+                .map(|depth| Transformer::new(transformer(config, level, depth), device))
                 .collect(),
             downsamplers: (!last).then(|| Downsample::symmetric(c_out, device)).into_iter().collect(),
         }
@@ -74,11 +75,11 @@ impl DownBlock {
     }
 }
 
-/// Resnet, attention, resnet (`UNetMidBlock2DCrossAttn`).
+/// Resnet, attention, resnet (`UNetMidBlock2DCrossAttn`), or a resnet alone (`UNetMidBlock2D` as SSD-1B has it).
 #[derive(Debug, Clone)]
 pub(crate) struct MidBlock {
-    resnets: [Resnet; 2],
-    attentions: [Transformer; 1],
+    resnets: Vec<Resnet>,
+    attentions: Vec<Transformer>,
 }
 
 slots!(MidBlock { resnets, attentions });
@@ -88,20 +89,26 @@ impl MidBlock {
     pub(crate) fn new(config: &UNetConfig, device: &Device) -> Self {
         let level = config.levels() - 1;
         let channels = config.block_out_channels[level];
-        let new_resnet = || Resnet::new(resnet(config, channels, channels), device);
+        let attentions = usize::from(config.attends_mid());
+        let new_resnet = |_| Resnet::new(resnet(config, channels, channels), device);
+        let new_attention =
+            |_| Transformer::new(transformer(config, level, config.depth_down(level, 0)), device);
         Self {
-            resnets: [new_resnet(), new_resnet()],
-            attentions: [Transformer::new(transformer(config, level), device)],
+            resnets: (0..=attentions).map(new_resnet).collect(),
+            attentions: (0..attentions).map(new_attention).collect(),
         }
     }
 
     /// # Shapes
     /// - x `[B, C, H, W]`, emb `[B, E]` → `[B, C, H, W]`
-    pub(crate) fn forward(&self, x: Tensor<4>, emb: &Tensor<2>, context: &Context) -> Tensor<4> {
-        let [first, last] = &self.resnets;
-        let x = first.forward(x, Some(emb));
-        let x = self.attentions[0].forward(x, context);
-        last.forward(x, Some(emb))
+    pub(crate) fn forward(&self, mut x: Tensor<4>, emb: &Tensor<2>, context: &Context) -> Tensor<4> {
+        for (i, resnet) in self.resnets.iter().enumerate() {
+            if let Some(attention) = i.checked_sub(1).and_then(|before| self.attentions.get(before)) {
+                x = attention.forward(x, context);
+            }
+            x = resnet.forward(x, Some(emb));
+        }
+        x
     }
 }
 
@@ -144,7 +151,8 @@ impl UpBlock {
                 .map(|c_in| Resnet::new(resnet(config, c_in, c_out), device))
                 .collect(),
             attentions: (0..attentions)
-                .map(|_| Transformer::new(transformer(config, level), device))
+                .map(|site| config.depth_up(level, site))
+                .map(|depth| Transformer::new(transformer(config, level, depth), device))
                 .collect(),
             upsamplers: (level > 0).then(|| Upsample::new(c_out, device)).into_iter().collect(),
         }
@@ -186,12 +194,12 @@ fn resnet(config: &UNetConfig, c_in: usize, c_out: usize) -> ResnetShape {
     }
 }
 
-fn transformer(config: &UNetConfig, level: usize) -> TransformerShape {
+fn transformer(config: &UNetConfig, level: usize, depth: usize) -> TransformerShape {
     TransformerShape {
         channels: config.block_out_channels[level],
         context_width: config.cross_attention_dim.at(level),
         heads: config.heads(level),
-        depth: config.transformer_layers_per_block.at(level),
+        depth,
         linear_projection: config.use_linear_projection,
         norm_groups: config.norm_num_groups,
     }

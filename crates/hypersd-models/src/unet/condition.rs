@@ -17,6 +17,8 @@ use crate::{
 pub struct Conditioning {
     context: Context,
     added: Option<Added>,
+    /// The guidance scale, for networks that were distilled to take it as an input.
+    guidance: Option<f32>,
 }
 
 /// The conditions that join the time embedding (diffusers' `added_cond_kwargs`).
@@ -32,7 +34,7 @@ impl Conditioning {
     /// A condition by attention alone, which is all that SD1.5 takes.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context, added: None }
+        Self { context, added: None, guidance: None }
     }
 
     /// Adds the conditions that SDXL takes beside the context.
@@ -46,6 +48,12 @@ impl Conditioning {
     #[must_use]
     pub fn with_added(self, pooled: Tensor<2>, time_ids: Vec<Vec<f32>>) -> Self {
         Self { added: Some(Added { pooled, time_ids }), ..self }
+    }
+
+    /// Tells the guidance scale to a network that takes it as an input (`time_cond_proj_dim`). Others do not read it.
+    #[must_use]
+    pub fn with_guidance(self, scale: f32) -> Self {
+        Self { guidance: Some(scale), ..self }
     }
 
     /// Number of pictures.
@@ -68,7 +76,7 @@ impl Conditioning {
             }),
             _ => return Err(missing("one of two conditionings has it")),
         };
-        Ok(Self { context: self.context.cat(other.context)?, added })
+        Ok(Self { context: self.context.cat(other.context)?, added, guidance: self.guidance })
     }
 }
 
@@ -96,7 +104,9 @@ impl Embedder<'_> {
         device: &Device,
     ) -> (TimestepEmbedding, Option<TimestepEmbedding>) {
         let width = config.time_embed_width();
-        let time = TimestepEmbedding::new(config.block_out_channels[0], width, device);
+        let d_in = config.block_out_channels[0];
+        let time = TimestepEmbedding::new(d_in, width, device);
+        let time = time.with_guidance(config.time_cond_proj_dim, d_in, device);
         let added = config.added().map(|added| TimestepEmbedding::new(added.width, width, device));
         (time, added)
     }
@@ -135,6 +145,10 @@ impl Embedder<'_> {
         }
         let sinusoid = self.sinusoid(self.config.block_out_channels[0]);
         let steps = self.time.upload(sinusoid.encode(t), [t.len(), sinusoid.width]);
+        let steps = match (self.config.time_cond_proj_dim, conditioning.guidance) {
+            (Some(width), Some(scale)) => self.time.add_guidance(steps, width, &[scale]),
+            _ => steps,
+        };
         let emb = self.time.forward(steps);
         let emb = match self.added.zip(self.config.added()) {
             Some((layer, widths)) => {

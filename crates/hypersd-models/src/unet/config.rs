@@ -5,39 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::error::Error;
-
-/// A number for every level of the network, or one for all.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-#[non_exhaustive]
-pub enum PerLevel {
-    /// The same everywhere.
-    All(usize),
-    /// One for each level, the largest image first.
-    Each(Vec<usize>),
-}
-
-impl PerLevel {
-    /// The number of a level.
-    ///
-    /// # Panics
-    /// If there is no such level; [`UNetConfig::validate`] makes sure that there is.
-    #[must_use]
-    pub fn at(&self, level: usize) -> usize {
-        match self {
-            Self::All(number) => *number,
-            Self::Each(numbers) => numbers[level],
-        }
-    }
-
-    fn fits(&self, levels: usize, allowed: impl Fn(usize) -> bool) -> bool {
-        match self {
-            Self::All(number) => allowed(*number),
-            Self::Each(numbers) => numbers.len() == levels && numbers.iter().all(|n| allowed(*n)),
-        }
-    }
-}
+use crate::{error::Error, unet::per_level::PerLevel};
 
 /// The fields of a `config.json` that shape the network, with diffusers' names, meanings and defaults.
 ///
@@ -62,8 +30,15 @@ pub struct UNetConfig {
     pub cross_attention_dim: PerLevel,
     /// **Number of heads**, whatever the name says: diffusers misnamed the field and kept it.
     pub attention_head_dim: PerLevel,
-    /// Transformer blocks of an attention site.
+    /// Transformer blocks of an attention site. The last level's is also the middle block's.
     pub transformer_layers_per_block: PerLevel,
+    /// The same of the up blocks, the smallest image first, in networks whose two halves differ (SSD-1B, Segmind-Vega).
+    pub reverse_transformer_layers_per_block: Option<PerLevel>,
+    /// `UNetMidBlock2DCrossAttn`; `UNetMidBlock2D` for one resnet without attention (SSD-1B); `None` where there is no
+    /// middle block (BK-SDM).
+    pub mid_block_type: Option<String>,
+    /// Width of the embedding of the guidance scale, in networks that take it as an input: the full LCM models.
+    pub time_cond_proj_dim: Option<usize>,
     /// True where attention sites project with dense layers rather than 1x1 convolutions.
     pub use_linear_projection: bool,
     /// Groups of every group normalisation.
@@ -101,6 +76,9 @@ impl Default for UNetConfig {
             cross_attention_dim: PerLevel::All(1280),
             attention_head_dim: PerLevel::All(8),
             transformer_layers_per_block: PerLevel::All(1),
+            reverse_transformer_layers_per_block: None,
+            mid_block_type: Some(MID_ATTENDS.into()),
+            time_cond_proj_dim: None,
             use_linear_projection: false,
             norm_num_groups: 32,
             norm_eps: 1e-5,
@@ -186,6 +164,51 @@ impl UNetConfig {
         self.down_block_types[level] == "CrossAttnDownBlock2D"
     }
 
+    /// True where there is a middle block.
+    pub(crate) fn has_mid(&self) -> bool {
+        self.mid_block_type.is_some()
+    }
+
+    /// True where the middle block attends.
+    pub(crate) fn attends_mid(&self) -> bool {
+        self.mid_block_type.as_deref() == Some(MID_ATTENDS)
+    }
+
+    /// Transformer blocks of the attention sites of a level on the way down; of the middle block's only one for the last.
+    pub(crate) fn depth_down(&self, level: usize, site: usize) -> usize {
+        self.transformer_layers_per_block.at_site(level, site)
+    }
+
+    /// The same on the way up.
+    pub(crate) fn depth_up(&self, level: usize, site: usize) -> usize {
+        match &self.reverse_transformer_layers_per_block {
+            Some(reverse) => reverse.at_site(self.levels() - 1 - level, site),
+            None => self.depth_down(level, site),
+        }
+    }
+
+    /// The same with what no shape says (heads, norms, the time embedding's sinusoid) from `own`, if that is as wide.
+    pub(crate) fn completed_by(&self, own: &Self) -> Self {
+        let as_wide = self.block_out_channels == own.block_out_channels
+            && self.use_linear_projection == own.use_linear_projection
+            && self.cross_attention_dim.at(0) == own.cross_attention_dim.at(0);
+        if !as_wide {
+            return self.clone();
+        }
+        let same_heads = (0..self.levels()).all(|level| self.heads(level) == own.heads(level));
+        Self {
+            attention_head_dim: match same_heads {
+                true => self.attention_head_dim.clone(),
+                false => own.attention_head_dim.clone(),
+            },
+            norm_num_groups: own.norm_num_groups,
+            norm_eps: own.norm_eps,
+            flip_sin_to_cos: own.flip_sin_to_cos,
+            freq_shift: own.freq_shift,
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn attends_up(&self, level: usize) -> bool {
         self.up_block_types[self.levels() - 1 - level] == "CrossAttnUpBlock2D"
     }
@@ -241,7 +264,17 @@ impl UNetConfig {
             "an even first number, for sines and cosines",
         )?;
         let below = shift >= 0.0 && shift < width as f64 / 2.0;
-        require("freq_shift", shift, below, "0 or more, less than half of the first block_out_channels")
+        require("freq_shift", shift, below, "0 or more, less than half of the first block_out_channels")?;
+        let mid = self.mid_block_type.as_deref();
+        require(
+            "mid_block_type",
+            mid,
+            mid.is_none_or(|mid| [MID_ATTENDS, MID_PLAIN].contains(&mid)),
+            "UNetMidBlock2DCrossAttn, UNetMidBlock2D or null",
+        )?;
+        let guidance = self.time_cond_proj_dim;
+        let right = guidance.is_none_or(|width| (4..=MAX_WIDTH).contains(&width));
+        require("time_cond_proj_dim", guidance, right, "null, or 4 to 65536")
     }
 
     fn check_attention(&self) -> Result<(), Error> {
@@ -250,7 +283,7 @@ impl UNetConfig {
         let divides = |level: usize| self.block_out_channels[level].is_multiple_of(heads.at(level));
         // Levels without attention may carry any number: SDXL's first does.
         let attends = |&level: &usize| {
-            self.attends_down(level) || self.attends_up(level) || level + 1 == levels // the middle block
+            self.attends_down(level) || self.attends_up(level) || (level + 1 == levels && self.attends_mid())
         };
         require(
             "attention_head_dim",
@@ -266,12 +299,31 @@ impl UNetConfig {
             }),
             "1 to 65536, the same for each level",
         )?;
+        self.check_depths()
+    }
+
+    fn check_depths(&self) -> Result<(), Error> {
+        let (down, up) = (&self.transformer_layers_per_block, &self.reverse_transformer_layers_per_block);
+        let levels = self.levels();
+        let shallow = |n| n <= MAX_DEPTH;
+        let sites = |level: usize| self.layers_per_block.at(level);
         require(
             "transformer_layers_per_block",
-            &self.transformer_layers_per_block,
-            self.transformer_layers_per_block.fits(levels, |n| n <= MAX_DEPTH),
-            "0 to 32, or a list of such for each of block_out_channels",
-        )
+            down,
+            down.fits_sites(levels, sites, shallow),
+            "0 to 32, or a list for each of block_out_channels of such or of lists for each resnet",
+        )?;
+        if let Some(up) = up {
+            require(
+                "reverse_transformer_layers_per_block",
+                up,
+                up.fits_sites(levels, |block| sites(levels - 1 - block) + 1, shallow),
+                "0 to 32, or a list for each of up_block_types of such or of lists for each resnet",
+            )?;
+        }
+        // As diffusers has it: the same list cannot be that of blocks with one resnet more.
+        let told = up.is_some() || !down.is_by_site();
+        require("reverse_transformer_layers_per_block", up, told, "one beside lists for each resnet")
     }
 
     fn check_added(&self) -> Result<(), Error> {
@@ -326,20 +378,21 @@ const FIXED: &[(&str, &str)] = &[
     ("encoder_hid_dim_type", "null"),
     ("mid_block_only_cross_attention", "null"),
     ("mid_block_scale_factor", "1"),
-    ("mid_block_type", r#""UNetMidBlock2DCrossAttn""#),
     ("num_attention_heads", "null"), // diffusers refuses it as well
     ("num_class_embeds", "null"),
     ("only_cross_attention", "false"),
     ("resnet_out_scale_factor", "1"),
     ("resnet_skip_time_act", "false"),
     ("resnet_time_scale_shift", r#""default""#),
-    ("reverse_transformer_layers_per_block", "null"),
-    ("time_cond_proj_dim", "null"), // guidance as an input: the full LCM models
     ("time_embedding_act_fn", "null"),
     ("time_embedding_dim", "null"),
     ("time_embedding_type", r#""positional""#),
     ("timestep_post_act", "null"),
 ];
+
+/// The middle block of two resnets with attention between them, and that of one resnet.
+const MID_ATTENDS: &str = "UNetMidBlock2DCrossAttn";
+const MID_PLAIN: &str = "UNetMidBlock2D";
 
 /// Bounds that keep a hostile file from asking for more than an address space.
 const MAX_WIDTH: usize = 1 << 16;
@@ -355,7 +408,7 @@ fn are_blocks(types: &[String], levels: usize, known: [&str; 2]) -> bool {
     types.len() == levels && types.iter().all(|name| known.contains(&name.as_str()))
 }
 
-fn require(field: &str, found: impl std::fmt::Debug, holds: bool, expected: &str) -> Result<(), Error> {
+fn require(field: &str, found: impl serde::Serialize, holds: bool, expected: &str) -> Result<(), Error> {
     Error::require("UNet", field, found, holds, expected)
 }
 

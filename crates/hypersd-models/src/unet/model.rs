@@ -25,7 +25,7 @@ pub struct UNet {
     time_embedding: TimestepEmbedding,
     add_embedding: Option<TimestepEmbedding>,
     down_blocks: Vec<DownBlock>,
-    mid_block: MidBlock,
+    mid_block: Option<MidBlock>,
     up_blocks: Vec<UpBlock>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
@@ -50,7 +50,7 @@ impl UNet {
             time_embedding,
             add_embedding,
             down_blocks: DownBlock::all(config, device),
-            mid_block: MidBlock::new(config, device),
+            mid_block: config.has_mid().then(|| MidBlock::new(config, device)),
             up_blocks: UpBlock::all(config, device),
             conv_norm_out: group_norm(config.norm_num_groups, channels, config.norm_eps, device),
             conv_out: conv3x3(channels, config.out_channels, device),
@@ -97,7 +97,9 @@ impl UNet {
         for block in &self.down_blocks {
             x = block.forward(x, emb, context, &mut skips);
         }
-        x = self.mid_block.forward(x, emb, context);
+        if let Some(block) = &self.mid_block {
+            x = block.forward(x, emb, context);
+        }
         if let Some(residuals) = residuals {
             (x, skips) = add_residuals(x, skips, residuals)?;
         }

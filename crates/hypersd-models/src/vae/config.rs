@@ -154,6 +154,6 @@ impl VaeConfig {
     }
 }
 
-fn require(field: &str, found: impl std::fmt::Debug, holds: bool, expected: &str) -> Result<(), Error> {
+fn require(field: &str, found: impl serde::Serialize, holds: bool, expected: &str) -> Result<(), Error> {
     Error::require("VAE", field, found, holds, expected)
 }

@@ -24,7 +24,7 @@ impl Method for Ddim {
         Ok(Self {
             spacing: config.timestep_spacing.unwrap_or(Spacing::Leading),
             steps_offset: config.steps_offset.unwrap_or(0),
-            clip: config.clip(true),
+            clip: config.clip(algorithm),
             end: if config.set_alpha_to_one.unwrap_or(true) { 1.0 } else { trained.alphas[0] },
             trained,
         })

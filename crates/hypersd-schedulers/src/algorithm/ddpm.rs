@@ -34,7 +34,7 @@ impl Method for Ddpm {
             trained: Trained::new(algorithm, config, Betas::LINEAR)?,
             spacing: config.timestep_spacing.unwrap_or(Spacing::Leading),
             steps_offset: config.steps_offset.unwrap_or(0),
-            clip: config.clip(true),
+            clip: config.clip(algorithm),
             is_large: config.variance_type.as_deref() == Some("fixed_large"),
         })
     }

@@ -20,7 +20,7 @@ pub(crate) struct Heun {
 impl Method for Heun {
     fn new(algorithm: Algorithm, config: &SchedulerConfig) -> Result<Self, Error> {
         let trained = Trained::as_it_stands(algorithm, config, Betas::LATENT_LINEAR)?;
-        Ok(Self { space: SigmaSpace::new(trained, config)?, clip: config.clip(false) })
+        Ok(Self { space: SigmaSpace::new(trained, config)?, clip: config.clip(algorithm) })
     }
 
     fn trained(&self) -> &Trained {

@@ -34,7 +34,7 @@ impl Method for Lcm {
             model,
             shift,
             timestep_scaling: config.timestep_scaling.unwrap_or(10.0) as f32,
-            clip: config.clip(false),
+            clip: config.clip(algorithm),
         })
     }
 
