@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
-use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Renamed, SharedSource, Variant};
+use hypersd_core::{
+    Component, Family, LoadOptions, Location, ModelFolder, Products, Renamed, SharedSource, Variant,
+};
 use hypersd_lora::{
     Base, Lora, LoraFile, LoraReport, Merged, Strictness, UNET_PREFIX, Weights as LoraWeights, merge,
 };
-use hypersd_models::{SingleFile, clip::canonical_names, vae::VaeConfig};
+use hypersd_models::{SingleFile, clip::canonical_names, multiplies, vae::VaeConfig};
 
 use crate::{
     Error, Notice, Pipeline, Request, device,
@@ -41,6 +43,7 @@ pub struct PipelineBuilder {
     strictness: Strictness,
     variant: Variant,
     dtype: FloatDType,
+    products: Option<Products>,
     tiled_vae: bool,
     low_memory: bool,
     notices: Notices,
@@ -75,6 +78,7 @@ impl PipelineBuilder {
             strictness: Strictness::Strict,
             variant: Variant::Default,
             dtype: FloatDType::F32,
+            products: None,
             tiled_vae: false,
             low_memory: false,
             notices: Notices::default(),
@@ -193,11 +197,27 @@ impl PipelineBuilder {
 
     /// The type that weights are stored in, whatever the files hold; f32 without this.
     ///
-    /// A GPU computes in the same type. The CPU computes in f32 whatever this says: there f16 and bf16 halve the memory
-    /// of the weights and lose what rounding them loses, nothing more. A LoRA is merged in f32 and the sum rounded once.
+    /// A GPU computes in the same type. The CPU computes in f32, and there f16 and bf16 halve the memory of the weights and
+    /// lose what rounding them loses, nothing more; but where the processor multiplies bf16 faster, weights in bf16 are
+    /// multiplied so, unless [`products`](Self::products) says otherwise. A LoRA is merged in f32 and the sum rounded once.
     #[must_use]
     pub fn dtype(self, dtype: FloatDType) -> Self {
         Self { dtype, ..self }
+    }
+
+    /// What the layers of the networks multiply on the CPU, whatever weights are stored in; GPUs do not mind.
+    ///
+    /// - [`F32`](Products::F32): the type of the weights only saves memory.
+    /// - [`Bf16`](Products::Bf16): with weights in bf16, where the processor can. What weights in bf16 do without this.
+    /// - [`Int8`](Products::Int8): the UNet's and the ControlNets' weights are kept in 8 bits, a quarter of the memory of
+    ///   f32, and multiplied so on any processor; a LoRA is merged in f32 and the sum rounded once. A few layers, to which it
+    ///   would matter most, keep the type of [`dtype`](Self::dtype). Text encoders and VAE multiply bf16, where the
+    ///   processor can.
+    ///
+    /// What is multiplied in the end, [`Pipeline::products`] says.
+    #[must_use]
+    pub fn products(self, products: Products) -> Self {
+        Self { products: Some(products), ..self }
     }
 
     /// Decodes pictures larger than the VAE was trained on in overlapping tiles: less memory, and small differences
@@ -273,6 +293,7 @@ impl PipelineBuilder {
         device::check_dtype(device, self.dtype)?;
         let further = self.check_fit()?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
+        let numbers = Numbers::choose(self.dtype, self.products, device);
         // Everything is opened and checked before anything large is read.
         let sources = self.open_sources()?;
         let (notices, low_memory) = (self.notices.clone(), self.low_memory);
@@ -280,14 +301,17 @@ impl PipelineBuilder {
         let lora_reports = sources.lora_reports.clone();
         let embeddings = std::mem::take(&mut self.embeddings);
         let leftovers = Leftovers::new(self.strictness);
-        let mut model = self.assemble(sources, further, &options, &leftovers)?;
+        if numbers.falls_short(self.dtype, self.products, device) {
+            notices.give(Notice::MultipliedInF32);
+        }
+        let mut model = self.assemble(sources, further, &options, numbers, &leftovers)?;
         leftovers.tell(&notices);
         tell_of_loras(&lora_reports, &notices);
         model.text.set_words(&embeddings, device)?;
         if !low_memory {
             model.keep()?;
         }
-        Ok(Pipeline { model, lora_bases, lora_reports, notices })
+        Ok(Pipeline { model, products: numbers.denoiser, lora_bases, lora_reports, notices })
     }
 
     /// Makes sure that the networks can work together, and says what the UNet wants beside latents.
@@ -331,6 +355,7 @@ impl PipelineBuilder {
         sources: Sources,
         further: FurtherInput,
         options: &LoadOptions,
+        numbers: Numbers,
         leftovers: &Leftovers,
     ) -> Result<Model, Error> {
         let Parts { profile, text, unet, vae, defaults, zero_negative } = self.parts;
@@ -338,7 +363,8 @@ impl PipelineBuilder {
         let mut merged = sources.merged.into_iter();
         let mut next_merged = || merged.next().expect("one source for each base");
         let denoiser = Denoiser::new(&unet.config, device)?;
-        let denoiser = Network::new(denoiser, next_merged(), options.clone(), leftovers)?;
+        let denoiser = Network::new(denoiser, next_merged(), options.clone(), numbers.denoiser, leftovers)?;
+        let others = &LoadOptions { dtype: numbers.others_dtype, ..options.clone() };
         let mut encoders = Vec::new();
         for (traits, (tokenizer, part)) in profile.text_encoders.iter().zip(text) {
             encoders.push(TextEncoder::new(
@@ -346,14 +372,14 @@ impl PipelineBuilder {
                 tokenizer,
                 &part.config,
                 next_merged(),
-                options,
+                (others, numbers.others),
                 leftovers,
             )?);
         }
         let mut controlnets = Vec::new();
         for (part, source) in self.controlnets.iter().zip(sources.controlnets) {
             let controlnet = ControlNet::new(&part.config, device)?;
-            controlnets.push(Network::new(controlnet, source, options.clone(), leftovers)?);
+            controlnets.push(Network::new(controlnet, source, options.clone(), numbers.denoiser, leftovers)?);
         }
         Ok(Model {
             text: PromptEncoder { profile, encoders, zero_negative },
@@ -363,7 +389,7 @@ impl PipelineBuilder {
             autoencoder: Autoencoder::new(
                 vae.config,
                 sources.vae,
-                options,
+                (others, numbers.others),
                 leftovers,
                 profile.upcast_vae,
                 self.tiled_vae,
@@ -371,6 +397,43 @@ impl PipelineBuilder {
             defaults,
             device: device.clone(),
         })
+    }
+}
+
+/// What the networks multiply.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    /// UNet and ControlNets.
+    denoiser: Products,
+    /// Text encoders and VAE.
+    others: Products,
+    /// The type that the weights of these are stored in.
+    others_dtype: FloatDType,
+}
+
+impl Numbers {
+    /// What a device multiplies of what was asked for.
+    fn choose(dtype: FloatDType, products: Option<Products>, device: &Device) -> Self {
+        let halves = multiplies(Products::Bf16, device);
+        let asked = products.unwrap_or(Products::Bf16); // where weights are in bf16
+        match asked {
+            Products::Int8 if multiplies(Products::Int8, device) => {
+                let (others, others_dtype) =
+                    if halves { (Products::Bf16, FloatDType::BF16) } else { (Products::F32, dtype) };
+                Self { denoiser: Products::Int8, others, others_dtype }
+            }
+            Products::Bf16 if halves && dtype == FloatDType::BF16 => {
+                Self { denoiser: asked, others: asked, others_dtype: dtype }
+            }
+            _ => Self { denoiser: Products::F32, others: Products::F32, others_dtype: dtype },
+        }
+    }
+
+    /// True if bf16 would have been multiplied, had the processor been able to.
+    fn falls_short(self, dtype: FloatDType, products: Option<Products>, device: &Device) -> bool {
+        let on_cpu = multiplies(Products::Int8, device);
+        let wanted = dtype == FloatDType::BF16 && products.is_none_or(|products| products == Products::Bf16);
+        on_cpu && wanted && self.denoiser == Products::F32
     }
 }
 

@@ -1,7 +1,7 @@
 //! Between latents and pixels, by whichever autoencoder the model has.
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use hypersd_core::{Component, Image, LoadOptions, PixelRange, SharedSource, slots};
+use hypersd_core::{Component, Image, LoadOptions, PixelRange, Products, SharedSource, slots};
 use hypersd_models::{
     activation_dtype,
     tiny_vae::{self, TinyVaeConfig},
@@ -119,7 +119,7 @@ impl Autoencoder {
     pub(crate) fn new(
         config: AutoencoderConfig,
         source: SharedSource,
-        options: &LoadOptions,
+        (options, products): (&LoadOptions, Products),
         leftovers: &Leftovers,
         upcast: bool,
         tiled: bool,
@@ -143,8 +143,8 @@ impl Autoencoder {
         };
         Ok(Self {
             config,
-            encoder: Network::new(encoder, source.clone(), encoder_alone, leftovers)?,
-            decoder: Network::new(decoder, source, decoder_alone, leftovers)?,
+            encoder: Network::new(encoder, source.clone(), encoder_alone, products, leftovers)?,
+            decoder: Network::new(decoder, source, decoder_alone, products, leftovers)?,
             tiled,
         })
     }

@@ -59,3 +59,4 @@ pub use family::{Heads, Prediction, Profile, State, TextProfile};
 pub use ops::release_memory;
 pub use parameters::parameters;
 pub use single_file::{IGNORED, Ignored, Part, SingleFile};
+pub use weights::{multiplies, multiply_in};
