@@ -1,7 +1,8 @@
 //! Times every layer of the networks in `reference/layers.txt`, and the layers of each network together:
-//! `cargo run --release -p hypersd-kernels --example layers [sd15|sdxl|vae|taesd|clip [kind [f32|bf16|int8]]]`.
+//! `cargo run --release -p hypersd-kernels --example layers [sd15|sdxl|vae|taesd|clip [kind [f32|bf16|int8 [avx2|avxvnni]]]]`.
 //!
-//! The last are the numbers that are multiplied, where there are such products: elsewhere f32.
+//! The third are the numbers that are multiplied, where there are such products: elsewhere f32. The fourth takes an instruction
+//! set for the best.
 //!
 //! `reference/bench_layers.py` does the same with PyTorch. Weights change from call to call, as in a network, and so
 //! come from memory; outputs are fresh.
@@ -12,9 +13,9 @@ use std::{collections::BTreeMap, env, hint::black_box, time::Instant};
 
 use half::bf16;
 use hypersd_kernels::{
-    Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, LayerWeights, LinearShape, PANEL,
-    Padding, Planes, Weights, attention, attention_bf16, conv2d, group_norm, int8_panels, int8_rows,
-    layer_norm, linear,
+    Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, InstructionSet, LayerWeights,
+    LinearShape, PANEL, Padding, Planes, Weights, attention, attention_bf16, conv2d, group_norm, int8_panels,
+    int8_rows, layer_norm, linear, use_instruction_set,
 };
 
 /// Values that all weights are taken from: 1 GiB, more than any cache.
@@ -174,6 +175,12 @@ fn measure(kind: &str, sizes: [usize; 6], pool: &mut Pool, numbers: &str) -> (f6
 
 fn main() {
     let wanted = |i: usize, found: &str| env::args().nth(i).is_none_or(|w| w == "all" || w == found);
+    match env::args().nth(4).as_deref() {
+        None => {}
+        Some("avx2") => assert!(use_instruction_set(InstructionSet::Avx2), "AVX2 is not here"),
+        Some("avxvnni") => assert!(use_instruction_set(InstructionSet::AvxVnni), "AVX-VNNI is not here"),
+        Some(other) => panic!("no instruction set {other}"),
+    }
     let multiplied = env::args().nth(3).unwrap_or_else(|| "f32".into());
     let mut pool = Pool { values: values(WEIGHTS), next: 0 };
     let mut totals = BTreeMap::<String, (f64, f64)>::new();

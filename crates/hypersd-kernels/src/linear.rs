@@ -24,6 +24,8 @@ const TASK_PANELS: usize = 20;
 const TASK_ROWS: usize = 512;
 /// Rows of a task of int8 products, which packs nothing: its sums stay in the second-level cache.
 const NARROW_TASK_ROWS: usize = 128;
+/// Rows that are not split further: those of a tile.
+const NARROW_UNIT: usize = 6;
 
 /// The extents of a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,9 +117,10 @@ impl<'a> Layer<'a> {
     /// Blocks of an output of so many columns, each of whole panels and at most `most_panels` of them.
     fn by_blocks(&self, columns: usize, most_panels: usize) -> Split {
         let rows = self.shape.rows;
-        let row_tasks = rows.div_ceil(if self.packs() { TASK_ROWS } else { NARROW_TASK_ROWS });
+        let (most_rows, unit) = if self.packs() { (TASK_ROWS, 1) } else { (NARROW_TASK_ROWS, NARROW_UNIT) };
+        let row_tasks = rows.div_ceil(most_rows);
         let column_tasks = column_tasks(row_tasks, columns.div_ceil(PANEL), most_panels);
-        Split::new(1, Axis::new(rows, 1, row_tasks), Axis::new(columns, PANEL, column_tasks))
+        Split::new(1, Axis::new(rows, unit, row_tasks), Axis::new(columns, PANEL, column_tasks))
     }
 
     /// True if tasks copy weights that they cannot read where they are.

@@ -379,7 +379,20 @@ struct Pixels<'a, W> {
 
 impl<T: Copy, W: Worth<T>> Finish<T> for Pixels<'_, W> {
     #[inline(always)]
-    fn finish(&mut self, row: usize, columns: Range<usize>, sums: &[T]) {
+    fn finish(&mut self, rows: Range<usize>, columns: Range<usize>, sums: &[T]) {
+        for (row, sums) in rows.zip(sums.chunks_exact(columns.len())) {
+            self.row(row, columns.clone(), sums);
+        }
+    }
+}
+
+impl<W> Pixels<'_, W> {
+    /// Writes the sums of an output.
+    #[inline(always)]
+    fn row<T: Copy>(&self, row: usize, columns: Range<usize>, sums: &[T])
+    where
+        W: Worth<T>,
+    {
         let Self { conv, flat, image, ref block, out, sums: worth } = *self;
         let output = block.outputs.start + row;
         let (worth, summand) = (worth.of(output), conv.summand(image, output));

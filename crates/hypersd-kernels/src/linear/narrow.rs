@@ -119,22 +119,26 @@ struct Scaled<'a> {
 
 impl Finish<i32> for Scaled<'_> {
     #[inline(always)]
-    fn finish(&mut self, row: usize, columns: Range<usize>, sums: &[i32]) {
-        let (scale, zero) = self.input.range(self.first_row + row);
-        let to = &mut self.c.row(row)[columns.clone()];
-        for (i, (sums, to)) in sums.as_chunks::<PANEL>().0.iter().zip(to.as_chunks_mut().0).enumerate() {
-            let panel = columns.start / PANEL + i;
+    fn finish(&mut self, rows: Range<usize>, columns: Range<usize>, sums: &[i32]) {
+        let width = columns.len();
+        for column in (0..width).step_by(PANEL) {
+            let panel = (columns.start + column) / PANEL;
             let header = Int8Panel::new(self.weights, self.panel + panel, self.inputs);
-            let bias = match self.bias {
-                Some(bias) => &bias[panel * PANEL..][..PANEL],
+            let (scales, weights): (&[u32; PANEL], &[u32; PANEL]) =
+                (header.scales.try_into().expect("a panel"), header.sums.try_into().expect("a panel"));
+            let bias: &[f32; PANEL] = match self.bias {
+                Some(bias) => bias[panel * PANEL..][..PANEL].try_into().expect("a panel"),
                 None => &[0.0; PANEL],
             };
-            for (j, to) in to.iter_mut().enumerate() {
-                let sum = sums[j].wrapping_sub(zero.wrapping_mul(header.sums[j].cast_signed()));
-                let product: f32 = sum as f32 * (scale * f32::from_bits(header.scales[j]));
-                *to = product + bias[j];
+            for (r, row) in rows.clone().enumerate() {
+                let (scale, zero) = self.input.range(self.first_row + row);
+                let sums: &[i32; PANEL] = sums[r * width + column..][..PANEL].try_into().expect("a panel");
+                let to = &mut self.c.row(row)[columns.start + column..][..PANEL];
+                for (j, to) in to.iter_mut().enumerate() {
+                    let sum = sums[j].wrapping_sub(zero.wrapping_mul(weights[j].cast_signed()));
+                    *to = sum as f32 * (scale * f32::from_bits(scales[j])) + bias[j];
+                }
             }
-            let _: &mut [f32; PANEL] = to;
         }
     }
 }
@@ -149,16 +153,18 @@ struct Biased<'a, 'c> {
 
 impl Finish<f32> for Biased<'_, '_> {
     #[inline(always)]
-    fn finish(&mut self, row: usize, columns: Range<usize>, sums: &[f32]) {
+    fn finish(&mut self, rows: Range<usize>, columns: Range<usize>, sums: &[f32]) {
         let columns = self.first + columns.start..self.first + columns.end;
-        let to = &mut self.c.row(row)[columns.clone()];
-        match self.bias {
-            Some(bias) => {
-                for ((to, sum), bias) in to.iter_mut().zip(sums).zip(&bias[columns]) {
-                    *to = sum + bias;
+        for (row, sums) in rows.zip(sums.chunks_exact(columns.len())) {
+            let to = &mut self.c.row(row)[columns.clone()];
+            match self.bias {
+                Some(bias) => {
+                    for ((to, sum), bias) in to.iter_mut().zip(sums).zip(&bias[columns.clone()]) {
+                        *to = sum + bias;
+                    }
                 }
+                None => to.copy_from_slice(sums),
             }
-            None => to.copy_from_slice(sums),
         }
     }
 }

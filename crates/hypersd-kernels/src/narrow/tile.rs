@@ -59,8 +59,8 @@ impl<'a> Columns<'a> {
 
 /// What becomes of sums.
 pub(crate) trait Finish<T> {
-    /// Takes the sums of some neighbouring columns of a row; columns may be beyond the last, inside its panel.
-    fn finish(&mut self, row: usize, columns: Range<usize>, sums: &[T]);
+    /// Takes the sums of some neighbouring rows and columns, row by row; columns may be beyond the last, inside its panel.
+    fn finish(&mut self, rows: Range<usize>, columns: Range<usize>, sums: &[T]);
 }
 
 /// The sums of all rows and columns, each for the whole depth.
@@ -97,9 +97,7 @@ impl<T: Copy + Default, F: Finish<T>> NarrowKernel<T> for Tiles<'_, F> {
                     other => unreachable!("kernel bug: a tile of {other:?}"),
                 }
                 let columns = panel * PANEL..(panel + width) * PANEL;
-                for (r, sums) in sums.chunks_exact(width * PANEL).take(height).enumerate() {
-                    self.finish.finish(row + r, columns.clone(), sums);
-                }
+                self.finish.finish(row..row + height, columns, &sums[..height * width * PANEL]);
             }
         }
     }

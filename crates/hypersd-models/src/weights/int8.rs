@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use burn::tensor::{FloatDType, TensorData};
-use half::slice::HalfFloatSliceExt;
 use hypersd_core::{HostData, Layout};
 use hypersd_kernels::{INT8_TERMS, PANEL, int8_panels, int8_panels_read, int8_rows, int8_rows_read};
 
@@ -24,7 +23,7 @@ impl Int8 {
 
     /// What [`Words`] made.
     pub(super) fn new(words: TensorData, shape: Vec<usize>) -> Self {
-        let words = words.into_vec().expect("the words that the layout arranged");
+        let words = words.try_into_vec().expect("the words that the layout arranged");
         Self { words: Arc::new(words), shape }
     }
 
@@ -58,14 +57,7 @@ impl Layout for Words {
     fn arrange(&self, x: HostData<'_>, _: FloatDType) -> TensorData {
         let (outputs, inputs) = (self.shape[0], self.shape[1]);
         let depth: usize = self.shape[1..].iter().product();
-        let read = |output: usize, row: &mut [f32]| {
-            let range = output * depth..(output + 1) * depth;
-            match &x {
-                HostData::F32(x) => row.copy_from_slice(&x[range]),
-                HostData::F16(x) => x[range].convert_to_f32_slice(row),
-                HostData::BF16(x) => x[range].convert_to_f32_slice(row),
-            }
-        };
+        let read = |output: usize, row: &mut [f32]| x.read_f32(output * depth, row);
         let words = match self.shape.len() {
             2 => int8_panels([outputs, inputs], read),
             _ => int8_rows([outputs, inputs, depth / inputs.max(1)], read),

@@ -93,12 +93,14 @@ struct Sum<'a> {
 
 impl Finish<f32> for Sum<'_> {
     #[inline(always)]
-    fn finish(&mut self, row: usize, columns: Range<usize>, sums: &[f32]) {
-        let to = &mut self.m.row(row)[columns];
-        if self.add {
-            to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
-        } else {
-            to.copy_from_slice(sums);
+    fn finish(&mut self, rows: Range<usize>, columns: Range<usize>, sums: &[f32]) {
+        for (row, sums) in rows.zip(sums.chunks_exact(columns.len())) {
+            let to = &mut self.m.row(row)[columns.clone()];
+            if self.add {
+                to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+            } else {
+                to.copy_from_slice(sums);
+            }
         }
     }
 }
