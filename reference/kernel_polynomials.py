@@ -75,10 +75,9 @@ def show(name, coefficients):
 
 
 if __name__ == "__main__":
-    for degree in (6, 3):
-        coefficients, error = exp2(degree)
-        show("exp2", coefficients)
-        print("relative error", mp.nstr(error, 3), "log2(e)", mp.nstr(1 / log(2), 20))
+    coefficients, error = exp2(6)
+    show("exp2", coefficients)
+    print("relative error", mp.nstr(error, 3), "log2(e)", mp.nstr(1 / log(2), 20))
     p, q, error = erf_rational(6, 4, mpf(4))
     show("erf P", p)
     show("erf Q", q)

@@ -34,6 +34,9 @@ struct Options {
     /// Takes the first N captions, pairs and edge maps
     #[arg(long, value_name = "N", default_value_t = usize::MAX, hide_default_value = true)]
     count: usize,
+    /// Leaves out the ways of drawing whose names do not begin so: "LoRA", "LoRA, 1 step"
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    ways: String,
     /// Guidance scale of the base model, where it has more than one step
     #[arg(long, value_name = "X", default_value_t = 5.0)]
     base_guidance: f64,

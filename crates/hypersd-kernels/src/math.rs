@@ -19,9 +19,6 @@ const EXP2: [f32; 7] = [
     0.000_153_530_511_375,
 ];
 
-/// 2^f on [-1/2, 1/2] with a relative error of 1e-4, a twentieth of what rounding to bf16 takes.
-const EXP2_OF_HALVES: [f32; 4] = [1.0, 0.693_282_949_134, 0.242_210_993_125, 0.055_008_820_037_6];
-
 /// What is left of log2(e) after its f32.
 const LOG2_E_LOW: f32 = (std::f64::consts::LOG2_E - LOG2_E as f64) as f32;
 
@@ -53,15 +50,6 @@ pub(crate) fn exp2<S: Simd>(simd: S, x: S::V) -> S::V {
     let x = simd.max(simd.splat(S::LEAST_POWER), simd.min(simd.splat(128.0), x));
     let whole = simd.round(x);
     let value = polynomial(simd, &EXP2, simd.sub(x, whole));
-    simd.scale(value, whole)
-}
-
-/// [`exp2`] of at most 0, as exact as powers have to be that are rounded to bf16.
-#[inline(always)]
-pub(crate) fn exp2_of_halves<S: Simd>(simd: S, x: S::V) -> S::V {
-    let x = simd.max(simd.splat(S::LEAST_POWER), x);
-    let whole = simd.round(x);
-    let value = polynomial(simd, &EXP2_OF_HALVES, simd.sub(x, whole));
     simd.scale(value, whole)
 }
 

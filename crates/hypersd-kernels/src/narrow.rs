@@ -24,6 +24,7 @@ pub(crate) use quantize::{int8_panels_len, int8_rows_len};
 pub(crate) use tile::{Columns, Finish, Tiles, WordRows};
 pub(crate) use words::{InputRows, as_words, as_words_mut, bf16_pairs, ends, rounded};
 
+#[cfg(target_arch = "x86_64")]
 use crate::simd::Isa;
 
 /// A computation of products of words, of which sums are of type `T`, that any instruction set can run.
@@ -36,20 +37,19 @@ pub(crate) trait NarrowKernel<T> {
 /// signed: the one that is read word by word, or the one that is read in vectors. The inputs are not signed.
 #[inline]
 pub(crate) fn int8<const WEIGHT_ROWS: bool>(kernel: impl NarrowKernel<i32>) {
+    #[cfg(target_arch = "x86_64")]
     match Isa::current() {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(isa) => match x86::Vnni512::<WEIGHT_ROWS>::detect() {
-            Some(vnni) => vnni.enter(kernel),
-            None => x86::Bytes256::<WEIGHT_ROWS>::of(isa.avx2()).enter(kernel),
-        },
-        #[cfg(target_arch = "x86_64")]
-        Isa::AvxVnni(isa) => x86::Vnni256::<WEIGHT_ROWS>::of(isa).enter(kernel),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2(isa) => x86::Bytes256::<WEIGHT_ROWS>::of(isa).enter(kernel),
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon(_) => kernel.run(dot::PortableBytes::<WEIGHT_ROWS>),
-        Isa::Portable(_) => kernel.run(dot::PortableBytes::<WEIGHT_ROWS>),
+        Isa::Avx512(isa) => {
+            return match x86::Vnni512::<WEIGHT_ROWS>::detect() {
+                Some(vnni) => vnni.enter(kernel),
+                None => x86::Bytes256::<WEIGHT_ROWS>::of(isa.avx2()).enter(kernel),
+            };
+        }
+        Isa::AvxVnni(isa) => return x86::Vnni256::<WEIGHT_ROWS>::of(isa).enter(kernel),
+        Isa::Avx2(isa) => return x86::Bytes256::<WEIGHT_ROWS>::of(isa).enter(kernel),
+        Isa::Portable(_) => {}
     }
+    kernel.run(dot::PortableBytes::<WEIGHT_ROWS>);
 }
 
 /// Runs `kernel` on bf16 with the instruction set in use.

@@ -3,9 +3,8 @@
 
 use std::ops::Range;
 
-use super::{AttentionShape, Block, Finish as Divide, QUERIES, State, largest, split_of};
+use super::{AttentionShape, Block, Finish as Divide, QUERIES, State, Update, split_of};
 use crate::{
-    math,
     narrow::{self, Columns, Finish, Tiles, WordRows, as_words, as_words_mut, rounded},
     operands::{RowsMut, Unwritten},
     output::{Axis, Split, fill, update},
@@ -133,11 +132,10 @@ impl Block {
             if causal {
                 self.hide(keys.clone(), &mut scores);
             }
+            dispatch(Update { scores: &mut scores, count, columns, state: &mut state, sums: &mut sums });
             let pairs = count.div_ceil(2);
-            // One too few is as a key that no query sees.
-            scores[count * QUERIES..2 * pairs * QUERIES].fill(f32::NEG_INFINITY);
             let words = &mut as_words_mut(&mut powers)[..pairs * QUERIES];
-            dispatch(Update { scores: &scores, words, columns, state: &mut state, sums: &mut sums });
+            dispatch(Pairs { rows: &scores[..count * QUERIES], stride: QUERIES, words });
             narrow::bf16(Tiles {
                 rows: v.rows(head, &keys, shape),
                 columns: Columns::new(as_words(&powers), panels, (&[0], pairs), QUERIES, PANEL),
@@ -145,59 +143,6 @@ impl Block {
             });
         }
         dispatch(Divide { sums: &mut sums, weights: &state.sum, to })
-    }
-}
-
-/// Makes the powers of all scores, in words of two keys, and scales what each query has summed so far to its new largest
-/// score.
-struct Update<'a> {
-    /// `[2 · pairs][QUERIES]`, -infinity for keys that a query does not see.
-    scores: &'a [f32],
-    /// `[pairs][QUERIES]`
-    words: &'a mut [u32],
-    /// Queries that are used: a multiple of 16.
-    columns: usize,
-    state: &'a mut State,
-    /// `[width][QUERIES]`: the weighted sums of the values.
-    sums: &'a mut [f32],
-}
-
-impl Kernel for Update<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { scores, words, columns, state, sums } = self;
-        assert!(columns <= QUERIES && columns.is_multiple_of(PANEL), "kernel bug: {columns} queries");
-        let scores = &scores[..2 * words.len()];
-        for lane in (0..columns).step_by(S::LANES) {
-            let old = simd.read(&state.largest[lane..]);
-            let largest = largest(simd, scores, lane, old);
-            simd.write(&mut state.largest[lane..], largest);
-            let factor = math::exp2(simd, simd.sub(old, largest));
-            let mut sum = simd.splat(0.0);
-            for (pair, words) in scores.chunks_exact(2 * QUERIES).zip(words.chunks_exact_mut(QUERIES)) {
-                let mut powers = [[0.0_f32; PANEL]; 2];
-                for (row, powers) in pair.chunks_exact(QUERIES).zip(&mut powers) {
-                    let power = math::exp2_of_halves(simd, simd.sub(simd.read(&row[lane..]), largest));
-                    sum = simd.add(sum, power);
-                    simd.write(powers, power);
-                }
-                // From 0 to 1 or NaN: rounded so, none becomes another kind of number.
-                let bits = powers.map(|powers| powers.map(|power| power.to_bits().wrapping_add(0x8000)));
-                for (i, word) in words[lane..lane + S::LANES].iter_mut().enumerate() {
-                    *word = bits[0][i] >> 16 | bits[1][i] & 0xffff_0000;
-                }
-            }
-            let to = &mut state.sum[lane..];
-            simd.write(to, simd.mul_add(simd.read(to), factor, sum));
-            if simd.largest(simd.sub(largest, old)) > 0.0 {
-                for row in sums.chunks_exact_mut(QUERIES) {
-                    let to = &mut row[lane..];
-                    simd.write(to, simd.mul(simd.read(to), factor));
-                }
-            }
-        }
     }
 }
 

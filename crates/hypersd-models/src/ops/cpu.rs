@@ -469,6 +469,38 @@ mod tests {
         assert_same("conv2d", got, burns.forward(x));
     }
 
+    /// Weights and inputs in 8 bits; where another type is left to Burn, the weights alone.
+    #[test]
+    fn int8_is_near_burns() {
+        const EIGHT_BITS: f64 = 2e-2;
+        let near = |name, got: Tensor<4>, want: Tensor<4>| {
+            let shape = want.dims().to_vec();
+            let want = Array { shape, data: want.into_data().try_into_vec_as().expect("f32") };
+            assert_close(name, got.cast(FloatDType::F32), &want, EIGHT_BITS);
+        };
+        let device = Device::flex();
+        let burns = LinearConfig::new(24, 32).init(&device);
+        let blank = crate::multiply_in(Linear::new(24, 32, &device), Products::Int8);
+        let layer = loaded(blank, burns.weight.val().transpose(), &burns.bias);
+        assert!(matches!(layer.weight.form(), Form::Int8(_)));
+        let (x, want) = (random([1, 2, 9, 24]), |x: Tensor<4>| burns.forward(x));
+        near("linear", ops::linear(x.clone(), &layer), want(x.clone()));
+        near("linear of f64", ops::linear(x.clone().cast(FloatDType::F64), &layer), want(x));
+
+        for kernel in [1, 3] {
+            let padding = PaddingConfig2d::Explicit(kernel / 2, kernel / 2, kernel / 2, kernel / 2);
+            let config = Conv2dConfig::new([20, 24], [kernel, kernel]).with_padding(padding);
+            let burns = config.init(&device);
+            let blank = Conv2d::new([20, 24], kernel, &device).with_padding([(kernel / 2, kernel / 2); 2]);
+            let layer = loaded(crate::multiply_in(blank, Products::Int8), burns.weight.val(), &burns.bias);
+            assert!(matches!(layer.weight.form(), Form::Int8(_)));
+            let x = random([2, 20, 11, 14]);
+            let want = burns.forward(x.clone());
+            near("conv2d", ops::conv2d(x.clone(), &layer), want.clone());
+            near("conv2d of f64", ops::conv2d(x.cast(FloatDType::F64), &layer), want);
+        }
+    }
+
     #[test]
     fn group_norm_is_burns_in_place_and_not() {
         let layer = GroupNormConfig::new(8, 32).with_epsilon(1e-6).init(&Device::flex());

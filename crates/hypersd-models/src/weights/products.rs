@@ -45,3 +45,34 @@ pub fn multiply_in<N: Slots>(mut network: N, products: Products) -> N {
     }
     network
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names of the two families' networks as their files have them.
+    #[test]
+    fn ends_of_networks_are_spared_and_blocks_are_not() {
+        let spared = |name: &str| SPARED.iter().any(|(pattern, _)| name_matches(pattern, name));
+        for name in [
+            "conv_in.weight",
+            "conv_out.weight",
+            "decoder.conv_out.weight",
+            "post_quant_conv.weight",
+            "time_embedding.linear_1.weight",
+            "add_embedding.linear_2.weight",
+            "down_blocks.0.resnets.1.time_emb_proj.weight",
+            "controlnet_down_blocks.3.weight",
+        ] {
+            assert!(spared(name), "{name}");
+        }
+        for name in [
+            "down_blocks.0.resnets.1.conv1.weight",
+            "mid_block.attentions.0.transformer_blocks.0.ff.net.0.proj.weight",
+            "up_blocks.1.upsamplers.0.conv.weight",
+            "decoder.up_blocks.3.resnets.2.conv2.weight",
+        ] {
+            assert!(!spared(name), "{name}");
+        }
+    }
+}

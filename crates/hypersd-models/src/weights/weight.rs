@@ -21,6 +21,7 @@ pub(crate) struct Weight<const D: usize> {
     /// Where the numbers are, or are to be.
     device: Device,
     /// What the layer multiplies, where it can.
+    #[cfg_attr(not(feature = "flex"), expect(dead_code, reason = "only the CPU has a choice"))]
     products: Products,
     /// The numbers; none before they are loaded.
     form: Option<Form<D>>,
