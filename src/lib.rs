@@ -31,7 +31,7 @@ pub use burn::{
 pub use hypersd_controlnet::{Canny, Strength};
 pub use hypersd_core::{
     ByteSource, Destination, Dtype, Error as CoreError, Family, FileTree, Image, ImageError, Location,
-    Mismatch, Reader, Rng, TextChunk,
+    Mismatch, Products, Reader, Rng, TextChunk,
 };
 pub use hypersd_lora::{
     Applied, Error as LoraError, LoraReport, MadeFor, Reason, Unmatched, Weights as LoraWeights, WrongShape,

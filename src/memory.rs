@@ -1,7 +1,7 @@
 //! The memory that drawing takes, weighed before it is asked for: nothing that runs out of memory on the way can say so.
 
 use burn::tensor::{DType, Device, FloatDType};
-use hypersd_core::{Slots, available_memory};
+use hypersd_core::{Products, Slots, available_memory};
 use hypersd_models::{
     controlnet::ControlNetConfig, held_memory, is_cpu, parameters, unet::UNetConfig, vae::VaeConfig,
 };
@@ -102,10 +102,14 @@ pub(crate) struct Shares<'a> {
     pub(crate) loaded: bool,
 }
 
-/// Bytes of a network's weights.
-pub(crate) fn weights<N: Slots + Clone>(blank: &N, stored: FloatDType) -> u64 {
-    let elements = |(_, shape): (String, Vec<usize>)| shape.iter().map(|&n| n as u64).product::<u64>();
-    parameters(blank).into_iter().map(elements).sum::<u64>() * DType::from(stored).size() as u64
+/// Bytes of a network's weights: those of layers that multiply in 8 bits are kept so.
+pub(crate) fn weights<N: Slots + Clone>(blank: &N, stored: FloatDType, products: Products) -> u64 {
+    let wide = DType::from(stored).size() as u64;
+    let bytes = |(_, shape): (String, Vec<usize>)| {
+        let elements: u64 = shape.iter().map(|&n| n as u64).product();
+        elements * if products == Products::Int8 && shape.len() > 1 { 1 } else { wide }
+    };
+    parameters(blank).into_iter().map(bytes).sum()
 }
 
 /// A time at which some of the networks are needed.

@@ -13,9 +13,9 @@ use std::{
 };
 
 use burn::tensor::{Device, FloatDType};
-use hypersd_core::{Error as CoreError, LoadOptions, Slots, TensorSource, check, load, reload};
+use hypersd_core::{Error as CoreError, LoadOptions, Products, Slots, TensorSource, check, load, reload};
 use hypersd_lora::{Merged, Strictness};
-use hypersd_models::release_memory;
+use hypersd_models::{multiply_in, release_memory};
 
 use crate::{
     Error, memory,
@@ -30,6 +30,8 @@ pub(crate) struct Network<M, S: ?Sized = dyn TensorSource> {
     blank: M,
     source: Arc<S>,
     options: LoadOptions,
+    /// What its layers multiply.
+    products: Products,
 }
 
 #[derive(Debug)]
@@ -95,14 +97,16 @@ pub(crate) enum Lent<'a, M> {
 pub(crate) struct Memory(Device);
 
 impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
-    /// A network that was made but not loaded, to be read for each use unless it is [kept](Self::keep). Whether the
-    /// source has what it needs is checked here, and what it has besides becomes `leftovers`, where these are allowed.
+    /// A network that was made but not loaded, to be read for each use unless it is [kept](Self::keep), and what its layers
+    /// are to multiply. Whether the source has what it needs is checked here, and what it has besides becomes `leftovers`, where these are allowed.
     pub(crate) fn new(
         blank: M,
         source: Arc<S>,
         options: LoadOptions,
+        products: Products,
         leftovers: &Leftovers,
     ) -> Result<Self, Error> {
+        let blank = multiply_in(blank, products);
         let options = match check(&blank, &source, &options) {
             Ok(()) => options,
             Err(error) => {
@@ -110,7 +114,7 @@ impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
                 LoadOptions { ignore: &["*"], ..options }
             }
         };
-        Ok(Self { weights: Weights::OnDemand, blank, source, options })
+        Ok(Self { weights: Weights::OnDemand, blank, source, options, products })
     }
 
     /// Reads the weights, to stay in memory.
@@ -157,7 +161,7 @@ impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
 
     /// Bytes that the weights take, in memory or not.
     pub(crate) fn size(&self) -> u64 {
-        memory::weights(&self.blank, self.options.dtype)
+        memory::weights(&self.blank, self.options.dtype, self.products)
     }
 
     /// The network without its weights.

@@ -61,6 +61,8 @@ pub enum Notice {
         /// The radius of the blur.
         blur: f32,
     },
+    /// Weights are kept in bf16, and multiplied in f32: this processor is not faster with bf16.
+    MultipliedInF32,
     /// The decoder overflowed in half precision, and the picture was decoded again in f32.
     DecodedInF32,
     /// The encoder overflowed in half precision, and the picture was encoded again in f32.
@@ -110,6 +112,9 @@ impl fmt::Display for Notice {
                 write!(f, "the mask paints nothing: no pixel of it is half white{why}")
             }
             Self::LoraInPart(report) => f.write_str(&report.details()),
+            Self::MultipliedInF32 => f.write_str(
+                "bf16 only saves memory: this processor has no faster products of it, and multiplies in f32",
+            ),
             Self::DecodedInF32 => f.write_str(
                 "the VAE overflowed in half precision; decoded again in f32 (a VAE made for f16 avoids it)",
             ),

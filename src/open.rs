@@ -4,13 +4,14 @@ mod checkpoint;
 mod folder;
 mod locate;
 mod memory;
+mod numbers;
 mod parts;
 
 use std::sync::Arc;
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
-use hypersd_core::{Component, Family, LoadOptions, Location, SharedSource, Variant};
+use hypersd_core::{Component, Family, LoadOptions, Location, Products, SharedSource, Variant};
 use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Merged, Strictness, Weights as LoraWeights, merge};
 use hypersd_models::{SingleFile, vae::VaeConfig};
 
@@ -26,6 +27,7 @@ use crate::{
 };
 
 pub(crate) use locate::locate;
+use numbers::Numbers;
 use parts::{Part, Parts, Weights};
 
 /// A model that is opened but not loaded: configurations are read, weights are not.
@@ -42,6 +44,7 @@ pub struct PipelineBuilder {
     strictness: Strictness,
     variant: Variant,
     dtype: FloatDType,
+    products: Option<Products>,
     tiled_vae: bool,
     low_memory: bool,
     notices: Notices,
@@ -75,6 +78,7 @@ impl PipelineBuilder {
             strictness: Strictness::Strict,
             variant: Variant::Default,
             dtype: FloatDType::F32,
+            products: None,
             tiled_vae: false,
             low_memory: false,
             notices: Notices::default(),
@@ -245,11 +249,27 @@ impl PipelineBuilder {
 
     /// The type that weights are stored in, whatever the files hold; f32 without this.
     ///
-    /// A GPU computes in the same type. The CPU computes in f32 whatever this says: there f16 and bf16 halve the memory
-    /// of the weights and lose what rounding them loses, nothing more. A LoRA is merged in f32 and the sum rounded once.
+    /// A GPU computes in the same type. The CPU computes in f32, and there f16 and bf16 halve the memory of the weights and
+    /// lose what rounding them loses, nothing more; but where the processor multiplies bf16 faster, weights in bf16 are
+    /// multiplied so, unless [`products`](Self::products) says otherwise. A LoRA is merged in f32 and the sum rounded once.
     #[must_use]
     pub fn dtype(self, dtype: FloatDType) -> Self {
         Self { dtype, ..self }
+    }
+
+    /// What the layers of the networks multiply on the CPU, whatever weights are stored in; GPUs do not mind.
+    ///
+    /// - [`F32`](Products::F32): the type of the weights only saves memory.
+    /// - [`Bf16`](Products::Bf16): with weights in bf16, where the processor can. What weights in bf16 do without this.
+    /// - [`Int8`](Products::Int8): the UNet's and the ControlNets' weights are kept in 8 bits, a quarter of the memory of
+    ///   f32, and multiplied so on any processor; a LoRA is merged in f32 and the sum rounded once. A few layers, to which it
+    ///   would matter most, keep the type of [`dtype`](Self::dtype). Text encoders and VAE multiply bf16, where the
+    ///   processor can.
+    ///
+    /// What is multiplied in the end, [`Pipeline::products`] says.
+    #[must_use]
+    pub fn products(self, products: Products) -> Self {
+        Self { products: Some(products), ..self }
     }
 
     /// Decodes pictures larger than the VAE was trained on in overlapping tiles: less memory, and small differences
@@ -333,6 +353,7 @@ impl PipelineBuilder {
         device::check_dtype(device, self.dtype)?;
         let further = self.check_fit()?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
+        let numbers = Numbers::choose(self.dtype, self.products, device);
         // Everything is opened and checked before anything large is read.
         let sources = self.open_sources()?;
         let (notices, low_memory) = (self.notices.clone(), self.low_memory);
@@ -341,15 +362,18 @@ impl PipelineBuilder {
         let embeddings = std::mem::take(&mut self.embeddings);
         let pending = std::mem::take(&mut self.pending);
         let leftovers = Leftovers::new(self.strictness);
-        let mut model = self.assemble(sources, further, &options, &leftovers)?;
+        if numbers.falls_short(self.dtype, self.products, device) {
+            notices.give(Notice::MultipliedInF32);
+        }
         pending.into_iter().for_each(|notice| notices.give(notice));
+        let mut model = self.assemble(sources, further, &options, numbers, &leftovers)?;
         leftovers.tell(&notices);
         tell_of_loras(&lora_reports, &notices);
         model.set_words(&embeddings)?;
         if !low_memory {
             model.keep()?;
         }
-        Ok(Pipeline { model, lora_bases, lora_reports, notices })
+        Ok(Pipeline { model, products: numbers.denoiser, lora_bases, lora_reports, notices })
     }
 
     /// Makes sure that the networks can work together, and says what the UNet wants beside latents.
@@ -388,22 +412,24 @@ impl PipelineBuilder {
         sources: Sources,
         further: FurtherInput,
         options: &LoadOptions,
+        numbers: Numbers,
         leftovers: &Leftovers,
     ) -> Result<Model, Error> {
         let device = &options.device;
-        let (text, denoiser) = self.parts.predicting(sources.merged, options, leftovers)?;
+        let (text, denoiser) = self.parts.predicting(sources.merged, options, numbers, leftovers)?;
         let refiner = match &mut self.refiner {
             Some(parts) => {
-                let (text, denoiser) = parts.predicting(sources.refiner, options, leftovers)?;
+                let (text, denoiser) = parts.predicting(sources.refiner, options, numbers, leftovers)?;
                 Some(Refiner { text, denoiser, prediction: parts.prediction() })
             }
             None => None,
         };
+        let others = &LoadOptions { dtype: numbers.others_dtype, ..options.clone() };
         let Parts { profile, vae, defaults, .. } = self.parts;
         let mut controlnets = Vec::new();
         for (part, source) in self.controlnets.iter().zip(sources.controlnets) {
             let controlnet = ControlNet::new(&part.config, device)?;
-            controlnets.push(Network::new(controlnet, source, options.clone(), leftovers)?);
+            controlnets.push(Network::new(controlnet, source, options.clone(), numbers.denoiser, leftovers)?);
         }
         Ok(Model {
             text,
@@ -414,7 +440,7 @@ impl PipelineBuilder {
             autoencoder: Autoencoder::new(
                 vae.config,
                 sources.vae,
-                options,
+                (others, numbers.others),
                 leftovers,
                 profile.upcast_vae,
                 self.tiled_vae,

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use hypersd_core::{Image, save_safetensors};
+use hypersd_core::{Image, Products, save_safetensors};
 use hypersd_lora::{Base, LoraReport, Strictness};
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Pipeline {
     pub(crate) model: Model,
+    pub(crate) products: Products,
     pub(crate) lora_bases: LoraBases,
     pub(crate) lora_reports: Vec<LoraReport>,
     pub(crate) notices: Notices,
@@ -44,6 +45,14 @@ impl Pipeline {
     pub fn generate(&self, request: &Request) -> Result<Vec<Image>, Error> {
         let x = self.latents(request)?;
         request.start.paste(self.decode(x)?)
+    }
+
+    /// What the layers of the UNet and the ControlNets multiply on the CPU: what was
+    /// [asked for](crate::PipelineBuilder::products), if this processor is faster with it, else f32. On a GPU it is always
+    /// called f32, whatever type it computes in.
+    #[must_use]
+    pub fn products(&self) -> Products {
+        self.products
     }
 
     /// The final latents of a request, `[B, 4, H/8, W/8]` in f32: what diffusers returns for

@@ -55,7 +55,8 @@ fn main() -> ExitCode {
         Err(error) => {
             say::line(format_args!("error: {error}"));
             let usage = error.downcast_ref::<hypersd::Error>().is_some_and(hypersd::Error::is_request)
-                || error.downcast_ref().is_some_and(device::Refused::is_usage);
+                || error.downcast_ref().is_some_and(device::Refused::is_usage)
+                || error.is::<device::CpuOnly>();
             ExitCode::from(if usage { USAGE } else { 1 })
         }
     }
@@ -69,11 +70,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let request = Request { controls: options.control.controls(&start)?, start, ..request };
     request.check()?;
     recipes::check(options, &request)?;
-    let (device, dtype) = device::choose(&options.device, options.dtype)?;
+    let (device, (dtype, products)) = device::choose(&options.device, options.dtype)?;
     outputs::try_out(options)?;
 
     let progress = Progress::new();
     let builder = open(options, &progress.0)?.dtype(dtype);
+    let builder = products.into_iter().fold(builder, PipelineBuilder::products);
     recipes::check_family(options, builder.family())?;
     builder.memory(&request, &device)?.check()?;
     let hires = options.hires.hires();

@@ -187,8 +187,8 @@ pub(crate) struct Options {
     /// Prints the devices of this machine that this program can compute on, and ends
     #[arg(long)]
     pub(crate) list_devices: bool,
-    /// Type of the weights and of the arithmetic; the cpu computes in f32 whatever the weights are stored in, so that
-    /// f16 and bf16 only save memory there [default: f32 on the cpu, f16 elsewhere]
+    /// Type of the weights and of the arithmetic. On the cpu f16 only saves memory, bf16 is computed in where the processor
+    /// can, and q8 is int8: weights and products, on any processor [default: f32 on the cpu, f16 elsewhere]
     #[arg(long, value_enum)]
     pub(crate) dtype: Option<DtypeName>,
 
@@ -387,4 +387,5 @@ pub(crate) enum DtypeName {
     F32,
     F16,
     Bf16,
+    Q8,
 }

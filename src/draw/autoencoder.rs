@@ -1,7 +1,7 @@
 //! Between latents and pixels, by whichever autoencoder the model has.
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use hypersd_core::{Component, Image, LoadOptions, PixelRange, SharedSource, slots};
+use hypersd_core::{Component, Image, LoadOptions, PixelRange, Products, SharedSource, slots};
 use hypersd_models::{
     activation_dtype,
     tiny_vae::{self, TinyVaeConfig},
@@ -116,10 +116,13 @@ impl AutoencoderConfig {
         })
     }
 
-    /// Bytes that the weights of the encoder and of the decoder take, kept in a type.
+    /// Bytes that the weights of the encoder and of the decoder take, kept in a type; nothing of them is in 8 bits.
     pub(crate) fn sizes(&self, stored: FloatDType, device: &Device) -> Result<[u64; 2], Error> {
         let (encoder, decoder) = self.halves(device)?;
-        Ok([memory::weights(&encoder, stored), memory::weights(&decoder, stored)])
+        Ok([
+            memory::weights(&encoder, stored, Products::F32),
+            memory::weights(&decoder, stored, Products::F32),
+        ])
     }
 
     /// The type that weights are kept in on a device. With `upcast`, those of a network that says that it overflows in f16 are
@@ -145,7 +148,7 @@ impl Autoencoder {
     pub(crate) fn new(
         config: AutoencoderConfig,
         source: SharedSource,
-        options: &LoadOptions,
+        (options, products): (&LoadOptions, Products),
         leftovers: &Leftovers,
         upcast: bool,
         tiled: bool,
@@ -161,8 +164,8 @@ impl Autoencoder {
         };
         Ok(Self {
             config,
-            encoder: Network::new(encoder, source.clone(), encoder_alone, leftovers)?,
-            decoder: Network::new(decoder, source, decoder_alone, leftovers)?,
+            encoder: Network::new(encoder, source.clone(), encoder_alone, products, leftovers)?,
+            decoder: Network::new(decoder, source, decoder_alone, products, leftovers)?,
             tiled,
         })
     }

@@ -6,7 +6,7 @@ mod windows;
 use std::sync::Arc;
 
 use burn::tensor::{FloatDType, Tensor};
-use hypersd_core::LoadOptions;
+use hypersd_core::{LoadOptions, Products};
 use hypersd_lora::Merged;
 use hypersd_models::{
     Numbers, Profile, TextProfile,
@@ -41,11 +41,12 @@ impl TextEncoder {
         tokenizer: Tokenizer,
         config: &ClipTextConfig,
         source: Arc<Merged>,
-        options: &LoadOptions,
+        (options, products): (&LoadOptions, Products),
         leftovers: &Leftovers,
     ) -> Result<Self, Error> {
         let options = LoadOptions { ignore: IGNORED_TENSORS, ..options.clone() };
-        let network = Network::new(ClipTextModel::new(config, &options.device)?, source, options, leftovers)?;
+        let network = ClipTextModel::new(config, &options.device)?;
+        let network = Network::new(network, source, options, products, leftovers)?;
         Ok(Self { traits, tokenizer, words: None, network })
     }
 

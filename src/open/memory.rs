@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use hypersd_controlnet::ControlNet;
 use hypersd_models::clip::ClipTextModel;
 
-use super::{Part, Parts, PipelineBuilder};
+use super::{Numbers, Part, Parts, PipelineBuilder};
 use crate::{
     Error, MemoryEstimate, Request,
     draw::Denoiser,
@@ -20,17 +20,20 @@ impl PipelineBuilder {
     pub fn memory(&self, request: &Request, device: &Device) -> Result<MemoryEstimate, Error> {
         let plan = self.plan(request)?;
         let (dtype, parts) = (self.dtype, &self.parts);
+        let Numbers { denoiser: products, others, others_dtype } =
+            Numbers::choose(dtype, self.products, device);
         let models = || [parts].into_iter().chain(&self.refiner);
         let text = models().flat_map(|parts| &parts.text);
-        let text = text.map(|(_, part)| Ok(weights(&ClipTextModel::new(&part.config, device)?, dtype)));
+        let text = text
+            .map(|(_, part)| Ok(weights(&ClipTextModel::new(&part.config, device)?, others_dtype, others)));
         let unets = models().map(|Parts { unet: Part { config, .. }, .. }| {
-            Ok(Share { config, weights: weights(&Denoiser::new(config, device)?, dtype) })
+            Ok(Share { config, weights: weights(&Denoiser::new(config, device)?, dtype, products) })
         });
         let controlnets = self.controlnets.iter().map(|Part { config, .. }| {
-            Ok(Share { config, weights: weights(&ControlNet::new(config, device)?, dtype) })
+            Ok(Share { config, weights: weights(&ControlNet::new(config, device)?, dtype, products) })
         });
         let autoencoder = &parts.vae.config;
-        let autoencoder_stored = autoencoder.stored(dtype, device, parts.profile.upcast_vae);
+        let autoencoder_stored = autoencoder.stored(others_dtype, device, parts.profile.upcast_vae);
         let [encoder, decoder] = autoencoder.sizes(autoencoder_stored, device)?;
         let shares = Shares {
             text: text.collect::<Result<_, Error>>()?,

@@ -15,7 +15,7 @@ use hypersd_models::{
 };
 use hypersd_schedulers::PredictionType;
 
-use super::{checkpoint, folder};
+use super::{Numbers, checkpoint, folder};
 use crate::{
     Error, Request,
     draw::{
@@ -79,17 +79,20 @@ impl Parts {
         &mut self,
         sources: Vec<Arc<Merged>>,
         options: &LoadOptions,
+        numbers: Numbers,
         leftovers: &Leftovers,
     ) -> Result<(PromptEncoder, Network<Denoiser, Merged>), Error> {
         let mut sources = sources.into_iter();
         let mut next_source = || sources.next().expect("one source for each base");
         let denoiser = Denoiser::new(&self.unet.config, &options.device)?;
-        let denoiser = Network::new(denoiser, next_source(), options.clone(), leftovers)?;
+        let denoiser = Network::new(denoiser, next_source(), options.clone(), numbers.denoiser, leftovers)?;
         let Self { profile, zero_negative, .. } = *self;
+        let others = &LoadOptions { dtype: numbers.others_dtype, ..options.clone() };
+        let others = (others, numbers.others);
         let mut encoders = Vec::new();
         for (traits, (tokenizer, part)) in profile.text_encoders.iter().zip(mem::take(&mut self.text)) {
             let source = next_source();
-            encoders.push(TextEncoder::new(traits, tokenizer, &part.config, source, options, leftovers)?);
+            encoders.push(TextEncoder::new(traits, tokenizer, &part.config, source, others, leftovers)?);
         }
         Ok((PromptEncoder { profile, encoders, zero_negative }, denoiser))
     }

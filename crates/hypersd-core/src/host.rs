@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use half::{bf16, f16};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 /// Element type of a stored tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,6 +128,19 @@ impl HostData<'_> {
             Self::F32(x) => x.len(),
             Self::F16(x) => x.len(),
             Self::BF16(x) => x.len(),
+        }
+    }
+
+    /// Writes the elements from `start` on in single precision, as many as `to` holds.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn read_f32(&self, start: usize, to: &mut [f32]) {
+        let range = start..start + to.len();
+        match self {
+            Self::F32(x) => to.copy_from_slice(&x[range]),
+            Self::F16(x) => x[range].convert_to_f32_slice(to),
+            Self::BF16(x) => x[range].convert_to_f32_slice(to),
         }
     }
 

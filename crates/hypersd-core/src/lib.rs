@@ -81,7 +81,9 @@ pub use folder::{Component, ModelFolder, Variant};
 pub use host::{Dtype, HostData, HostTensor, TensorInfo};
 pub use image::{Image, PixelRange, Region, TextChunk};
 pub use joined::Joined;
-pub use load::{InOrder, Interleaved, Layout, LoadOptions, Slot, SlotList, Slots, check, load, reload};
+pub use load::{
+    InOrder, Interleaved, Layout, LoadOptions, Products, Slot, SlotList, Slots, check, load, reload,
+};
 pub use location::{FileTree, Location, Reader};
 pub use memory::MemorySource;
 pub use names::matches as name_matches;

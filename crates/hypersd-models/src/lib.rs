@@ -60,3 +60,4 @@ pub use family::{Heads, Numbers, Prediction, Profile, State, TextProfile};
 pub use ops::{held_memory, release_memory};
 pub use parameters::parameters;
 pub use single_file::{IGNORED, Ignored, Part, SingleFile};
+pub use weights::{multiplies, multiply_in};

@@ -23,6 +23,7 @@ mod norm;
 mod resample;
 
 pub use attention::attention;
+pub(crate) use attention::attention_of;
 pub use causal::causal_attention;
 pub(crate) use device::in_pool;
 pub use device::{held_memory, release_memory};
