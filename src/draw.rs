@@ -6,26 +6,32 @@ mod autoencoder;
 mod control;
 mod denoise;
 mod denoiser;
+mod encodings;
 mod guidance;
 mod latents;
+mod memo;
 mod prompt;
 mod sampling;
 mod start;
 
 use burn::tensor::{Device, Tensor};
 use hypersd_controlnet::ControlNet;
-use hypersd_core::{Image, Noise};
+use hypersd_core::Image;
 use hypersd_lora::Merged;
 use hypersd_schedulers::{Algorithm, Schedule};
 
-pub(crate) use autoencoder::{Autoencoder, AutoencoderConfig};
+pub(crate) use autoencoder::{Autoencoder, AutoencoderConfig, Decoding};
 pub use control::Control;
 pub use denoise::{Denoised, Denoising, Edited};
 pub(crate) use denoiser::{Denoiser, FurtherInput, check_condition};
-pub(crate) use latents::host_tensor;
+pub(crate) use guidance::Conditions;
+pub(crate) use latents::{NoiseSource, host_tensor};
+pub(crate) use memo::Memo;
+pub use memo::Reused;
 pub use prompt::TokenCount;
 pub(crate) use prompt::{PromptEncoder, TextEncoder, check_clip_skip};
 pub(crate) use sampling::Sampling;
+pub(crate) use start::Beginning;
 
 use crate::{
     Error, Prompt, PromptEmbeds, Request,
@@ -34,7 +40,6 @@ use crate::{
 };
 use control::Controls;
 use guidance::{Guided, Scales};
-use latents::NoiseSource;
 use prompt::Batch;
 use start::Begin;
 
@@ -126,27 +131,69 @@ impl Model {
     /// Encodes the prompt and what drawing starts from, and draws the initial noise; each step is taken when the iterator
     /// is asked for it.
     pub(crate) fn denoise(&self, request: &Request, notices: &Notices) -> Result<Denoising<'_>, Error> {
-        let Plan { algorithm, schedule, size, latents } = self.plan(request)?;
+        let memo = &mut Memo::default();
+        let plan = self.plan(request)?;
+        self.tell(request, &plan, notices);
+        let conditions = self.conditions(request, &plan, notices, memo)?;
+        let beginning = self.beginning(request, &plan, notices, memo)?;
+        self.denoising(request, plan, conditions, beginning, memo)
+    }
+
+    /// Says what is done otherwise than the model's files have it.
+    pub(crate) fn tell(&self, request: &Request, plan: &Plan, notices: &Notices) {
         if request.scheduler.is_none() && !self.defaults.sampling.has_own_algorithm() {
             let class = self.defaults.sampling.class_name().map(String::from);
-            notices.give(Notice::SchedulerReplaced { class, used: algorithm });
+            notices.give(Notice::SchedulerReplaced { class, used: plan.algorithm });
         }
-        let batch = Batch { pictures: request.batch, size };
-        let conditions = self.text.conditions_of(request, batch, notices)?;
-        let mut noise = NoiseSource::new(Noise::new(request.rng, request.seed), latents, self.device.clone());
-        let beginning = Begin {
-            schedule: &schedule,
-            size,
+    }
+
+    /// The first part of a drawing: the prompts.
+    pub(crate) fn conditions(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        notices: &Notices,
+        memo: &mut Memo,
+    ) -> Result<Conditions, Error> {
+        let batch = Batch { pictures: request.batch, size: plan.size };
+        memo.conditions(request, batch, || self.text.conditions_of(request, batch, notices))
+    }
+
+    /// The second: what is started from, and the noise.
+    pub(crate) fn beginning(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        notices: &Notices,
+        memo: &mut Memo,
+    ) -> Result<(Beginning, NoiseSource), Error> {
+        let mut noise = memo.noise(request, plan.latents, &self.device);
+        let begin = Begin {
+            schedule: &plan.schedule,
+            size: plan.size,
             autoencoder: &self.autoencoder,
             further: self.further,
+            encodings: &mut memo.encodings,
+            seed: (request.rng, request.seed),
             notices,
         };
-        let beginning = beginning.start(&request.start, &mut noise)?;
+        Ok((begin.start(&request.start, &mut noise)?, noise))
+    }
+
+    /// The third: what the ControlNets are shown. The steps come after it.
+    pub(crate) fn denoising(
+        &self,
+        request: &Request,
+        plan: Plan,
+        conditions: Conditions,
+        (beginning, noise): (Beginning, NoiseSource),
+        memo: &mut Memo,
+    ) -> Result<Denoising<'_>, Error> {
         let denoiser = self.denoiser.get()?; // only now: in low memory the encoders are gone again
         let scales = Scales::of(request);
         let guided = Guided::new(denoiser, conditions, scales, beginning.further.clone())?;
-        let controls = Controls::new(&self.controlnets, request, size)?;
-        Ok(Denoising::new(guided, controls, schedule, beginning, noise))
+        let controls = Controls::new(&self.controlnets, request, plan.size, &mut memo.hints)?;
+        Ok(Denoising::new(guided, controls, plan.schedule, beginning, noise))
     }
 
     pub(crate) fn encode_prompt(&self, prompt: &Prompt, notices: &Notices) -> Result<PromptEmbeds, Error> {
