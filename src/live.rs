@@ -211,5 +211,10 @@ impl fmt::Debug for Live<'_> {
     }
 }
 
+/// Compiles the page's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/live.md")]
+struct Page;
+
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,16 @@
 use std::path::PathBuf;
 use std::{error::Error, fmt};
 
+use clap::ValueEnum;
 use hypersd::{Device, FloatDType, device};
 
-use crate::options::DtypeName;
+/// `--dtype`.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum DtypeName {
+    F32,
+    F16,
+    Bf16,
+}
 
 /// A device that cannot be had.
 #[derive(Debug)]
