@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             inbox.ask(id as u64, Recipe::HYPER_SD15_UNIFIED.request(prompt));
         }
         inbox.close();
-        drawing.join().map_err(|_| "drawing panicked")?
+        Ok(drawing.join().map_err(|_| "drawing panicked")??)
     })
 }
 

@@ -130,7 +130,7 @@ impl Drop for Server {
 }
 
 impl Answer {
-    fn of(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Self {
+    fn of(response: Result<Response<ureq::Body>, ureq::Error>) -> Self {
         let mut response = response.expect("an answer");
         let retry_after = response.headers().get("retry-after");
         let retry_after = retry_after.map(|value| value.to_str().expect("text").to_owned());

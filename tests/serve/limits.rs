@@ -53,8 +53,8 @@ fn a_server_that_is_told_to_go_finishes_what_it_draws() {
     let mut page = server.page("hypersd.live.1").expect("a page");
     assert_eq!(page.hear().header["type"], "ready");
     let process = server.child.id().to_string();
+    let body = json!({ "prompt": PROMPT, "seed": 2, "steps": 8 });
     let answer = thread::scope(|threads| {
-        let body = json!({ "prompt": PROMPT, "seed": 2, "steps": 8 });
         let asking = threads.spawn(|| server.post("/v1/images/generations", &body));
         thread::sleep(Duration::from_millis(100));
         let told = Command::new("kill").args(["-TERM", &process]).status().expect("kill");
@@ -90,7 +90,7 @@ fn a_command_line_that_cannot_be_right_is_refused() {
         (&["--device", "abacus"], 2, "abacus"),
         (&["--model", "no/such/model/here"], 1, "no/such/model/here"),
         (&["--token-file", "no-such-file"], 1, "no-such-file"),
-        (&["--recipe", "hyper-sdxl-2steps"], 2, "SDXL"),
+        (&["--recipe", "hyper-sdxl-2steps"], 2, "Stable Diffusion XL"),
     ] {
         let output = run(arguments);
         let message = String::from_utf8_lossy(&output.stderr);
