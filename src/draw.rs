@@ -6,28 +6,33 @@ mod autoencoder;
 mod control;
 mod denoise;
 mod denoiser;
+mod encodings;
 mod guidance;
 mod latents;
+mod memo;
 mod prompt;
 mod sampling;
 mod start;
 
 use burn::tensor::{Device, Tensor};
 use hypersd_controlnet::ControlNet;
-use hypersd_core::{Image, Noise};
+use hypersd_core::Image;
 use hypersd_lora::Merged;
 use hypersd_models::Profile;
 use hypersd_schedulers::{Algorithm, PredictionType, Schedule, Step};
 
-pub(crate) use autoencoder::{Autoencoder, AutoencoderConfig};
+pub(crate) use autoencoder::{Autoencoder, AutoencoderConfig, Decoding};
 pub use control::Control;
 use denoise::Takeover;
 pub use denoise::{Denoised, Denoising, Edited};
 pub(crate) use denoiser::{Denoiser, FurtherInput, check_condition};
-pub(crate) use latents::host_tensor;
+pub(crate) use latents::{NoiseSource, host_tensor};
+pub(crate) use memo::Memo;
+pub use memo::Reused;
 pub use prompt::TokenCount;
 pub(crate) use prompt::{PromptEncoder, TextEncoder, check_clip_skip};
 pub(crate) use sampling::Sampling;
+pub(crate) use start::Beginning;
 
 use crate::{
     Error, MemoryEstimate, Prompt, PromptEmbeds, Request, Start,
@@ -38,7 +43,6 @@ use crate::{
 };
 use control::Controls;
 use guidance::{Conditions, Guided, Scales};
-use latents::NoiseSource;
 use prompt::Batch;
 use start::Begin;
 
@@ -63,6 +67,14 @@ pub(crate) struct Refiner {
     pub(crate) text: PromptEncoder,
     pub(crate) denoiser: Network<Denoiser, Merged>,
     pub(crate) prediction: PredictionType,
+}
+
+/// What the prompts of a request are to the networks that predict.
+#[derive(Debug, Clone)]
+pub(crate) struct Prompted {
+    own: Conditions,
+    /// To the refiner, where there is one.
+    refiner: Option<Conditions>,
 }
 
 /// The settings that a request leaves to the model.
@@ -248,37 +260,92 @@ impl Model {
     /// Encodes the prompt and what drawing starts from, and draws the initial noise; each step is taken when the iterator
     /// is asked for it.
     pub(crate) fn denoise(&self, request: &Request, notices: &Notices) -> Result<Denoising<'_>, Error> {
+        let memo = &mut Memo::default();
         let plan = self.plan(request)?;
         self.memory(request, &plan).check()?;
+        self.tell(request, &plan, notices);
+        let conditions = self.conditions(request, &plan, notices, memo)?;
+        let beginning = self.beginning(request, &plan, notices, memo)?;
+        self.denoising(request, plan, conditions, beginning, memo)
+    }
+
+    /// Says what is done otherwise than the model's files have it.
+    pub(crate) fn tell(&self, request: &Request, plan: &Plan, notices: &Notices) {
         if request.scheduler.is_none() && !self.defaults.sampling.has_own_algorithm() {
             let class = self.defaults.sampling.class_name().map(String::from);
             notices.give(Notice::SchedulerReplaced { class, used: plan.algorithm });
         }
         self.defaults.sampling.tell(request, notices);
-        let (size, batch) = (plan.size, Batch { pictures: request.batch, size: plan.size });
-        let conditions = self.conditions(request, batch, notices)?;
-        let refined =
-            self.refiner.as_ref().map(|refiner| refiner.conditions_of(request, batch)).transpose()?;
-        let mut noise =
-            NoiseSource::new(Noise::new(request.rng, request.seed), plan.latents, self.device.clone());
-        let beginning = Begin { plan: &plan, autoencoder: &self.autoencoder, further: self.further, notices };
-        let beginning = beginning.start(&request.start, &mut noise)?;
+    }
+
+    /// The first part of a drawing: the prompts.
+    pub(crate) fn conditions(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        notices: &Notices,
+        memo: &mut Memo,
+    ) -> Result<Prompted, Error> {
+        let batch = Batch { pictures: request.batch, size: plan.size };
+        let refined = |refiner: &Refiner| refiner.conditions_of(request, batch);
+        memo.prompted(request, batch, || {
+            Ok(Prompted {
+                own: self.own_conditions(request, batch, notices)?,
+                refiner: self.refiner.as_ref().map(refined).transpose()?,
+            })
+        })
+    }
+
+    /// The second: what is started from, and the noise.
+    pub(crate) fn beginning(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        notices: &Notices,
+        memo: &mut Memo,
+    ) -> Result<(Beginning, NoiseSource), Error> {
+        let mut noise = memo.noise(request, plan.latents, &self.device);
+        let begin = Begin {
+            plan,
+            autoencoder: &self.autoencoder,
+            further: self.further,
+            encodings: &mut memo.encodings,
+            seed: (request.rng, request.seed),
+            notices,
+        };
+        Ok((begin.start(&request.start, &mut noise)?, noise))
+    }
+
+    /// The third: what the ControlNets are shown. The steps come after it.
+    pub(crate) fn denoising(
+        &self,
+        request: &Request,
+        plan: Plan,
+        prompted: Prompted,
+        (beginning, noise): (Beginning, NoiseSource),
+        memo: &mut Memo,
+    ) -> Result<Denoising<'_>, Error> {
+        let denoiser = self.denoiser.get()?; // only now: in low memory the encoders are gone again
         let scales = Scales::of(request);
-        let takeover = self.refiner.as_ref().zip(refined).zip(plan.refining);
+        let takeover = self.refiner.as_ref().zip(prompted.refiner).zip(plan.refining);
         let takeover = takeover.map(|((refiner, conditions), schedule)| Takeover {
             denoiser: &refiner.denoiser,
             conditions,
             scales,
             schedule,
         });
-        let denoiser = self.denoiser.get()?; // only now: in low memory the encoders are gone again
-        let guided = Guided::new(denoiser, conditions, scales, beginning.further.clone())?;
-        let controls = Controls::new(&self.controlnets, request, size)?;
+        let guided = Guided::new(denoiser, prompted.own, scales, beginning.further.clone())?;
+        let controls = Controls::new(&self.controlnets, request, plan.size, &mut memo.hints)?;
         Ok(Denoising::new(guided, controls, plan.schedule, takeover, beginning, noise))
     }
 
-    /// The conditions of a request. A denoiser that is told the guidance scale has that of the prompt alone.
-    fn conditions(&self, request: &Request, batch: Batch, notices: &Notices) -> Result<Conditions, Error> {
+    /// The conditions of the denoiser. One that is told the guidance scale has that of the prompt alone.
+    fn own_conditions(
+        &self,
+        request: &Request,
+        batch: Batch,
+        notices: &Notices,
+    ) -> Result<Conditions, Error> {
         if !self.denoiser.blank().is_told_guidance() {
             return self.text.conditions_of(request, batch, notices);
         }

@@ -10,6 +10,7 @@ mod error;
 mod hires;
 #[cfg(feature = "hub")]
 pub mod hub;
+mod live;
 mod loras;
 mod memory;
 mod network;
@@ -42,6 +43,7 @@ pub use hypersd_schedulers::{Algorithm, Error as SchedulerError, PredictionType,
 pub use draw::{Control, Denoised, Denoising, Edited, TokenCount};
 pub use error::Error;
 pub use hires::Hires;
+pub use live::{Inbox, Live, LiveEvent, LivePicture, LiveTimes, Reused, Skipped};
 pub use memory::MemoryEstimate;
 pub use notice::Notice;
 pub use open::PipelineBuilder;

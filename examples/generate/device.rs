@@ -4,9 +4,17 @@
 use std::path::PathBuf;
 use std::{error::Error, fmt};
 
+use clap::ValueEnum;
 use hypersd::{Device, FloatDType, Products, device};
 
-use crate::options::DtypeName;
+/// `--dtype`.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum DtypeName {
+    F32,
+    F16,
+    Bf16,
+    Q8,
+}
 
 /// A device that cannot be had.
 #[derive(Debug)]

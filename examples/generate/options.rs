@@ -1,9 +1,6 @@
 //! The command line: what may be said, and what cannot be right before a model is opened.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
     Parser, ValueEnum,
@@ -13,9 +10,10 @@ use hypersd::{Algorithm, Error, PredictionType, Recipe, Request, Rng, Spacing, S
 
 use crate::{
     controls::ControlOptions,
+    device::DtypeName,
     numbers::{Seed, whole},
     refiner::RefinerOptions,
-    source::{Source, split_last},
+    source::{Lora, Source},
     start::{HiresOptions, StartOptions},
     words::WordOptions,
 };
@@ -300,28 +298,6 @@ impl Options {
     }
 }
 
-/// A LoRA file, or that of a difference, and the weight it is merged with.
-#[derive(Debug, Clone)]
-pub(crate) struct Lora {
-    pub(crate) source: Source,
-    pub(crate) weight: f32,
-}
-
-impl Lora {
-    /// `FILE` or `FILE=WEIGHT`. A file name may itself hold `=`, so a file of the whole name comes first.
-    fn parse(given: OsString) -> Result<Self, String> {
-        match split_last(&given) {
-            Some((file, weight)) if !Path::new(&given).exists() => match weight.parse::<f32>() {
-                Ok(weight) if weight.is_finite() => Ok(Self { source: file.into(), weight }),
-                _ => Err(format!(
-                    "expected FILE or FILE=WEIGHT with a finite weight, found the weight {weight:?}"
-                )),
-            },
-            _ => Ok(Self { source: given.into(), weight: 1.0 }),
-        }
-    }
-}
-
 /// A negative prompt, which may begin with a hyphen; what begins with two is another option whose text was forgotten.
 fn negative(text: &str) -> Result<String, String> {
     match text.starts_with("--") {
@@ -379,13 +355,4 @@ impl From<PredictionName> for PredictionType {
             PredictionName::DiffEps => Self::DiffEps,
         }
     }
-}
-
-/// `--dtype`.
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-pub(crate) enum DtypeName {
-    F32,
-    F16,
-    Bf16,
-    Q8,
 }

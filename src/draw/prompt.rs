@@ -253,7 +253,7 @@ pub(crate) fn check_clip_skip(
 }
 
 /// The pictures that a prompt conditions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Batch {
     /// Their number.
     pub(super) pictures: usize,
