@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hypersd_core::{Component, Location, SafetensorsFile, SharedSource, Variant};
+use hypersd_core::{Component, Location, SharedSource, Variant, WeightFile};
 use hypersd_models::{
     Profile, SingleFile,
     clip::{ClipTextConfig, Tokenizer},
@@ -107,7 +107,7 @@ impl<C> Part<C> {
         match location.parent().filter(|folder| folder.join("config.json").is_file()) {
             Some(folder) => Ok(Self {
                 config: read(&Component::open(folder)?)?,
-                weights: Weights::Source(Arc::new(SafetensorsFile::open(location)?)),
+                weights: Weights::Source(Arc::new(WeightFile::open(location)?)),
             }),
             None => recognised(),
         }
