@@ -31,6 +31,15 @@ pub enum Notice {
     },
     /// [Leniently](crate::PipelineBuilder::lenient): a LoRA was not applied in full. The account says what was not, and why.
     LoraInPart(Box<LoraReport>),
+    /// A LoRA file has a word of its own (textual inversion) that is not taken into the model.
+    LoraWord {
+        /// The file.
+        file: String,
+        /// The word.
+        word: String,
+        /// Why not.
+        reason: String,
+    },
     /// The decoder overflowed in half precision, and the picture was decoded again in f32.
     DecodedInF32,
     /// The encoder overflowed in half precision, and the picture was encoded again in f32.
@@ -59,6 +68,9 @@ impl fmt::Display for Notice {
                 )
             }
             Self::LoraInPart(report) => f.write_str(&report.details()),
+            Self::LoraWord { file, word, reason } => {
+                write!(f, "{file}: its word {word:?} is left out: {reason}")
+            }
             Self::DecodedInF32 => f.write_str(
                 "the VAE overflowed in half precision; decoded again in f32 (a VAE made for f16 avoids it)",
             ),
