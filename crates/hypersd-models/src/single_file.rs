@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod family;
+mod ggml;
 mod sections;
 mod tiny_pair;
 
@@ -92,6 +93,7 @@ impl SingleFile {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn read(source: SharedSource, own: Option<&UNetConfig>) -> Result<Self, Error> {
+        let source = ggml::published(source)?;
         let origin = source.origin();
         let mut names: BTreeSet<String> = source.names().into_iter().collect();
         family::refuse_foreign(&origin, &names)?;

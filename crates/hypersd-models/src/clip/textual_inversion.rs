@@ -180,3 +180,30 @@ fn format_error(source: &dyn TensorSource, name: &str, expected: &str, found: St
     };
     hypersd_core::Error::Format { origin, expected: expected.into(), found }.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hypersd_core::{Family, SafetensorsFile, TensorSource};
+
+    use super::TextualInversion;
+    use crate::Profile;
+
+    /// As torch writes them: `reference/files.py`.
+    #[test]
+    fn words_that_torch_saved_are_read_as_torch_reads_them() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hypersd-core/tests/fixtures/files");
+        let expected = SafetensorsFile::open(folder.join("expected.safetensors")).expect("a fixture");
+        let profile = Profile::of(Family::Sd1).expect("a family that is loaded");
+        for name in ["word.pt", "word_old.pt"] {
+            let file = TextualInversion::open(folder.join(name)).expect(name);
+            assert_eq!(file.word(), None, "{name}");
+            let vectors = file.vectors(profile, &[8]).expect(name);
+            let want = expected.tensor(&format!("{name}: string_to_param.*")).expect("a fixture");
+            assert_eq!((vectors[0].count, vectors[0].data), (2, &*want.to_f32()), "{name}");
+            let wide = file.vectors(profile, &[768]).expect_err("another width").to_string();
+            assert!(wide.contains("width 768") && wide.contains(name), "{wide}");
+        }
+    }
+}
