@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use hypersd_core::Location;
+use hypersd_lora::LoraFile;
 use hypersd_models::{
     Profile,
     clip::{ClipTextConfig, TextualInversion, Tokenizer},
@@ -39,10 +40,17 @@ impl Embedding {
             Some(word) => word.to_string(),
             None => {
                 let name = location.file_name().unwrap_or_default();
-                name.strip_suffix(".safetensors").unwrap_or(&name).to_string()
+                let end = [".safetensors", ".pt", ".bin"].iter().find_map(|end| name.strip_suffix(end));
+                end.unwrap_or(&name).to_string()
             }
         };
         Ok(Self { word, file: Arc::new(file) })
+    }
+
+    /// A word that a LoRA file brings along.
+    pub(crate) fn of_lora(file: &LoraFile, word: &str) -> Result<Self, Error> {
+        let source = file.word(word)?;
+        Ok(Self { word: word.to_string(), file: Arc::new(TextualInversion::from_source(&source)?) })
     }
 }
 

@@ -63,6 +63,15 @@ pub enum Notice {
     },
     /// Weights are kept in bf16, and multiplied in f32: this processor is not faster with bf16.
     MultipliedInF32,
+    /// A LoRA file has a word of its own (textual inversion) that is not taken into the model.
+    LoraWord {
+        /// The file.
+        file: String,
+        /// The word.
+        word: String,
+        /// Why not.
+        reason: String,
+    },
     /// The decoder overflowed in half precision, and the picture was decoded again in f32.
     DecodedInF32,
     /// The encoder overflowed in half precision, and the picture was encoded again in f32.
@@ -115,6 +124,9 @@ impl fmt::Display for Notice {
             Self::MultipliedInF32 => f.write_str(
                 "bf16 only saves memory: this processor has no faster products of it, and multiplies in f32",
             ),
+            Self::LoraWord { file, word, reason } => {
+                write!(f, "{file}: its word {word:?} is left out: {reason}")
+            }
             Self::DecodedInF32 => f.write_str(
                 "the VAE overflowed in half precision; decoded again in f32 (a VAE made for f16 avoids it)",
             ),

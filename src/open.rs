@@ -201,7 +201,8 @@ impl PipelineBuilder {
     }
 
     /// Adds a LoRA file, to be merged with this weight while the model is loaded; after those added before. The weight
-    /// is a number, or [`LoraWeights`] for one in each network.
+    /// is a number, or [`LoraWeights`] for one in each network. Words that the file brings along (`bundle_emb.*`) are added as
+    /// by [`embedding`](Self::embedding), or a [`Notice`] says why not.
     ///
     /// # Errors
     /// [`Error::Lora`] for a file that is no LoRA that hypersd reads.
@@ -217,7 +218,7 @@ impl PipelineBuilder {
         Ok(self)
     }
 
-    /// Adds a word of one's own (textual inversion): a safetensors file with its embeddings, as AUTOMATIC1111's web UI,
+    /// Adds a word of one's own (textual inversion): a file with its embeddings (`.safetensors`, `.pt` or `.bin`), as AUTOMATIC1111's web UI,
     /// kohya's scripts and diffusers write them. Without `word` it stands for the one that the file says, which diffusers'
     /// do (`<cat-toy>`), else for the file's name. It is found wherever a prompt has it, in upper or lower case, and is as
     /// many tokens as it has vectors.
@@ -359,7 +360,7 @@ impl PipelineBuilder {
         let (notices, low_memory) = (self.notices.clone(), self.low_memory);
         let lora_bases = LoraBases { bases: sources.bases.clone(), strictness: self.strictness };
         let lora_reports = sources.lora_reports.clone();
-        let embeddings = std::mem::take(&mut self.embeddings);
+        let embeddings = self.with_words_of_loras();
         let pending = std::mem::take(&mut self.pending);
         let leftovers = Leftovers::new(self.strictness);
         if numbers.falls_short(self.dtype, self.products, device) {
@@ -374,6 +375,24 @@ impl PipelineBuilder {
             model.keep()?;
         }
         Ok(Pipeline { model, products: numbers.denoiser, lora_bases, lora_reports, notices })
+    }
+
+    /// The words that were added, and those that LoRA files bring along and the text encoders can take.
+    fn with_words_of_loras(&mut self) -> Vec<Embedding> {
+        let mut embeddings = std::mem::take(&mut self.embeddings);
+        for file in self.loras.iter().map(|lora| &lora.file) {
+            for word in file.words() {
+                let taken = Embedding::of_lora(file, word).and_then(|embedding| {
+                    embeddings.push(embedding);
+                    self.parts.check_embeddings(&embeddings).inspect_err(|_| drop(embeddings.pop()))
+                });
+                if let Err(error) = taken {
+                    let (file, word) = (file.origin(), word.to_string());
+                    self.notices.give(Notice::LoraWord { file, word, reason: error.to_string() });
+                }
+            }
+        }
+        embeddings
     }
 
     /// Makes sure that the networks can work together, and says what the UNet wants beside latents.

@@ -3,7 +3,7 @@
 use std::{mem, sync::Arc};
 
 use hypersd_core::{
-    Component, Family, LoadOptions, Location, ModelFolder, Renamed, SafetensorsFile, SharedSource, Variant,
+    Component, Family, LoadOptions, Location, ModelFolder, Renamed, SharedSource, Variant, WeightFile,
     WithDifference,
 };
 use hypersd_lora::{Base, Merged, UNET_PREFIX};
@@ -204,7 +204,7 @@ impl<C> Part<C> {
         match location.parent().filter(|folder| folder.join("config.json").is_file()) {
             Some(folder) => Ok(Self {
                 config: read(&Component::open(folder)?)?,
-                weights: Weights::Source(Arc::new(SafetensorsFile::open(location)?)),
+                weights: Weights::Source(Arc::new(WeightFile::open(location)?)),
             }),
             None => recognised(),
         }

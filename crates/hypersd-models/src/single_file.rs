@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hypersd_core::{Error as Core, Family, Location, Mismatch, SafetensorsFile, SharedSource, TensorSource};
+use hypersd_core::{Error as Core, Family, Location, Mismatch, SharedSource, TensorSource, WeightFile};
 
 use crate::{
     Error, Prediction, Profile, clip::ClipTextConfig, infer, tiny_vae::TinyVaeConfig, unet::UNetConfig,
@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod family;
+mod ggml;
 mod sections;
 mod tiny_pair;
 
@@ -67,7 +68,7 @@ pub struct Part<C> {
 const MARKS: [&str; 2] = ["v_pred", "ztsnr"];
 
 impl SingleFile {
-    /// Opens a `.safetensors` file. Of a TAESD in two files, either is enough if both are in one folder.
+    /// Opens a weight file of any [kind](WeightFile). Of a TAESD in two files, either is enough if both are in one folder.
     ///
     /// # Errors
     /// [`Error::Family`] for another family of models, naming it; [`Error::Core`] for what cannot be read, and for
@@ -83,7 +84,7 @@ impl SingleFile {
     /// As [`open`](Self::open).
     pub fn open_for(location: impl Into<Location>, own: Option<&UNetConfig>) -> Result<Self, Error> {
         let location = location.into();
-        let file = Arc::new(SafetensorsFile::open(&location)?);
+        let file = Arc::new(WeightFile::open(&location)?);
         Self::read(tiny_pair::complete(&location, file)?, own)
     }
 
@@ -92,6 +93,7 @@ impl SingleFile {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn read(source: SharedSource, own: Option<&UNetConfig>) -> Result<Self, Error> {
+        let source = ggml::published(source)?;
         let origin = source.origin();
         let mut names: BTreeSet<String> = source.names().into_iter().collect();
         family::refuse_foreign(&origin, &names)?;

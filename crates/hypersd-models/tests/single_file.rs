@@ -430,6 +430,70 @@ fn a_small_sdxl_file_is_its_folder() {
     assert_eq!(alone.unet.unwrap().config, unet.config);
 }
 
+/// A GGUF file of these tensors, in f32.
+fn gguf(tensors: &BTreeMap<String, HostTensor<'static>>) -> Vec<u8> {
+    let (mut header, mut data) = (Vec::new(), Vec::new());
+    for (name, tensor) in tensors {
+        header.extend((name.len() as u64).to_le_bytes());
+        header.extend(name.as_bytes());
+        header.extend((tensor.shape.len() as u32).to_le_bytes());
+        tensor.shape.iter().rev().for_each(|&extent| header.extend((extent as u64).to_le_bytes()));
+        header.extend(0_u32.to_le_bytes());
+        header.extend((data.len() as u64).to_le_bytes());
+        tensor.to_f32().iter().for_each(|x| data.extend(x.to_le_bytes()));
+        data.resize(data.len().next_multiple_of(32), 0);
+    }
+    let counts = [tensors.len() as u64, 0].map(u64::to_le_bytes).concat();
+    let mut file = [b"GGUF\x03\0\0\0".as_slice(), &counts, &header].concat();
+    file.resize(file.len().next_multiple_of(32), 0);
+    [file, data].concat()
+}
+
+#[test]
+fn a_small_sdxl_file_as_stable_diffusion_cpp_names_it_is_its_folder() {
+    let folder = tiny("tiny-sdxl");
+    let scratch = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("sdxl-ggml");
+    fs::create_dir_all(&scratch).unwrap();
+    let whole = SafetensorsFile::open(write_single_file(&folder, &scratch)).unwrap();
+    let text_2 = SafetensorsFile::open(folder.join("text_encoder_2/model.safetensors")).unwrap();
+    let mut tensors = BTreeMap::new();
+    for name in whole.names().iter().filter(|name| !name.starts_with("conditioner.embedders.1.")) {
+        let renamed = name.replace("conditioner.embedders.0.", "cond_stage_model.");
+        tensors.insert(renamed, whole.tensor(name).unwrap().into_owned());
+    }
+    for name in text_2.names() {
+        let tensor = text_2.tensor(&name).unwrap().into_owned();
+        let (name, tensor) = match name.as_str() {
+            "text_projection.weight" => {
+                let (x, [rows, columns]) = (tensor.to_f32(), [tensor.shape[0], tensor.shape[1]]);
+                let turned = (0..x.len()).map(|i| x[i % rows * columns + i / rows]).collect();
+                ("text_model.text_projection".into(), HostTensor::from_f32([columns, rows], turned))
+            }
+            name if name.starts_with("text_model.") => (name.to_string(), tensor),
+            name => (format!("text_model.{name}"), tensor),
+        };
+        tensors.insert(format!("cond_stage_model.1.transformer.{name}"), tensor);
+    }
+    let file = SingleFile::open(Location::of_bytes("x.gguf", gguf(&tensors))).unwrap();
+    assert_eq!(file.family, Some(Family::Sdxl));
+    let (want, _) = file_and_folder("tiny-sdxl");
+    let pairs = [
+        (file.unet.unwrap().weights, want.unet.unwrap().weights),
+        (file.vae.unwrap().weights, want.vae.unwrap().weights),
+    ];
+    let text = file.text_encoders.into_iter().zip(want.text_encoders).map(|(got, want)| {
+        assert_eq!(got.config, want.config);
+        (got.weights, want.weights)
+    });
+    for (got, want) in pairs.into_iter().chain(text) {
+        assert_eq!(got.names(), want.names());
+        for name in want.names() {
+            let (got, want) = (got.tensor(&name).unwrap(), want.tensor(&name).unwrap());
+            assert_eq!((&got.shape, got.to_f32()), (&want.shape, want.to_f32()), "{name}");
+        }
+    }
+}
+
 /// The numbers that the original TAESD gives the layers of a half.
 fn original(source: &SafetensorsFile, half: &str, shift: usize) -> BTreeMap<String, HostTensor<'static>> {
     let prefix = format!("{half}.layers.");
