@@ -128,8 +128,9 @@ unsafe fn of_input<S: Simd, T: Stored, const D: usize, const P: usize, const N: 
         }
         *half = points.weights(simd, taps);
     }
-    for r in 0..P {
-        let row = points.weights(simd, [half[0][r], half[1][r], half[2][r]]);
+    let [left, middle, right] = &half;
+    for (r, ((&left, &middle), &right)) in left.iter().zip(middle).zip(right).enumerate() {
+        let row = points.weights(simd, [left, middle, right]);
         for (i, value) in row.into_iter().enumerate() {
             // SAFETY: the caller's promise; `lane` is that of a vector in the panel.
             unsafe { simd.store(to(r, i).wrapping_add(lane), value) };
