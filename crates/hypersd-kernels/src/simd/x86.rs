@@ -112,6 +112,7 @@ macro_rules! implement {
         impl Simd for $token {
             type V = $vector;
             const LANES: usize = $lanes;
+            const PREFETCHES: bool = true;
 
             $($rest)*
 
