@@ -201,7 +201,7 @@ pub enum InstructionSet {
     /// WebAssembly's vectors of 128 bits: 4 lanes. Chosen when the program is compiled (`-C target-feature=+simd128`),
     /// because a module that has an instruction its host does not know is not loaded at all.
     Simd128,
-    /// The same with relaxed multiply-add (`+simd128,+relaxed-simd`), which rounds once where the host's processor can.
+    /// The same with relaxed multiply-add, which rounds once where the host's processor can: the feature `relaxed-simd`.
     RelaxedSimd,
     /// Plain Rust, anywhere.
     Portable,
@@ -305,7 +305,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         #[cfg(target_arch = "aarch64")]
         Isa::Neon(simd) => kernel.run(simd), // part of what the whole crate is compiled for
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        Isa::Wasm(simd) => kernel.run(simd), // likewise
+        Isa::Wasm(simd) => simd.enter(kernel),
         Isa::Portable(simd) => kernel.run(simd),
     }
 }

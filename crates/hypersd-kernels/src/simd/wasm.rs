@@ -7,7 +7,7 @@ use std::arch::wasm32::*;
 
 use half::{bf16, f16};
 
-use super::{InstructionSet, Simd};
+use super::{InstructionSet, Kernel, Simd};
 
 /// Eight f32 in two vectors of 128 bits. Engines have 16 registers for them on x86-64, of which a register tile half a panel
 /// wide fills 12.
@@ -15,8 +15,8 @@ use super::{InstructionSet, Simd};
 pub(crate) struct Wasm(());
 
 impl Wasm {
-    /// The instructions that the program was compiled for.
-    pub(super) const NAME: InstructionSet = match cfg!(target_feature = "relaxed-simd") {
+    /// The instructions that the kernels are compiled for.
+    pub(super) const NAME: InstructionSet = match cfg!(feature = "relaxed-simd") {
         true => InstructionSet::RelaxedSimd,
         false => InstructionSet::Simd128,
     };
@@ -24,6 +24,16 @@ impl Wasm {
     /// The token; the module is there only where the whole program is compiled for the instructions.
     pub(super) fn compiled_for() -> Self {
         Self(())
+    }
+
+    /// Runs `kernel` compiled for the instructions.
+    #[inline]
+    pub(super) fn enter<K: Kernel>(self, kernel: K) -> K::Output {
+        #[cfg_attr(feature = "relaxed-simd", target_feature(enable = "relaxed-simd"))]
+        fn run<K: Kernel>(simd: Wasm, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        run(self, kernel)
     }
 }
 
@@ -35,14 +45,14 @@ macro_rules! halves {
 }
 
 /// `a * b + c` in one half of a vector.
-#[cfg(target_feature = "relaxed-simd")]
+#[cfg(feature = "relaxed-simd")]
 #[inline(always)]
 fn mul_add(a: v128, b: v128, c: v128) -> v128 {
     f32x4_relaxed_madd(a, b, c)
 }
 
 /// `a * b + c` in one half of a vector, rounded twice.
-#[cfg(not(target_feature = "relaxed-simd"))]
+#[cfg(not(feature = "relaxed-simd"))]
 #[inline(always)]
 fn mul_add(a: v128, b: v128, c: v128) -> v128 {
     f32x4_add(f32x4_mul(a, b), c)
