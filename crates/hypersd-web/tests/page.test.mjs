@@ -230,7 +230,6 @@ test("a model of the user's is opened from its folder, and what is none is refus
   const opened = await drawn(() => page.click("#files [type=submit]"));
   assert.ok(distance(before, opened) < 1.5, "the same but for weights in half precision");
   assert.match(await page.textContent("#engine"), /model, in this page/);
-  await page.setInputFiles("#model-folder", []);
   await page.setInputFiles("#model-file", "crates/hypersd-demo/hyper-lora.safetensors");
   await page.click("#files [type=submit]");
   await page.waitForSelector("#failure:not([hidden])", { timeout: WAIT });
