@@ -45,6 +45,9 @@ pub(crate) mod x86;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
+
 pub(crate) use portable::Portable;
 
 /// The operations that kernels need of an instruction set: vectors of `LANES` f32 and a few operations on them.
@@ -57,6 +60,11 @@ pub(crate) trait Simd: Copy {
     const LANES: usize;
     /// Panels under the matrix product's register tile, see [`gemm`](crate::gemm).
     const TILE_PANELS: usize;
+    /// True where half a panel is as much as the registers hold under a tile: [`TILE_PANELS`](Self::TILE_PANELS), then 1,
+    /// says what is read one half after the other.
+    const HALF_PANELS: bool = false;
+    /// True where [`prefetch`](Self::prefetch) and [`prefetch_far`](Self::prefetch_far) do something.
+    const PREFETCHES: bool = false;
     /// The n for which [`scale`](Self::scale) multiplies by 0.
     const LEAST_POWER: f32 = -127.0;
 
@@ -206,6 +214,11 @@ pub enum InstructionSet {
     Avx2,
     /// NEON on aarch64: 4 lanes.
     Neon,
+    /// WebAssembly's vectors of 128 bits: 4 lanes. Chosen when the program is compiled (`-C target-feature=+simd128`),
+    /// because a module that has an instruction its host does not know is not loaded at all.
+    Simd128,
+    /// The same with relaxed multiply-add, which rounds once where the host's processor can: the feature `relaxed-simd`.
+    RelaxedSimd,
     /// Plain Rust, anywhere.
     Portable,
 }
@@ -240,6 +253,8 @@ pub(crate) enum Isa {
     Avx2(x86::Avx2),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::Neon),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Wasm(wasm::Wasm),
     Portable(Portable),
 }
 
@@ -257,6 +272,8 @@ impl Isa {
                 x86::Avx2::detect().map(Self::Avx2),
                 #[cfg(all(target_arch = "aarch64", not(miri)))]
                 Some(Self::Neon(neon::Neon::baseline())),
+                #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+                Some(Self::Wasm(wasm::Wasm::compiled_for())),
                 Some(Self::Portable(Portable)),
             ];
             sets.into_iter().flatten().collect()
@@ -278,6 +295,8 @@ impl Isa {
             Self::Avx2(_) => InstructionSet::Avx2,
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => InstructionSet::Neon,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Wasm(_) => wasm::Wasm::NAME,
             Self::Portable(_) => InstructionSet::Portable,
         }
     }
@@ -309,6 +328,8 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         Isa::Avx2(simd) => simd.enter(kernel),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon(simd) => kernel.run(simd), // part of what the whole crate is compiled for
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Isa::Wasm(simd) => simd.enter(kernel),
         Isa::Portable(simd) => kernel.run(simd),
     }
 }

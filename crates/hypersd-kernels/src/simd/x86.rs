@@ -133,6 +133,7 @@ macro_rules! implement {
         impl Simd for $token {
             type V = $vector;
             const LANES: usize = $lanes;
+            const PREFETCHES: bool = true;
 
             $($rest)*
 
