@@ -19,7 +19,7 @@ let shown = false; // whether there is a picture
 const sketch = new Sketch($("sketch"), () => {
   $("hint").classList.toggle("gone", !sketch.empty || sketch.drawing);
   $("undo").disabled = $("clear").disabled = sketch.empty;
-  if (photo && !sketch.hasPhoto) forget();
+  if (photo && !info.server && !sketch.hasPhoto) forget();
   changed();
 });
 
@@ -33,6 +33,8 @@ function request(view, quick) {
   if (view === "base") request.lora = false;
   const lines = info.controlnets > 0 && number("scale") > 0 ? sketch.lines() : null;
   if (lines) request.control = { image: lines, scale: number("scale") };
+  // A server takes the edges itself, where no line is drawn.
+  else if (photo && info.server && info.controlnets > 0) request.control = { image: photo.image, scale: number("scale"), canny: thresholds() };
   if (photo && number("level") < 1) Object.assign(request, { image: photo.image, noise_level: number("level") });
   return request;
 }
@@ -179,14 +181,17 @@ async function use(source) {
 
 async function edges() {
   if (!photo) return;
-  const [low, high] = [number("low"), number("high")];
-  sketch.photo(await engine.edges(photo.image, Math.min(low, high), Math.max(low, high)));
+  if (info.server) return changed();
+  sketch.photo(await engine.edges(photo.image, ...thresholds()));
 }
+
+const thresholds = () => [number("low"), number("high")].sort((a, b) => a - b);
 
 function forget() {
   photo = null;
   $("photo-settings").hidden = true;
   if (sketch.hasPhoto) sketch.photo(null);
+  else changed();
 }
 
 // ---- What can be done
