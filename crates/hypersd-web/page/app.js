@@ -6,8 +6,8 @@ import { Sketch } from "./sketch.js";
 
 const $ = id => document.getElementById(id);
 const number = id => Number($(id).value);
-/** What the demo model is called. */
-const DEMO = "demo model";
+/** What the demo model is called, here and by a server. */
+const DEMO = ["demo model", "demo"];
 const served = document.querySelector("meta[name=engine]").content === "server";
 
 let engine; // who draws
@@ -138,7 +138,7 @@ function ready() {
   settle(recipe, defaults);
   $("compare").hidden = !info.without_lora;
   available("scale", controlnets > 0);
-  const demo = name === DEMO;
+  const demo = DEMO.includes(name);
   $("about").textContent = demo ? `The model that is here was made by the authors of hypersd. ${world}` : "";
   $("demo").hidden = demo;
   live = new Live(engine, request, views);
