@@ -6,8 +6,8 @@ import { Sketch } from "./sketch.js";
 
 const $ = id => document.getElementById(id);
 const number = id => Number($(id).value);
-/** What the demo model is called. */
-const DEMO = "demo model";
+/** What the demo model is called, here and by a server. */
+const DEMO = ["demo model", "demo"];
 const served = document.querySelector("meta[name=engine]").content === "server";
 
 let engine; // who draws
@@ -19,7 +19,7 @@ let shown = false; // whether there is a picture
 const sketch = new Sketch($("sketch"), () => {
   $("hint").classList.toggle("gone", !sketch.empty || sketch.drawing);
   $("undo").disabled = $("clear").disabled = sketch.empty;
-  if (photo && !sketch.hasPhoto) forget();
+  if (photo && !info.server && !sketch.hasPhoto) forget();
   changed();
 });
 
@@ -33,6 +33,8 @@ function request(view, quick) {
   if (view === "base") request.lora = false;
   const lines = info.controlnets > 0 && number("scale") > 0 ? sketch.lines() : null;
   if (lines) request.control = { image: lines, scale: number("scale") };
+  // A server takes the edges itself, where no line is drawn.
+  else if (photo && info.server && info.controlnets > 0) request.control = { image: photo.image, scale: number("scale"), canny: thresholds() };
   if (photo && number("level") < 1) Object.assign(request, { image: photo.image, noise_level: number("level") });
   return request;
 }
@@ -136,7 +138,7 @@ function ready() {
   settle(recipe, defaults);
   $("compare").hidden = !info.without_lora;
   available("scale", controlnets > 0);
-  const demo = name === DEMO;
+  const demo = DEMO.includes(name);
   $("about").textContent = demo ? `The model that is here was made by the authors of hypersd. ${world}` : "";
   $("demo").hidden = demo;
   live = new Live(engine, request, views);
@@ -179,14 +181,17 @@ async function use(source) {
 
 async function edges() {
   if (!photo) return;
-  const [low, high] = [number("low"), number("high")];
-  sketch.photo(await engine.edges(photo.image, Math.min(low, high), Math.max(low, high)));
+  if (info.server) return changed();
+  sketch.photo(await engine.edges(photo.image, ...thresholds()));
 }
+
+const thresholds = () => [number("low"), number("high")].sort((a, b) => a - b);
 
 function forget() {
   photo = null;
   $("photo-settings").hidden = true;
   if (sketch.hasPhoto) sketch.photo(null);
+  else changed();
 }
 
 // ---- What can be done

@@ -1,4 +1,5 @@
-// Draws on the server that this page came from, by the protocol of docs/server.md. It is used as local.js is.
+// Draws on the server that this page came from, by the protocol of docs/server.md. It is used as local.js is, but
+// that it has no `edges`: a request says `canny` instead.
 export class ServerEngine {
   #socket;
   #ready;
@@ -19,10 +20,6 @@ export class ServerEngine {
   async draw(request, { signal, onPreview } = {}) {
     const { header, pixels } = await this.#draw({ ...request, encoding: "rgba", preview: !!onPreview }, onPreview, signal);
     return header && { image: imageOf(header, pixels), times: header.times };
-  }
-
-  edges() {
-    return Promise.reject(new Error("the server takes the edges itself"));
   }
 
   async png(request) {
