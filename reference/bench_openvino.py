@@ -2,8 +2,10 @@
 
 A network is converted once, by a process of its own, to `openvino/` beside the folder of the model, where a UNet takes
 as much disk as its weights (`--dtype f32`) or half of that (`f16`). What is measured reads that file, sets the shapes,
-and compiles, with `f32` as the precision of the arithmetic for either. `control` is one network of the ControlNet and
-the UNet. `image` (SD1.5 only) is text encoder, UNet, diffusers' TCD step and VAE. No LoRA is merged.
+and compiles, with `f32` as the precision of the arithmetic for either. `--dtype bf16` is the f32 file with `bf16` as that
+precision. `--dtype q8` is int8 by NNCF (preset mixed, of the UNet as a transformer), calibrated on three random inputs,
+and what is left in floats computes in `--rest`. `control` is one network of the ControlNet and the UNet. `image` (SD1.5
+only) is text encoder, UNet, diffusers' TCD step and VAE. No LoRA is merged.
 """
 
 import multiprocessing
@@ -100,20 +102,47 @@ def convert(stage, given, path):
     openvino.save_model(model, path, compress_to_fp16=given.dtype == "f16")
 
 
-def compiled(stage, given):
-    """The network on inputs of its shapes, ready to run."""
-    path = given.model.parent / "openvino" / given.model.name / f"{stage}.{given.dtype}.xml"
+def quantize(stage, given, path):
+    import nncf
+
+    def calibration(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return [
+            torch.randn(x.shape, generator=generator).numpy() if x.ndim > 0 and x.is_floating_point() else x.numpy()
+            for x in inputs(stage, given)
+        ]
+
+    model = openvino.Core().read_model(converted(stage, given, "f32"))
+    ports = [port.get_any_name() for port in model.inputs]
+    data = nncf.Dataset([dict(zip(ports, calibration(seed))) for seed in range(1, 4)])
+    kind = {} if stage in ("vae", "taesd") else {"model_type": nncf.ModelType.TRANSFORMER}
+    model = nncf.quantize(model, data, preset=nncf.QuantizationPreset.MIXED, subset_size=3, **kind)
+    openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def converted(stage, given, dtype):
+    """The file of a network, which is made if it is not there."""
+    path = given.model.parent / "openvino" / given.model.name / f"{stage}.{dtype}.xml"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
+        if dtype == "q8":
+            converted(stage, given, "f32")
         # Its memory shall not be counted.
-        process = multiprocessing.get_context("spawn").Process(target=convert, args=(stage, given, path))
+        make = quantize if dtype == "q8" else convert
+        process = multiprocessing.get_context("spawn").Process(target=make, args=(stage, given, path))
         process.start()
         process.join()
+    return path
+
+
+def compiled(stage, given):
+    """The network on inputs of its shapes, ready to run."""
+    path = converted(stage, given, "f32" if given.dtype == "bf16" else given.dtype)
     model = openvino.Core().read_model(path)
     example = [tensor.numpy() for tensor in inputs(stage, given)]
     model.reshape({port: list(tensor.shape) for port, tensor in zip(model.inputs, example)})
     options = {
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": {"bf16": "bf16", "q8": given.rest}.get(given.dtype, "f32"),
         "INFERENCE_NUM_THREADS": given.threads,
         "NUM_STREAMS": 1,
         "ENABLE_HYPER_THREADING": True,  # else it may take fewer threads than it is told
@@ -153,4 +182,7 @@ def stages(given):
 
 
 if __name__ == "__main__":
-    worker.serve(stages, __doc__)
+    def rest(options):
+        options.add_argument("--rest", choices=("f32", "bf16"), default="bf16", help="beside int8")
+
+    worker.serve(stages, __doc__, add_options=rest, dtypes=("f32", "f16", "bf16", "q8"))

@@ -45,6 +45,9 @@ def serve(stages_of, description, add_options=lambda options: None, dtypes=("f32
         made = run()
         seconds = time.perf_counter() - start
         print(made if isinstance(made, float) else seconds, file=answers)
+        if given.save and hasattr(made, "__array__"):
+            name = f"{stage}.{Path(sys.argv[0]).stem.removeprefix('bench_')}.{given.dtype}"
+            made.__array__().astype("<f4").tofile(given.save / name)
         del made  # before the next is
         gc.collect()
 
@@ -60,6 +63,7 @@ def parse(description, add_options, dtypes):
     options.add_argument("--batch", type=int, default=1, help="rows that a network is given at once")
     options.add_argument("--dtype", choices=dtypes, default="f32")
     options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--save", type=Path, metavar="DIR", help="write there what a stage made last, as f32")
     add_options(options)
     return options.parse_args()
 

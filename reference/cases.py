@@ -24,7 +24,9 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
     LCMScheduler,
+    PNDMScheduler,
     TCDScheduler,
     UniPCMultistepScheduler,
 )
@@ -38,6 +40,8 @@ SCHEDULERS = {
     "euler-a": EulerAncestralDiscreteScheduler,
     "dpmpp-2m": DPMSolverMultistepScheduler,
     "unipc": UniPCMultistepScheduler,
+    "heun": HeunDiscreteScheduler,
+    "pndm": PNDMScheduler,
 }
 
 SCHEDULE = dict(scheduler="ddim", spacing=None, karras=False, steps=4, timesteps=None, eta=0.0)

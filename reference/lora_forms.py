@@ -8,12 +8,18 @@ merged weights. Writes crates/hypersd-lora/tests/fixtures/:
     forms_base, forms          the base and the file
     forms_merged               the base with 0.7 of the file
     forms_dora                 the base with all of it, where the modules are DoRA: what LyCORIS gives
+    others_base, others        the same for OFT, BOFT, GLoRA and (IA)³, which are no plain sums
+    others_merged, others_whole  what LyCORIS makes of 0.7 and of all of them; modules with a rescale only as a whole
 """
 
 from pathlib import Path
 
 import torch
+from lycoris.modules.boft import ButterflyOFTModule
+from lycoris.modules.diag_oft import DiagOFTModule
 from lycoris.modules.full import FullModule
+from lycoris.modules.glora import GLoRAModule
+from lycoris.modules.ia3 import IA3Module
 from lycoris.modules.locon import LoConModule
 from lycoris.modules.loha import LohaModule
 from lycoris.modules.lokr import LokrModule
@@ -51,6 +57,21 @@ CASES = {  # name: (layer, LyCORIS class, settings)
     "whole": (linear(9, 7), FullModule, {}),
     "whole_conv": (conv(5, 6), FullModule, {}),
     "norm": (nn.GroupNorm(2, 12), NormModule, {}),
+}
+OTHERS = {
+    "oft": (linear(9, 12), DiagOFTModule, dict(lora_dim=4)),
+    "oft_conv": (conv(5, 6), DiagOFTModule, dict(lora_dim=3)),
+    "oft_constrained": (linear(9, 12), DiagOFTModule, dict(lora_dim=4, constraint=0.05)),
+    "oft_rescaled": (linear(9, 12), DiagOFTModule, dict(lora_dim=4, rescaled=True)),
+    "boft": (linear(5, 16), ButterflyOFTModule, dict(lora_dim=4)),
+    "boft_conv": (conv(3, 24), ButterflyOFTModule, dict(lora_dim=8)),
+    "boft_rescaled": (conv(3, 8), ButterflyOFTModule, dict(lora_dim=4, rescaled=True, constraint=0.1)),
+    "glora": (linear(9, 7), GLoRAModule, dict(lora_dim=3, alpha=2.0)),
+    "glora_conv": (conv(5, 6), GLoRAModule, dict(lora_dim=3, alpha=1.5)),
+    "ia3_out": (linear(9, 7), IA3Module, {}),
+    "ia3_in": (linear(9, 7), IA3Module, dict(train_on_input=True)),
+    "ia3_conv_out": (conv(5, 6), IA3Module, {}),
+    "ia3_conv_in": (conv(5, 6), IA3Module, dict(train_on_input=True)),
 }
 
 
@@ -146,6 +167,27 @@ def case(name, layer, kind, settings):
     return base, pieces, merged, {"weight": full}
 
 
+@torch.no_grad()
+def others():
+    """The modules that are no plain sums: LyCORIS' own merges."""
+    torch.manual_seed(3)
+    base, file, merged, whole = {}, {}, {}, {}
+    for name, (layer, kind, settings) in OTHERS.items():
+        nn.init.normal_(layer.weight)
+        module = kind(name, layer, **settings)
+        for parameter in module.parameters():
+            parameter.data = torch.randn(parameter.shape) * 0.5
+        state = (getattr(module, "custom_state_dict", dict)() or module.state_dict()).items()
+        file |= {f"lora_unet_block_{name}.{key}": tensor.detach().clone() for key, tensor in state}
+        base[f"block.{name}.weight"] = layer.weight.detach().clone()
+        at = lambda m: module.get_merged_weight(multiplier=m)[0].detach().reshape(layer.weight.shape)
+        whole[f"block.{name}.weight"] = at(1)
+        if "rescale" not in dict(state):
+            merged[f"block.{name}.weight"] = at(WEIGHT)
+    for name, tensors in (("others_base", base), ("others", file), ("others_merged", merged), ("others_whole", whole)):
+        save(OUT / f"{name}.safetensors", tensors)
+
+
 def main():
     torch.set_num_threads(1)
     torch.manual_seed(2)
@@ -165,6 +207,7 @@ def main():
             dora |= {f"block.{name}.{key}": tensor for key, tensor in whole.items()}
     for name, tensors in (("forms_base", base), ("forms", file), ("forms_merged", merged), ("forms_dora", dora)):
         save(OUT / f"{name}.safetensors", tensors)
+    others()
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def save_folder(pipe, folder, merges):
     """Saves `pipe` as diffusers does, but keeps the tokenizer files that the published folders carry."""
     pipe.save_pretrained(folder, safe_serialization=True)
     for name, tokenizer in pipe.components.items():
-        if name.startswith("tokenizer"):
+        if name.startswith("tokenizer") and tokenizer is not None:  # SDXL's refiner has no first one
             for file in (Path(folder) / name).iterdir():
                 file.unlink()  # transformers 5 writes tokenizer.json, which SD1.5 and SDXL have not
             write_tokenizer(Path(folder) / name, merges, tokenizer.pad_token)

@@ -17,6 +17,9 @@ FIXTURES = parts.ROOT / "tests/fixtures"
 DIFFUSION = "diffusion_pytorch_model.safetensors"  # as diffusers calls the weights of a part
 PROMPT = "a photo of a cat sitting on a windowsill, golden hour"
 
+# Where the noise prediction is fitted.
+TIMESTEPS = (999, 999, 999, 999, 874, 749, 624, 499, 374, 249)
+
 # The last layers of the residual branches.
 BRANCH_ENDS = ("conv2.weight", "proj_out.weight", "to_out.0.weight", "ff.net.2.weight", "conv.4.weight")
 
@@ -59,7 +62,7 @@ def merged(pipe, lora_file):
 
 
 @torch.no_grad()
-def fit_noise_prediction(unet, networks, alphas_cumprod, condition, draws):
+def fit_noise_prediction(unet, networks, alphas_cumprod, condition, draws, timesteps=TIMESTEPS):
     """Fits the last convolution of `unet`, by ridge regression, to tell the noise in a noisy latent.
 
     Without it one step from t = 999 divides an arbitrary output by sqrt(0.0047). `networks` are those that will use
@@ -68,7 +71,7 @@ def fit_noise_prediction(unet, networks, alphas_cumprod, condition, draws):
     inputs, targets = [], []
     for network in networks:
         hook = network.conv_out.register_forward_pre_hook(lambda _, x: inputs.append(x[0]))
-        for t in (999, 999, 999, 999, 874, 749, 624, 499, 374, 249):
+        for t in timesteps:
             a = alphas_cumprod[t]
             noise = draws.randn(8, 4, 16, 16)
             x0 = draws.randn(8, 4, 16, 16)

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use hypersd_core::Location;
+use hypersd_lora::LoraFile;
 use hypersd_models::{
     Profile,
     clip::{ClipTextConfig, TextualInversion, Tokenizer},
 };
 
-use crate::{Error, Pipeline, open::locate};
+use crate::{
+    Error, Pipeline,
+    draw::{Model, PromptEncoder},
+    open::locate,
+};
 
 /// A file with the word that it stands for.
 #[derive(Debug, Clone)]
@@ -35,10 +40,17 @@ impl Embedding {
             Some(word) => word.to_string(),
             None => {
                 let name = location.file_name().unwrap_or_default();
-                name.strip_suffix(".safetensors").unwrap_or(&name).to_string()
+                let end = [".safetensors", ".pt", ".bin"].iter().find_map(|end| name.strip_suffix(end));
+                end.unwrap_or(&name).to_string()
             }
         };
         Ok(Self { word, file: Arc::new(file) })
+    }
+
+    /// A word that a LoRA file brings along.
+    pub(crate) fn of_lora(file: &LoraFile, word: &str) -> Result<Self, Error> {
+        let source = file.word(word)?;
+        Ok(Self { word: word.to_string(), file: Arc::new(TextualInversion::from_source(&source)?) })
     }
 }
 
@@ -127,21 +139,36 @@ impl Pipeline {
         for (location, word) in embeddings {
             opened.push(Embedding::open(&locate(location.clone())?, *word)?);
         }
-        self.model.text.set_words(&opened, &self.model.device)
+        self.model.set_words(&opened)
     }
 }
 
-impl crate::draw::PromptEncoder {
-    /// Exchanges the words of all encoders.
-    pub(crate) fn set_words(&mut self, embeddings: &[Embedding], device: &Device) -> Result<(), Error> {
+impl Model {
+    /// Exchanges the words of all encoders, the refiner's too.
+    pub(crate) fn set_words(&mut self, embeddings: &[Embedding]) -> Result<(), Error> {
+        let own = self.text.words(embeddings, &self.device)?;
+        if let Some(refiner) = &mut self.refiner {
+            let words = refiner.text.words(embeddings, &self.device)?;
+            refiner.text.set_words(words);
+        }
+        self.text.set_words(own);
+        Ok(())
+    }
+}
+
+impl PromptEncoder {
+    /// The words as its encoders know them.
+    fn words(&self, embeddings: &[Embedding], device: &Device) -> Result<Vec<Option<Words>>, Error> {
         let readers = self.encoders.iter().map(|encoder| {
             let config = encoder.network.blank().config();
             Reader::new(&encoder.tokenizer, config)
         });
-        let words = words(self.profile, &readers.collect::<Vec<_>>(), embeddings, device)?;
+        words(self.profile, &readers.collect::<Vec<_>>(), embeddings, device)
+    }
+
+    fn set_words(&mut self, words: Vec<Option<Words>>) {
         for (encoder, words) in self.encoders.iter_mut().zip(words) {
             encoder.words = words;
         }
-        Ok(())
     }
 }

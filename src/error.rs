@@ -2,7 +2,7 @@
 
 use hypersd_core::{Error as Core, ImageError};
 
-use crate::{PromptError, RecipeError};
+use crate::{PromptError, RecipeError, memory::Bytes};
 
 /// A failure between a request and a picture, named by whose fault it is.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,20 @@ pub enum Error {
     /// A LoRA file.
     #[error(transparent)]
     Lora(#[from] hypersd_lora::Error),
+    /// More memory than there is.
+    #[error(
+        "drawing this takes about {} of memory, and {} are to be had; it would take {instead}",
+        Bytes(*needed),
+        Bytes(*available)
+    )]
+    Memory {
+        /// Bytes that drawing takes at most, as [`MemoryEstimate`](crate::MemoryEstimate) has it.
+        needed: u64,
+        /// Bytes that there are.
+        available: u64,
+        /// What would take less, and how much.
+        instead: String,
+    },
     /// A device that this machine does not have.
     #[error(transparent)]
     Device(#[from] crate::device::Error),

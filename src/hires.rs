@@ -18,7 +18,7 @@ use crate::{Error, Pipeline, PipelineBuilder, Request, Start, StartStrength, sta
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hires {
-    /// How many times as large; each side is rounded down to a multiple of 8 pixels.
+    /// How many times as large, 1 or more; each side is rounded down to a multiple of 8 pixels.
     pub scale: f64,
     /// How far towards noise the enlarged pictures are taken.
     pub strength: StartStrength,
@@ -37,7 +37,7 @@ impl Hires {
     /// Pillow's Lanczos, with the same seed and all else of the first request.
     ///
     /// # Errors
-    /// [`Error::Request`] for a scale that is not above 0, or pictures that are none or would be too small or too large.
+    /// [`Error::Request`] for a scale below 1, or pictures that are none or would be too small or too large.
     pub fn request(&self, first: &Request, drawn: Vec<Image>) -> Result<Request, Error> {
         let Some(image) = drawn.first() else { return Err(refuse("hires pictures", "at least one", "none")) };
         let [width, height] = self.size([image.width(), image.height()])?;
@@ -54,11 +54,11 @@ impl Hires {
     fn size(&self, sides: [usize; 2]) -> Result<[usize; 2], Error> {
         let found = |what: String| Error::Request {
             option: "hires",
-            expected: format!("a scale that makes sides of 8 to {} pixels", Image::MAX_SIDE),
+            expected: format!("a scale of at least 1 that makes sides of 8 to {} pixels", Image::MAX_SIDE),
             found: what,
         };
         let scaled = sides.map(|side| (self.scale * side as f64 / 8.0).floor() * 8.0);
-        if scaled.iter().all(|side| (8.0..=Image::MAX_SIDE as f64).contains(side)) {
+        if self.scale >= 1.0 && scaled.iter().all(|side| (8.0..=Image::MAX_SIDE as f64).contains(side)) {
             return Ok(scaled.map(|side| side as usize));
         }
         Err(found(format!("{} of {}x{}", self.scale, sides[0], sides[1])))
@@ -113,7 +113,8 @@ mod tests {
     fn sides_are_rounded_down_to_multiples_of_8() {
         assert_eq!(Hires::new(1.5).size([128, 72]).expect("a size"), [192, 104]);
         assert_eq!(Hires::new(1.3).size([512, 64]).expect("a size"), [664, 80]);
-        for scale in [0.0, -1.0, 0.01, 1e9, f64::NAN, f64::INFINITY] {
+        assert_eq!(Hires::new(1.0).size([100, 64]).expect("a size"), [96, 64]);
+        for scale in [0.0, -1.0, 0.01, 0.999, 1e9, f64::NAN, f64::INFINITY] {
             let error = Hires::new(scale).size([128, 128]).expect_err("no size");
             assert!(matches!(error, Error::Request { option: "hires", .. }), "{error}");
         }

@@ -10,7 +10,9 @@ mod error;
 mod hires;
 #[cfg(feature = "hub")]
 pub mod hub;
+mod live;
 mod loras;
+mod memory;
 mod network;
 mod notice;
 mod open;
@@ -19,6 +21,7 @@ mod prompt;
 mod provenance;
 mod recipe;
 mod reference;
+mod refine;
 mod request;
 mod start;
 
@@ -29,7 +32,7 @@ pub use burn::{
 pub use hypersd_controlnet::{Canny, Strength};
 pub use hypersd_core::{
     ByteSource, Destination, Dtype, Error as CoreError, Family, FileTree, Image, ImageError, Location,
-    Mismatch, Reader, Rng, TextChunk,
+    Mismatch, Products, Reader, Rng, TextChunk,
 };
 pub use hypersd_lora::{
     Applied, Error as LoraError, LoraReport, MadeFor, Reason, Unmatched, Weights as LoraWeights, WrongShape,
@@ -40,12 +43,17 @@ pub use hypersd_schedulers::{Algorithm, Error as SchedulerError, PredictionType,
 pub use draw::{Control, Denoised, Denoising, Edited, TokenCount};
 pub use error::Error;
 pub use hires::Hires;
+pub use live::{Inbox, Live, LiveEvent, LivePicture, LiveTimes, Reused, Skipped};
+pub use memory::MemoryEstimate;
 pub use notice::Notice;
 pub use open::PipelineBuilder;
 pub use pipeline::{Pipeline, save_latents};
 pub use prompt::{Prompt, PromptEmbeds, PromptError};
-pub use provenance::{Hashing, HiresRecord, MaskRecord, Provenance, StartRecord, WeightFile, WeightPart};
+pub use provenance::{
+    Hashing, HiresRecord, MaskRecord, Provenance, RefineRecord, StartRecord, WeightFile, WeightPart,
+};
 pub use recipe::{Allowed, Licence, Published, Recipe, RecipeError, Role};
 pub use reference::HubReference;
+pub use refine::Refine;
 pub use request::Request;
 pub use start::{Border, Mask, Start, StartStrength};

@@ -6,7 +6,7 @@ use hypersd_core::Location;
 use hypersd_lora::{LoraReport, Merged, Weights, merge};
 
 use crate::{
-    Error, Pipeline,
+    Error, Notice, Pipeline,
     open::{locate, open_lora, tell_of_loras},
 };
 
@@ -41,6 +41,13 @@ impl Pipeline {
         let mut opened = Vec::with_capacity(loras.len());
         for (location, weight) in loras {
             opened.push(open_lora(&locate(location.clone())?, *weight)?);
+        }
+        for file in opened.iter().map(|lora| &lora.file) {
+            for word in file.words() {
+                let (file, word) = (file.origin(), word.to_string());
+                let reason = "words of a loaded pipeline are exchanged by set_embeddings".into();
+                self.notices.give(Notice::LoraWord { file, word, reason });
+            }
         }
         let merged = merge(&self.lora_bases.bases, &opened, self.lora_bases.strictness)?;
 

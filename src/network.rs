@@ -13,12 +13,12 @@ use std::{
 };
 
 use burn::tensor::{Device, FloatDType};
-use hypersd_core::{Error as CoreError, LoadOptions, Slots, TensorSource, check, load, reload};
+use hypersd_core::{Error as CoreError, LoadOptions, Products, Slots, TensorSource, check, load, reload};
 use hypersd_lora::{Merged, Strictness};
-use hypersd_models::release_memory;
+use hypersd_models::{multiply_in, release_memory};
 
 use crate::{
-    Error,
+    Error, memory,
     notice::{Notice, Notices},
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct Network<M, S: ?Sized = dyn TensorSource> {
     blank: M,
     source: Arc<S>,
     options: LoadOptions,
+    /// What its layers multiply.
+    products: Products,
 }
 
 #[derive(Debug)]
@@ -95,14 +97,16 @@ pub(crate) enum Lent<'a, M> {
 pub(crate) struct Memory(Device);
 
 impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
-    /// A network that was made but not loaded, to be read for each use unless it is [kept](Self::keep). Whether the
-    /// source has what it needs is checked here, and what it has besides becomes `leftovers`, where these are allowed.
+    /// A network that was made but not loaded, to be read for each use unless it is [kept](Self::keep), and what its layers
+    /// are to multiply. Whether the source has what it needs is checked here, and what it has besides becomes `leftovers`, where these are allowed.
     pub(crate) fn new(
         blank: M,
         source: Arc<S>,
         options: LoadOptions,
+        products: Products,
         leftovers: &Leftovers,
     ) -> Result<Self, Error> {
+        let blank = multiply_in(blank, products);
         let options = match check(&blank, &source, &options) {
             Ok(()) => options,
             Err(error) => {
@@ -110,7 +114,7 @@ impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
                 LoadOptions { ignore: &["*"], ..options }
             }
         };
-        Ok(Self { weights: Weights::OnDemand, blank, source, options })
+        Ok(Self { weights: Weights::OnDemand, blank, source, options, products })
     }
 
     /// Reads the weights, to stay in memory.
@@ -122,6 +126,11 @@ impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
     /// Lets the weights be read when they are first needed, and stay in memory from then on.
     pub(crate) fn keep_once_used(&mut self) {
         self.weights = Weights::OnceUsed(OnceLock::new());
+    }
+
+    /// True where the weights stay in memory, from their first use on at the latest.
+    pub(crate) fn stays(&self) -> bool {
+        !matches!(self.weights, Weights::OnDemand)
     }
 
     /// The network with its weights.
@@ -148,6 +157,11 @@ impl<M: Slots + Clone, S: TensorSource + ?Sized> Network<M, S> {
     fn read(&self, options: &LoadOptions) -> Result<Lent<'_, M>, Error> {
         let network = load(self.blank.clone(), &self.source, options)?;
         Ok(Lent::Read { network, _memory: Memory(options.device.clone()) })
+    }
+
+    /// Bytes that the weights take, in memory or not.
+    pub(crate) fn size(&self) -> u64 {
+        memory::weights(&self.blank, self.options.dtype, self.products)
     }
 
     /// The network without its weights.

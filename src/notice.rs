@@ -66,6 +66,22 @@ pub enum Notice {
     },
     /// [Leniently](crate::PipelineBuilder::lenient): a LoRA was not applied in full. The account says what was not, and why.
     LoraInPart(Box<LoraReport>),
+    /// The mask paints nothing: it is black, or so blurred that no pixel of it is half white.
+    NothingPainted {
+        /// The radius of the blur.
+        blur: f32,
+    },
+    /// Weights are kept in bf16, and multiplied in f32: this processor is not faster with bf16.
+    MultipliedInF32,
+    /// A LoRA file has a word of its own (textual inversion) that is not taken into the model.
+    LoraWord {
+        /// The file.
+        file: String,
+        /// The word.
+        word: String,
+        /// Why not.
+        reason: String,
+    },
     /// The decoder overflowed in half precision, and the picture was decoded again in f32.
     DecodedInF32,
     /// The encoder overflowed in half precision, and the picture was encoded again in f32.
@@ -115,7 +131,17 @@ impl fmt::Display for Notice {
                     names.len()
                 )
             }
+            Self::NothingPainted { blur } => {
+                let why = if *blur > 0.0 { format!(" once blurred by {blur} pixels") } else { String::new() };
+                write!(f, "the mask paints nothing: no pixel of it is half white{why}")
+            }
             Self::LoraInPart(report) => f.write_str(&report.details()),
+            Self::MultipliedInF32 => f.write_str(
+                "bf16 only saves memory: this processor has no faster products of it, and multiplies in f32",
+            ),
+            Self::LoraWord { file, word, reason } => {
+                write!(f, "{file}: its word {word:?} is left out: {reason}")
+            }
             Self::DecodedInF32 => f.write_str(
                 "the VAE overflowed in half precision; decoded again in f32 (a VAE made for f16 avoids it)",
             ),

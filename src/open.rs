@@ -3,32 +3,31 @@
 mod checkpoint;
 mod folder;
 mod locate;
+mod memory;
+mod numbers;
 mod parts;
 
 use std::sync::Arc;
 
 use burn::tensor::{Device, FloatDType};
 use hypersd_controlnet::{ControlNet, ControlNetConfig};
-use hypersd_core::{Component, Family, LoadOptions, Location, ModelFolder, Renamed, SharedSource, Variant};
-use hypersd_lora::{
-    Base, Lora, LoraFile, LoraReport, Merged, Strictness, UNET_PREFIX, Weights as LoraWeights, merge,
-};
-use hypersd_models::{
-    SingleFile,
-    clip::{canonical_names, layers},
-};
+use hypersd_core::{Component, Family, LoadOptions, Location, Products, SharedSource, Variant};
+use hypersd_lora::{Base, Lora, LoraFile, LoraReport, Merged, Strictness, Weights as LoraWeights, merge};
+use hypersd_models::{SingleFile, clip::layers};
 
 use crate::{
     Error, Notice, Pipeline, Request, device,
-    draw::{Autoencoder, AutoencoderConfig, Denoiser, FurtherInput, Model, Plan, PromptEncoder, TextEncoder},
+    draw::{Autoencoder, AutoencoderConfig, FurtherInput, Known, Model, Plan, Refiner},
     embeddings::Embedding,
     network::{Leftovers, Network},
     notice::Notices,
     pipeline::LoraBases,
     provenance::{Hashing, WeightFiles},
+    start::refuse,
 };
 
 pub(crate) use locate::locate;
+use numbers::Numbers;
 use parts::{Part, Parts, Weights};
 
 /// A model that is opened but not loaded: configurations are read, weights are not.
@@ -37,6 +36,7 @@ use parts::{Part, Parts, Weights};
 #[derive(Debug)]
 pub struct PipelineBuilder {
     parts: Parts,
+    refiner: Option<Parts>,
     files: WeightFiles,
     controlnets: Vec<Part<ControlNetConfig>>,
     loras: Vec<Lora<LoraWeights>>,
@@ -44,6 +44,7 @@ pub struct PipelineBuilder {
     strictness: Strictness,
     variant: Variant,
     dtype: FloatDType,
+    products: Option<Products>,
     tiled_vae: bool,
     low_memory: bool,
     notices: Notices,
@@ -68,12 +69,10 @@ impl PipelineBuilder {
     pub(crate) fn open(model: Location) -> Result<Self, Error> {
         let model = locate(model)?;
         let mut pending = Vec::new();
-        let parts = match model.is_file() {
-            true => checkpoint::open(&model, &mut pending)?,
-            false => folder::open(&ModelFolder::open(&model)?)?,
-        };
+        let parts = Parts::open(&model, &mut pending)?;
         Ok(Self {
             parts,
+            refiner: None,
             files: WeightFiles::of_model(model),
             controlnets: Vec::new(),
             loras: Vec::new(),
@@ -81,6 +80,7 @@ impl PipelineBuilder {
             strictness: Strictness::Strict,
             variant: Variant::Default,
             dtype: FloatDType::F32,
+            products: None,
             tiled_vae: false,
             low_memory: false,
             notices: Notices::default(),
@@ -108,6 +108,31 @@ impl PipelineBuilder {
         })?);
         self.parts.check_family(had_unet)?;
         self.files.unet = Some(location.clone());
+        Ok(self)
+    }
+
+    /// Adds weights to the UNet's that are stored as what they differ by from those of a base, tensor by tensor, so many
+    /// times: a component folder, or a file in any dialect. PeRFlow for Stable Diffusion 1.5 is published so, for any model
+    /// of that family. LoRAs are merged over the sum.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened, or has no UNet in it; [`Error::Misfit`] for one of
+    /// another family; [`Error::Request`] for a weight that is not finite. Tensors that do not fit the UNet's are
+    /// [`load`](Self::load)'s to find.
+    pub fn difference(mut self, location: impl Into<Location>, weight: f32) -> Result<Self, Error> {
+        let location = &locate(location)?;
+        let own = &self.parts.unet()?.config;
+        let part = Part::open(location, folder::unet_config, || {
+            let unet =
+                SingleFile::open_for(location, Some(own))?.unet.ok_or_else(|| lacks(location, "UNet"))?;
+            Ok(Part { config: unet.config, weights: Weights::Source(unet.weights) })
+        })?;
+        self.parts.check_is_of_family(&part.config)?;
+        if !weight.is_finite() {
+            return Err(refuse("weight of a difference", "a finite number", weight));
+        }
+        self.parts.difference = Some((part, weight));
+        self.files.difference = Some((location.clone(), weight));
         Ok(self)
     }
 
@@ -143,6 +168,23 @@ impl PipelineBuilder {
         })?;
         self.parts.vae = Some(part);
         self.files.vae = Some(location.clone());
+        Ok(self)
+    }
+
+    /// Lets a second model, SDXL's refiner or another SDXL, take over in the last steps, where a request's
+    /// [`Refine`](crate::Refine) says: a folder in diffusers' layout, a checkpoint in one file, or a repository on the hub.
+    /// It reads the prompts with text encoders of its own. The latents, the scheduler and the VAE are the model's; its LoRAs
+    /// and ControlNets have no part in the refiner.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] and [`Error::Model`] for what cannot be opened; [`Error::Misfit`] for a family that draws on other
+    /// latents.
+    pub fn refiner(mut self, location: impl Into<Location>) -> Result<Self, Error> {
+        let location = locate(location)?;
+        let refiner = Parts::open(&location, &mut self.pending)?;
+        refiner.check_refines(&self.parts)?;
+        self.files.refiner = Some((location, refiner.profile));
+        self.refiner = Some(refiner);
         Ok(self)
     }
 
@@ -206,7 +248,8 @@ impl PipelineBuilder {
     }
 
     /// Adds a LoRA file, to be merged with this weight while the model is loaded; after those added before. The weight
-    /// is a number, or [`LoraWeights`] for one in each network.
+    /// is a number, or [`LoraWeights`] for one in each network. Words that the file brings along (`bundle_emb.*`) are added as
+    /// by [`embedding`](Self::embedding), or a [`Notice`] says why not.
     ///
     /// # Errors
     /// [`Error::Lora`] for a file that is no LoRA that hypersd reads.
@@ -222,7 +265,7 @@ impl PipelineBuilder {
         Ok(self)
     }
 
-    /// Adds a word of one's own (textual inversion): a safetensors file with its embeddings, as AUTOMATIC1111's web UI,
+    /// Adds a word of one's own (textual inversion): a file with its embeddings (`.safetensors`, `.pt` or `.bin`), as AUTOMATIC1111's web UI,
     /// kohya's scripts and diffusers write them. Without `word` it stands for the one that the file says, which diffusers'
     /// do (`<cat-toy>`), else for the file's name. It is found wherever a prompt has it, in upper or lower case, and is as
     /// many tokens as it has vectors.
@@ -254,11 +297,27 @@ impl PipelineBuilder {
 
     /// The type that weights are stored in, whatever the files hold; f32 without this.
     ///
-    /// A GPU computes in the same type. The CPU computes in f32 whatever this says: there f16 and bf16 halve the memory
-    /// of the weights and lose what rounding them loses, nothing more. A LoRA is merged in f32 and the sum rounded once.
+    /// A GPU computes in the same type. The CPU computes in f32, and there f16 and bf16 halve the memory of the weights and
+    /// lose what rounding them loses, nothing more; but where the processor multiplies bf16 faster, weights in bf16 are
+    /// multiplied so, unless [`products`](Self::products) says otherwise. A LoRA is merged in f32 and the sum rounded once.
     #[must_use]
     pub fn dtype(self, dtype: FloatDType) -> Self {
         Self { dtype, ..self }
+    }
+
+    /// What the layers of the networks multiply on the CPU, whatever weights are stored in; GPUs do not mind.
+    ///
+    /// - [`F32`](Products::F32): the type of the weights only saves memory.
+    /// - [`Bf16`](Products::Bf16): with weights in bf16, where the processor can. What weights in bf16 do without this.
+    /// - [`Int8`](Products::Int8): the UNet's and the ControlNets' weights are kept in 8 bits, a quarter of the memory of
+    ///   f32, and multiplied so on any processor; a LoRA is merged in f32 and the sum rounded once. A few layers, to which it
+    ///   would matter most, keep the type of [`dtype`](Self::dtype). Text encoders and VAE multiply bf16, where the
+    ///   processor can.
+    ///
+    /// What is multiplied in the end, [`Pipeline::products`] says.
+    #[must_use]
+    pub fn products(self, products: Products) -> Self {
+        Self { products: Some(products), ..self }
     }
 
     /// Decodes pictures larger than the VAE was trained on in overlapping tiles: less memory, and small differences
@@ -319,7 +378,15 @@ impl PipelineBuilder {
     pub(crate) fn plan(&self, request: &Request) -> Result<Plan, Error> {
         let further = self.check_fit()?;
         self.parts.check_prompts(request)?;
-        Plan::new(request, &self.parts.defaults, &self.parts.vae()?.config, further)
+        self.refiner.as_ref().map_or(Ok(()), |refiner| refiner.check_prompts(request))?;
+        let known = Known {
+            profile: self.parts.profile,
+            defaults: &self.parts.defaults,
+            autoencoder: &self.parts.vae()?.config,
+            further,
+            refiner: self.refiner.as_ref().map(Parts::prediction),
+        };
+        Plan::new(request, known)
     }
 
     /// Loads everything, with the LoRAs merged, onto a device; in [low memory](Self::low_memory), checks everything.
@@ -334,59 +401,76 @@ impl PipelineBuilder {
         device::check_dtype(device, self.dtype)?;
         let further = self.check_fit()?;
         let options = LoadOptions { device: device.clone(), dtype: self.dtype, ignore: &[] };
+        let numbers = Numbers::choose(self.dtype, self.products, device);
         // Everything is opened and checked before anything large is read.
         let sources = self.open_sources()?;
         let (notices, low_memory) = (self.notices.clone(), self.low_memory);
         self.tell_of_cut_layers(&sources.bases, &notices)?;
         let lora_bases = LoraBases { bases: sources.bases.clone(), strictness: self.strictness };
         let lora_reports = sources.lora_reports.clone();
-        let embeddings = std::mem::take(&mut self.embeddings);
+        let embeddings = self.with_words_of_loras();
         let pending = std::mem::take(&mut self.pending);
         let leftovers = Leftovers::new(self.strictness);
-        let mut model = self.assemble(sources, further, &options, &leftovers)?;
+        if numbers.falls_short(self.dtype, self.products, device) {
+            notices.give(Notice::MultipliedInF32);
+        }
         pending.into_iter().for_each(|notice| notices.give(notice));
+        let mut model = self.assemble(sources, further, &options, numbers, &leftovers)?;
         leftovers.tell(&notices);
         tell_of_loras(&lora_reports, &notices);
-        model.text.set_words(&embeddings, device)?;
+        model.set_words(&embeddings)?;
         if !low_memory {
             model.keep()?;
         }
-        Ok(Pipeline { model, lora_bases, lora_reports, notices })
+        Ok(Pipeline { model, products: numbers.denoiser, lora_bases, lora_reports, notices })
+    }
+
+    /// The words that were added, and those that LoRA files bring along and the text encoders can take.
+    fn with_words_of_loras(&mut self) -> Vec<Embedding> {
+        let mut embeddings = std::mem::take(&mut self.embeddings);
+        for file in self.loras.iter().map(|lora| &lora.file) {
+            for word in file.words() {
+                let taken = Embedding::of_lora(file, word).and_then(|embedding| {
+                    embeddings.push(embedding);
+                    self.parts.check_embeddings(&embeddings).inspect_err(|_| drop(embeddings.pop()))
+                });
+                if let Err(error) = taken {
+                    let (file, word) = (file.origin(), word.to_string());
+                    self.notices.give(Notice::LoraWord { file, word, reason: error.to_string() });
+                }
+            }
+        }
+        embeddings
     }
 
     /// Makes sure that the networks can work together, and says what the UNet wants beside latents.
     fn check_fit(&self) -> Result<FurtherInput, Error> {
         let further = self.parts.check_fit()?;
         self.controlnets.iter().try_for_each(|part| self.parts.check_controlnet(&part.config))?;
+        if let Some(refiner) = &self.refiner {
+            refiner.check_refines(&self.parts)?;
+            refiner.check_embeddings(&self.embeddings)?;
+        }
         Ok(further)
     }
 
     /// The sources of every network's weights.
     fn open_sources(&self) -> Result<Sources, Error> {
-        let bases = self.bases()?;
+        let bases = self.parts.bases(&self.variant)?;
         let merged = merge(&bases, &self.loras, self.strictness)?;
+        let refiner = match &self.refiner {
+            Some(parts) => merge::<LoraWeights>(&parts.bases(&self.variant)?, &[], self.strictness)?.sources,
+            None => Vec::new(),
+        };
         let controlnets = self.controlnets.iter().map(|part| part.weights.open(&self.variant));
         Ok(Sources {
             vae: self.parts.vae()?.weights.open(&self.variant)?,
             controlnets: controlnets.collect::<Result<_, _>>()?,
             bases,
             merged: merged.sources,
+            refiner,
             lora_reports: merged.reports,
         })
-    }
-
-    /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.
-    fn bases(&self) -> Result<Vec<Base>, Error> {
-        let family = Some(self.family());
-        let source = self.parts.unet()?.weights.open(&self.variant)?;
-        let mut bases = vec![Base { prefix: UNET_PREFIX, family, source }];
-        for (traits, (_, part)) in self.parts.profile.text_encoders.iter().zip(self.parts.text()?) {
-            let source = part.weights.open(&self.variant)?;
-            let renames = canonical_names(source.names());
-            let source = Arc::new(Renamed::new(source, renames)?);
-            bases.push(Base { prefix: traits.lora_prefix, family, source });
-        }
-        Ok(bases)
     }
 
     /// Says where a text encoder's file has more layers than its configuration names.
@@ -406,39 +490,36 @@ impl PipelineBuilder {
         sources: Sources,
         further: FurtherInput,
         options: &LoadOptions,
+        numbers: Numbers,
         leftovers: &Leftovers,
     ) -> Result<Model, Error> {
-        let text: Vec<_> = self
-            .parts
-            .text()?
-            .iter()
-            .map(|(tokenizer, part)| ((*tokenizer).clone(), part.config.clone()))
-            .collect();
-        let (unet, vae) = (self.parts.unet()?.config.clone(), self.parts.vae()?.config.clone());
-        let Parts { profile, defaults, zero_negative, .. } = self.parts;
         let device = &options.device;
-        let mut merged = sources.merged.into_iter();
-        let mut next_merged = || merged.next().expect("one source for each base");
-        let denoiser = Denoiser::new(&unet, device)?;
-        let denoiser = Network::new(denoiser, next_merged(), options.clone(), leftovers)?;
-        let mut encoders = Vec::new();
-        for (traits, (tokenizer, config)) in profile.text_encoders.iter().zip(text) {
-            encoders.push(TextEncoder::new(traits, tokenizer, &config, next_merged(), options, leftovers)?);
-        }
+        let (text, denoiser) = self.parts.predicting(sources.merged, options, numbers, leftovers)?;
+        let refiner = match &self.refiner {
+            Some(parts) => {
+                let (text, denoiser) = parts.predicting(sources.refiner, options, numbers, leftovers)?;
+                Some(Refiner { text, denoiser, prediction: parts.prediction() })
+            }
+            None => None,
+        };
+        let others = &LoadOptions { dtype: numbers.others_dtype, ..options.clone() };
+        let vae = self.parts.vae()?.config.clone();
+        let Parts { profile, defaults, .. } = self.parts;
         let mut controlnets = Vec::new();
         for (part, source) in self.controlnets.iter().zip(sources.controlnets) {
             let controlnet = ControlNet::new(&part.config, device)?;
-            controlnets.push(Network::new(controlnet, source, options.clone(), leftovers)?);
+            controlnets.push(Network::new(controlnet, source, options.clone(), numbers.denoiser, leftovers)?);
         }
         Ok(Model {
-            text: PromptEncoder { profile, encoders, zero_negative },
+            text,
             denoiser,
+            refiner,
             further,
             controlnets,
             autoencoder: Autoencoder::new(
                 vae,
                 sources.vae,
-                options,
+                (others, numbers.others),
                 leftovers,
                 profile.upcast_vae,
                 self.tiled_vae,
@@ -455,6 +536,8 @@ struct Sources {
     bases: Vec<Base>,
     /// One over each of these, with the LoRAs.
     merged: Vec<Arc<Merged>>,
+    /// Of the same networks of the refiner, without any.
+    refiner: Vec<Arc<Merged>>,
     lora_reports: Vec<LoraReport>,
     vae: SharedSource,
     controlnets: Vec<SharedSource>,

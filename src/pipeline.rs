@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use hypersd_core::{Image, save_safetensors};
+use hypersd_core::{Image, Products, save_safetensors};
 use hypersd_lora::{Base, LoraReport, Strictness};
 
 use crate::{
-    Denoising, Error, Prompt, PromptEmbeds, Request, TokenCount,
+    Denoising, Error, MemoryEstimate, Prompt, PromptEmbeds, Request, TokenCount,
     draw::{Model, host_tensor},
     notice::Notices,
 };
@@ -18,6 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Pipeline {
     pub(crate) model: Model,
+    pub(crate) products: Products,
     pub(crate) lora_bases: LoraBases,
     pub(crate) lora_reports: Vec<LoraReport>,
     pub(crate) notices: Notices,
@@ -46,6 +47,14 @@ impl Pipeline {
         request.start.paste(self.decode(x)?)
     }
 
+    /// What the layers of the UNet and the ControlNets multiply on the CPU: what was
+    /// [asked for](crate::PipelineBuilder::products), if this processor is faster with it, else f32. On a GPU it is always
+    /// called f32, whatever type it computes in.
+    #[must_use]
+    pub fn products(&self) -> Products {
+        self.products
+    }
+
     /// The final latents of a request, `[B, 4, H/8, W/8]` in f32: what diffusers returns for
     /// `output_type="latent"`.
     ///
@@ -64,8 +73,8 @@ impl Pipeline {
     /// iterator is asked; to cancel is to stop asking.
     ///
     /// # Errors
-    /// [`Error::Request`] and [`Error::Scheduler`] for a request that cannot be right; in
-    /// [low memory](crate::PipelineBuilder::low_memory) [`Error::Weights`] for what reading meets.
+    /// [`Error::Request`] and [`Error::Scheduler`] for a request that cannot be right; [`Error::Memory`] for one that takes more
+    /// memory than there is; in [low memory](crate::PipelineBuilder::low_memory) [`Error::Weights`] for what reading meets.
     pub fn denoise(&self, request: &Request) -> Result<Denoising<'_>, Error> {
         self.model.denoise(request, &self.notices)
     }
@@ -86,6 +95,15 @@ impl Pipeline {
     /// [`Error::Prompt`] and [`Error::Request`] for a prompt that cannot be right.
     pub fn tokens(&self, prompt: &Prompt) -> Result<Vec<TokenCount>, Error> {
         self.model.text.tokens(prompt)
+    }
+
+    /// The memory that a request takes at most, estimated without drawing anything. [`denoise`](Self::denoise) refuses one that
+    /// takes more than there is.
+    ///
+    /// # Errors
+    /// [`Error::Request`] and [`Error::Scheduler`] for a request that cannot be right.
+    pub fn memory(&self, request: &Request) -> Result<MemoryEstimate, Error> {
+        Ok(self.model.memory(request, &self.model.plan(request)?))
     }
 
     /// Makes the pictures of this request, and of every other of its size, batch, guidance and ControlNets, come as fast
@@ -119,8 +137,8 @@ impl Pipeline {
     /// decoded again in f32, with a [`Notice`](crate::Notice).
     ///
     /// # Errors
-    /// [`Error::Image`] if the decoder's output has values that are not finite even so; in
-    /// [low memory](crate::PipelineBuilder::low_memory) [`Error::Weights`] for what reading meets.
+    /// [`Error::Memory`] for latents of pictures that take more memory than there is; [`Error::Image`] if the decoder's output has
+    /// values that are not finite even so; in [low memory](crate::PipelineBuilder::low_memory) [`Error::Weights`] for what reading meets.
     pub fn decode(&self, latents: Tensor<4>) -> Result<Vec<Image>, Error> {
         self.model.decode(latents, &self.notices)
     }

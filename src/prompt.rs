@@ -125,6 +125,22 @@ impl Prompt {
         }
     }
 
+    /// The prompt as a refiner is given it: the same text, or the embeddings for one.
+    ///
+    /// # Errors
+    /// [`Error::Request`] where there are embeddings, but none for a refiner.
+    pub(crate) fn for_refiner(&self) -> Result<Self, Error> {
+        let Some(embeds) = self.embeds() else { return Ok(self.clone()) };
+        let refiner = embeds.refiner().cloned().ok_or_else(|| Error::Request {
+            option: "prompt_embeds",
+            expected:
+                "embeddings for the refiner too (`Pipeline::encode_prompt`, `PromptEmbeds::with_refiner`)"
+                    .into(),
+            found: "those for the base alone".into(),
+        })?;
+        Ok(refiner.into())
+    }
+
     /// The text and how it is read, where it is made of text.
     pub(crate) fn words(&self) -> Option<&Text> {
         match &self.words {

@@ -4,15 +4,18 @@ mod file;
 mod hashing;
 mod hires;
 mod parameters;
+mod refine;
 mod start;
 
 use hypersd_core::{Location, Rng, TextChunk};
+use hypersd_models::Numbers;
 use serde::{Deserialize, Serialize};
 
 pub use file::{WeightFile, WeightPart};
 pub use hashing::Hashing;
 pub(crate) use hashing::WeightFiles;
 pub use hires::HiresRecord;
+pub use refine::RefineRecord;
 pub use start::{MaskRecord, StartRecord};
 
 use crate::{Error, Hires, Pipeline, Request, draw::Plan};
@@ -122,6 +125,9 @@ pub struct Provenance {
     /// A second, larger drawing from the first, which all else here is of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hires: Option<HiresRecord>,
+    /// The refiner, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refine: Option<RefineRecord>,
     /// Share in which guidance was rescaled.
     #[serde(default)]
     pub guidance_rescale: f64,
@@ -155,7 +161,9 @@ impl Pipeline {
     /// # Errors
     /// As [`denoise`](Self::denoise).
     pub fn provenance(&self, request: &Request) -> Result<Provenance, Error> {
-        let Plan { algorithm, schedule, size: [height, width], .. } = self.model.plan(request)?;
+        let plan = self.model.plan(request)?;
+        let Plan { algorithm, count, size: [height, width], .. } = plan;
+        let timesteps: Vec<f32> = plan.steps().map(|step| step.t).collect();
         Ok(Provenance {
             version: concat!("hypersd ", env!("CARGO_PKG_VERSION")).into(),
             prompt: request.prompt.text().into(),
@@ -176,17 +184,26 @@ impl Pipeline {
             prediction: request.prediction.map(|prediction| prediction.to_string()),
             original_steps: request.original_steps,
             timestep_shift: request.timestep_shift,
-            timesteps: schedule.steps.iter().map(|step| step.t).collect(),
-            steps: Some(schedule.count()).filter(|&count| count != schedule.steps.len()),
+            steps: Some(count).filter(|&count| count != timesteps.len()),
+            timesteps,
             eta: request.eta.unwrap_or(0.0),
             guidance: request.guidance,
             start: StartRecord::of(request),
             hires: None,
+            refine: self.refine_record(request),
             guidance_rescale: request.guidance_rescale,
             zero_snr: request.zero_snr.unwrap_or(false),
             recipe: None,
             weights: Vec::new(),
         })
+    }
+}
+
+impl Pipeline {
+    fn refine_record(&self, request: &Request) -> Option<RefineRecord> {
+        let last = self.model.refiner.as_ref().map_or(&self.model.text, |refiner| &refiner.text);
+        let scored = last.profile.numbers == Numbers::Aesthetics;
+        RefineRecord::of(&request.refine.unwrap_or_default(), self.model.refiner.is_some(), scored)
     }
 }
 

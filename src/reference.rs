@@ -7,7 +7,7 @@ use hypersd_core::Location;
 use crate::Error;
 
 /// Names that end so are files of weights, not repositories.
-const WEIGHT_ENDS: [&str; 5] = [".safetensors", ".ckpt", ".bin", ".pth", ".pt"];
+const WEIGHT_ENDS: [&str; 6] = [".safetensors", ".gguf", ".ckpt", ".bin", ".pth", ".pt"];
 
 /// A place on the Hugging Face hub: `owner/name[@revision][/path]`.
 ///

@@ -3,7 +3,7 @@
 use hypersd_core::Rng;
 use hypersd_schedulers::{Algorithm, PredictionType, Spacing, Steps};
 
-use crate::{Control, Error, Prompt, Start, start::refuse};
+use crate::{Control, Error, Prompt, Refine, Start, start::refuse};
 
 /// Most pictures of one request: beyond it their latents alone fill a machine's memory, and sizes overflow.
 const MAX_BATCH: usize = 1024;
@@ -78,6 +78,8 @@ pub struct Request {
     pub zero_snr: Option<bool>,
     /// What drawing starts from.
     pub start: Start,
+    /// Where the pipeline's refiner takes over, and what it is told; `None` is [`Refine::default`] where there is one.
+    pub refine: Option<Refine>,
     /// The pictures that the pipeline's ControlNets are shown: one for each, in their order. Without a width and height the
     /// picture takes the first one's size, rounded down to multiples of 8.
     pub controls: Vec<Control>,
@@ -107,6 +109,7 @@ impl Default for Request {
             guidance_rescale: 0.0,
             zero_snr: None,
             start: Start::Noise,
+            refine: None,
             controls: Vec::new(),
         }
     }
@@ -139,6 +142,7 @@ impl Request {
             return Err(refuse("guidance rescale", "a number from 0 to 1", self.guidance_rescale));
         }
         self.start.check(self.batch)?;
+        self.refine.as_ref().map_or(Ok(()), Refine::check)?;
         if matches!(self.start, Start::Change { .. }) && !self.controls.is_empty() {
             return Err(refuse("controls", "none beside a picture to change", self.controls.len()));
         }

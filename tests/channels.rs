@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use hypersd::{Device, Error, Pipeline, PipelineBuilder, Request};
-use hypersd_testing::weights;
+use hypersd_testing::{copy, weights};
 use serde_json::Value;
 
 /// A tiny model with other numbers in its UNet's configuration. Its weights are not touched: nothing gets that far.
@@ -18,18 +18,6 @@ fn set(config: &Path, changes: &[(&str, usize)]) {
         fields[*field] = (*value).into();
     }
     fs::write(config, fields.to_string()).expect("a file");
-}
-
-fn copy(from: &Path, to: &Path) {
-    if !from.is_dir() {
-        fs::copy(from, to).expect("a copy");
-        return;
-    }
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        copy(&entry.path(), &to.join(entry.file_name()));
-    }
 }
 
 /// What checking a request says.

@@ -94,6 +94,33 @@ fn what_no_machine_could_draw_is_refused_at_once() {
     refused_at_once(&["--height", "16392"], USAGE, &["height", "16384", "16392"]);
 }
 
+/// The program with so many kilobytes of address space.
+#[cfg(unix)]
+fn limited(run: &Run, kilobytes: u64, arguments: &[&str]) -> Output {
+    let command = run.command(arguments);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &format!("ulimit -v {kilobytes} && exec \"$0\" \"$@\"")]);
+    shell.arg(command.get_program()).args(arguments).current_dir(run.path("")).output().expect("a shell")
+}
+
+#[cfg(unix)]
+#[test]
+fn memory_is_weighed_before_it_is_asked_for() {
+    let large = ["--width", "8192", "--height", "8192"];
+    let run = Run::new();
+    let output = limited(&run, 16 << 20, &large);
+    assert_eq!(output.status.code(), Some(FAILURE), "{}", said(&output));
+    for word in ["GB of memory", "are to be had", "with a tiled VAE", "smaller picture"] {
+        assert!(said(&output).contains(word), "{word}: {}", said(&output));
+    }
+    // Too little for anything is an error, too, never a signal.
+    for kilobytes in [40 << 10, 60 << 10, 100 << 10, 180 << 10] {
+        let output = limited(&run, kilobytes, &[]);
+        assert_eq!(output.status.code(), Some(FAILURE), "{kilobytes}: {}", said(&output));
+    }
+    assert_eq!(run.written(), [""; 0], "nothing is half-written");
+}
+
 #[test]
 fn more_threads_than_cores_are_not_started() {
     let run = Run::new();

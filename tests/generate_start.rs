@@ -249,7 +249,7 @@ fn pictures_that_cannot_be_read() {
     let scratch = TempDir::new().expect("a temporary folder");
     let path = |name: &str| scratch.path().join(name).display().to_string();
     fs::write(path("text.png"), "no picture").expect("a file");
-    refused_with_model(&["--image", &path("text.png")], FAILURE, &["text.png", "neither signature"]);
+    refused_with_model(&["--image", &path("text.png")], FAILURE, &["text.png", "none of their signatures"]);
     let whole = fs::read(picture("photo.png")).expect("the picture");
     fs::write(path("half.png"), &whole[..whole.len() / 2]).expect("a file");
     refused_with_model(&["--image", &path("half.png")], FAILURE, &["half.png", "whole"]);

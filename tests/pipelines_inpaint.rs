@@ -3,18 +3,18 @@
 
 #[path = "common/parity.rs"]
 mod parity;
+#[path = "common/whole.rs"]
+mod whole;
 #[path = "common/wide.rs"]
 mod wide;
 
-use std::collections::BTreeMap;
-
 use hypersd::{
     Algorithm, Control, Error, Image, Mask, Pipeline, PredictionType, Request, Spacing, Start, StartStrength,
-    Steps, Strength, Tensor,
+    Steps, Strength,
 };
 use hypersd_testing::{device, dtype, weights, write_single_file};
-use parity::fixtures;
 use serde::Deserialize;
+use whole::{Whole, numbers, picture};
 use wide::wide_model;
 
 const FOLDER: &str = "pipelines-inpaint";
@@ -54,6 +54,16 @@ impl Case {
             (None, None) => Start::Noise,
         }
     }
+}
+
+impl Whole for Case {
+    fn name(&self) -> &str {
+        &self.common.name
+    }
+
+    fn networks(&self) -> String {
+        format!("{} {} {:?}", self.channels, self.vae, self.controlnets)
+    }
 
     fn request(&self) -> Request {
         let controls = self.control_images.iter().zip(&self.control_scales).map(|(image, &scale)| Control {
@@ -89,22 +99,13 @@ impl Case {
     }
 }
 
-fn picture(name: &str) -> Image {
-    Image::open(fixtures().join(name)).expect("a picture")
-}
-
 fn cases() -> Vec<Case> {
     parity::cases(FOLDER)
 }
 
 /// Runs every case of a family.
 fn run(family: &str) {
-    let mut pipelines = BTreeMap::new();
-    for case in cases().into_iter().filter(|case| case.family == family) {
-        let key = format!("{} {} {:?}", case.channels, case.vae, case.controlnets);
-        let pipeline = pipelines.entry(key).or_insert_with(|| case.load());
-        parity::assert_is_diffusers(FOLDER, &case.common.name, &case.request(), pipeline);
-    }
+    whole::assert_are_diffusers(FOLDER, cases().into_iter().filter(|case| case.family == family));
 }
 
 #[test]
@@ -157,10 +158,6 @@ fn request(start: Start) -> Request {
 fn masked(mask: Image, share: f64) -> Start {
     let images = vec![picture("control/photo-square.png")];
     Start::Masked { images, mask: Mask::new(mask), strength: StartStrength::Share(share) }
-}
-
-fn numbers(x: Tensor<4>) -> Vec<f32> {
-    x.into_data().try_into_vec_as().expect("f32")
 }
 
 #[test]

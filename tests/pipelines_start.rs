@@ -3,16 +3,16 @@
 
 #[path = "common/parity.rs"]
 mod parity;
-
-use std::collections::BTreeMap;
+#[path = "common/whole.rs"]
+mod whole;
 
 use hypersd::{
     Algorithm, Control, Error, Hires, Image, Pipeline, PredictionType, Request, Start, StartStrength, Steps,
-    Strength, Tensor,
+    Strength,
 };
 use hypersd_testing::{device, dtype, weights};
-use parity::fixtures;
 use serde::Deserialize;
+use whole::{Whole, numbers, picture};
 
 const FOLDER: &str = "pipelines-start";
 
@@ -31,7 +31,15 @@ struct Case {
     control_scales: Vec<f32>,
 }
 
-impl Case {
+impl Whole for Case {
+    fn name(&self) -> &str {
+        &self.common.name
+    }
+
+    fn networks(&self) -> String {
+        format!("{:?} {} {:?}", self.lora, self.vae, self.controlnets)
+    }
+
     fn request(&self) -> Request {
         let images = self.images.iter().map(|name| picture(name)).collect();
         let strength = match (self.strength, self.noise_level) {
@@ -68,18 +76,10 @@ impl Case {
     }
 }
 
-fn picture(name: &str) -> Image {
-    Image::open(fixtures().join(name)).expect("a picture")
-}
-
 /// Runs every case of a family.
 fn run(family: &str) {
-    let mut pipelines = BTreeMap::new();
-    for case in parity::cases::<Case>(FOLDER).into_iter().filter(|case| case.family == family) {
-        let key = format!("{:?} {} {:?}", case.lora, case.vae, case.controlnets);
-        let pipeline = pipelines.entry(key).or_insert_with(|| case.load());
-        parity::assert_is_diffusers(FOLDER, &case.common.name, &case.request(), pipeline);
-    }
+    let cases = parity::cases::<Case>(FOLDER).into_iter().filter(|case| case.family == family);
+    whole::assert_are_diffusers(FOLDER, cases);
 }
 
 #[test]
@@ -108,10 +108,6 @@ fn request(strength: StartStrength, steps: usize) -> Request {
         start: Start::picture(picture("control/photo-square.png"), strength),
         ..Request::default()
     }
-}
-
-fn numbers(x: Tensor<4>) -> Vec<f32> {
-    x.into_data().try_into_vec_as().expect("f32")
 }
 
 /// Of four trailing steps the last two are at 499 and 249, which are also two steps from half of the schedule; DDIM

@@ -7,7 +7,7 @@ use std::{
 };
 
 use half::{bf16, f16};
-use hypersd::{Algorithm, Control, Device, FloatDType, Image, Pipeline, Request, Steps};
+use hypersd::{Algorithm, Control, Device, FloatDType, Image, Pipeline, Products, Request, Steps};
 use hypersd_core::{HostData, HostTensor, SafetensorsFile, TensorSource, save_safetensors};
 use hypersd_testing::weights;
 
@@ -50,6 +50,7 @@ fn picture([model, vae, controlnet]: [&Path; 3], dtype: FloatDType) -> Image {
         .and_then(|builder| builder.controlnet(controlnet))
         .expect("the model")
         .dtype(dtype)
+        .products(Products::F32)
         .load(&Device::flex())
         .expect("the pipeline");
     let pixels = (0..96 * 64).flat_map(|i| [if i % 16 == 0 { 255 } else { 0 }; 3]).collect();

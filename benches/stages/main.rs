@@ -22,7 +22,8 @@ mod worker;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, ValueEnum};
-use hypersd::{Device, FloatDType};
+use hypersd::{Device, FloatDType, Products};
+use hypersd_models::multiplies;
 use hypersd_testing::{device_named, dtype_named};
 
 use peer::Peer;
@@ -79,9 +80,13 @@ struct Task {
     /// Rows that a network is given at once. With 2, `image` is one picture with guidance
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     batch: u8,
-    /// What weights are stored in
+    /// What weights are stored in, and products computed in where a program can; q8 is int8 and what the program does
+    /// beside it
     #[arg(long, value_enum, default_value_t = Dtype::F32)]
     dtype: Dtype,
+    /// A folder that each program writes what it made last to, as f32: STAGE.PROGRAM.DTYPE, for `reference/bench_error.py`
+    #[arg(long)]
+    save: Option<PathBuf>,
     /// Where to compute, if not on the CPU: cuda, vulkan, wgpu or metal, built with that feature of hypersd-testing. A
     /// program that does not know the option is left out
     #[arg(long)]
@@ -96,6 +101,7 @@ enum Dtype {
     F32,
     F16,
     Bf16,
+    Q8,
 }
 
 impl Dtype {
@@ -104,13 +110,35 @@ impl Dtype {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
+            Self::Q8 => "q8",
+        }
+    }
+
+    /// What UNets and ControlNets multiply on the CPU.
+    fn products(self) -> Products {
+        match self {
+            Self::F32 | Self::F16 => Products::F32,
+            Self::Bf16 => Products::Bf16,
+            Self::Q8 => Products::Int8,
+        }
+    }
+
+    /// What text encoders and VAEs are kept in: beside int8, what the pipeline has them in.
+    fn beside(self, device: &Device) -> Self {
+        match self {
+            Self::Q8 if multiplies(Products::Bf16, device) => Self::Bf16,
+            Self::Q8 => Self::F32,
+            other => other,
         }
     }
 }
 
 impl From<Dtype> for FloatDType {
     fn from(dtype: Dtype) -> Self {
-        dtype_named(dtype.name())
+        match dtype {
+            Dtype::Q8 => Self::F32,
+            float => dtype_named(float.name()),
+        }
     }
 }
 
@@ -150,6 +178,7 @@ impl Task {
             ("--dtype", Some(self.dtype.name().into())),
             ("--threads", Some(self.threads.to_string())),
             ("--device", self.device.clone()),
+            ("--save", self.save.as_ref().map(path)),
         ];
         let given = options.into_iter().filter_map(|(option, value)| Some([option.into(), value?]));
         given.flatten().collect()

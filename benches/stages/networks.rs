@@ -3,11 +3,12 @@
 use std::{any::Any, fmt::Debug, path::Path, sync::Arc};
 
 use burn::tensor::{DType, TensorData};
-use hypersd::{Device, FloatDType, Image, Rng, Strength, Tensor};
+use hypersd::{Device, FloatDType, Image, Products, Rng, Strength, Tensor};
 use hypersd_controlnet::{ControlNet, ControlNetConfig, control_pixels};
 use hypersd_core::{Component, LoadOptions, Noise, Renamed, Slots, Variant, load};
 use hypersd_models::{
     clip::{ClipTextConfig, ClipTextModel, IGNORED_TENSORS, canonical_names},
+    multiply_in,
     tiny_vae::{self, TinyVaeConfig},
     unet::{Conditioning, Context, UNet, UNetConfig},
     vae::{self, VaeConfig},
@@ -57,26 +58,26 @@ pub(crate) fn control(task: &Task) -> Run<'_> {
 }
 
 pub(crate) fn vae(task: &Task) -> Run<'_> {
-    let dtype = if upcasts_vae(task) { FloatDType::F32 } else { task.dtype.into() };
-    let options = LoadOptions { dtype, ignore: vae::Decoder::OTHER_HALF, ..options(task) };
-    let vae = network_with::<VaeConfig, _, _>(&task.model.join("vae"), &options, vae::Decoder::new);
+    let (options, products) = beside(task, vae::Decoder::OTHER_HALF);
+    let vae =
+        network_with::<VaeConfig, _, _>(&task.model.join("vae"), (&options, products), vae::Decoder::new);
     let x = latents(task);
     Box::new(move || Box::new(vae.decode(x.clone()).expect("pixels")))
 }
 
 /// A picture through the encoder that comes with the model.
 pub(crate) fn encode(task: &Task) -> Run<'_> {
-    let dtype = if upcasts_vae(task) { FloatDType::F32 } else { task.dtype.into() };
-    let options = LoadOptions { dtype, ignore: vae::Encoder::OTHER_HALF, ..options(task) };
-    let vae = network_with::<VaeConfig, _, _>(&task.model.join("vae"), &options, vae::Encoder::new);
+    let (options, products) = beside(task, vae::Encoder::OTHER_HALF);
+    let vae =
+        network_with::<VaeConfig, _, _>(&task.model.join("vae"), (&options, products), vae::Encoder::new);
     let x = normal(task, [task.batch(), 3, task.size, task.size]);
     Box::new(move || Box::new(vae.encode(x.clone()).expect("latents").mode()))
 }
 
 pub(crate) fn taesd(task: &Task) -> Run<'_> {
     let folder = task.taesd.as_ref().expect("--taesd");
-    let options = LoadOptions { ignore: tiny_vae::Decoder::OTHER_HALF, ..options(task) };
-    let vae = network_with::<TinyVaeConfig, _, _>(folder, &options, tiny_vae::Decoder::new);
+    let (options, products) = beside(task, tiny_vae::Decoder::OTHER_HALF);
+    let vae = network_with::<TinyVaeConfig, _, _>(folder, (&options, products), tiny_vae::Decoder::new);
     let x = latents(task);
     Box::new(move || Box::new(vae.decode(x.clone()).expect("pixels")))
 }
@@ -94,35 +95,43 @@ fn is_sdxl(task: &Task) -> bool {
     task.model.join("text_encoder_2").is_dir()
 }
 
-/// The network in a folder, built by `new` and loaded.
+/// A UNet or a ControlNet in a folder, built by `new` and loaded.
 fn network<C: DeserializeOwned, M: Slots, E: Debug>(
     folder: &Path,
     task: &Task,
     new: fn(&C, &Device) -> Result<M, E>,
 ) -> M {
-    network_with(folder, &options(task), new)
+    network_with(folder, (&options(task), task.dtype.products()), new)
+}
+
+/// Where text encoders and VAEs are, and what they multiply.
+fn beside(task: &Task, ignore: &'static [&'static str]) -> (LoadOptions, Products) {
+    let device = task.device();
+    let dtype = task.dtype.beside(&device);
+    let stored = if upcasts_vae(task) { FloatDType::F32 } else { dtype.into() };
+    (LoadOptions { device, dtype: stored, ignore }, dtype.products())
 }
 
 fn network_with<C: DeserializeOwned, M: Slots, E: Debug>(
     folder: &Path,
-    options: &LoadOptions,
+    (options, products): (&LoadOptions, Products),
     new: fn(&C, &Device) -> Result<M, E>,
 ) -> M {
     let component = Component::open(folder).expect("a component");
     let module = new(&component.config().expect("a configuration"), &options.device).expect("a network");
     let source = component.weights(&Variant::Default).expect("weights");
-    load(module, &*source, options).expect("weights that fit")
+    load(multiply_in(module, products), &*source, options).expect("weights that fit")
 }
 
 fn encoder(folder: &Path, task: &Task) -> ClipTextModel {
-    let options = LoadOptions { ignore: IGNORED_TENSORS, ..options(task) };
+    let (options, products) = beside(task, IGNORED_TENSORS);
     let component = Component::open(folder).expect("a component");
     let config: ClipTextConfig = component.config().expect("a configuration");
     let source = component.weights(&Variant::Default).expect("weights");
     let names = canonical_names(source.names());
     let source = Renamed::new(Arc::clone(&source), names).expect("names");
     let module = ClipTextModel::new(&config, &options.device).expect("a network");
-    load(module, &source, &options).expect("weights that fit")
+    load(multiply_in(module, products), &source, &options).expect("weights that fit")
 }
 
 fn options(task: &Task) -> LoadOptions {

@@ -3,10 +3,11 @@
 use std::{
     fs,
     io::{self, BufRead},
+    path::Path,
     time::Instant,
 };
 
-use hypersd::{Algorithm, Pipeline, Request, Start, StartStrength, Steps, device};
+use hypersd::{Algorithm, FloatDType, Pipeline, Request, Start, StartStrength, Steps, Tensor, device};
 
 use crate::{
     Task,
@@ -36,8 +37,17 @@ pub(crate) fn serve(task: &Task) {
         let made = run();
         device.sync().expect("a device that works");
         println!("{}", start.elapsed().as_secs_f64());
+        if let (Some(folder), Some(made)) = (&task.save, made.downcast_ref::<Tensor<4>>()) {
+            save(&folder.join(format!("{stage}.hypersd.{}", task.dtype.name())), made);
+        }
         drop(made);
     }
+}
+
+/// Writes the numbers of a tensor, in f32.
+fn save(path: &Path, x: &Tensor<4>) {
+    let numbers: Vec<f32> = x.clone().cast(FloatDType::F32).into_data().try_into_vec_as().expect("f32");
+    fs::write(path, numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()).expect("a file");
 }
 
 fn prepare<'a>(stage: &str, task: &'a Task) -> Run<'a> {
@@ -73,6 +83,7 @@ fn prepare<'a>(stage: &str, task: &'a Task) -> Run<'a> {
 /// The whole model with the LoRA merged.
 fn load(task: &Task) -> Pipeline {
     let mut builder = Pipeline::open(&*task.model).expect("the model").dtype(task.dtype.into());
+    builder = builder.products(task.dtype.products());
     if let Some(lora) = &task.lora {
         builder = builder.lora(&**lora, 1.0).expect("the LoRA");
     }
@@ -82,6 +93,7 @@ fn load(task: &Task) -> Pipeline {
 /// The model with the LoRA, and TAESD both ways.
 fn live_pipeline(task: &Task) -> Pipeline {
     let mut builder = Pipeline::open(&*task.model).expect("the model").dtype(task.dtype.into());
+    builder = builder.products(task.dtype.products());
     if let Some(lora) = &task.lora {
         builder = builder.lora(&**lora, 1.0).expect("the LoRA");
     }

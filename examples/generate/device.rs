@@ -4,9 +4,17 @@
 use std::path::PathBuf;
 use std::{error::Error, fmt};
 
-use hypersd::{Device, FloatDType, device};
+use clap::ValueEnum;
+use hypersd::{Device, FloatDType, Products, device};
 
-use crate::options::DtypeName;
+/// `--dtype`.
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum DtypeName {
+    F32,
+    F16,
+    Bf16,
+    Q8,
+}
 
 /// A device that cannot be had.
 #[derive(Debug)]
@@ -30,13 +38,34 @@ impl fmt::Display for Refused {
 
 impl Error for Refused {}
 
+/// int8 asked of a GPU.
+#[derive(Debug)]
+pub(crate) struct CpuOnly {
+    name: String,
+}
+
+impl fmt::Display for CpuOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--dtype q8 is for the cpu, and --device is {}: leave it out for f16", self.name)
+    }
+}
+
+impl Error for CpuOnly {}
+
+/// The type of the weights, and what is multiplied if that does not follow from it.
+pub(crate) type Numbers = (FloatDType, Option<Products>);
+
 /// The device, which this machine has, and the type of the weights: f32 on the CPU, f16 elsewhere, unless said otherwise.
-pub(crate) fn choose(name: &str, dtype: Option<DtypeName>) -> Result<(Device, FloatDType), Box<dyn Error>> {
+pub(crate) fn choose(name: &str, dtype: Option<DtypeName>) -> Result<(Device, Numbers), Box<dyn Error>> {
     let refused = |error| Refused { name: name.into(), error };
     let device = device::named(name).map_err(refused)?;
     let on_cpu = name.starts_with("cpu");
+    if dtype == Some(DtypeName::Q8) && !on_cpu {
+        return Err(Box::new(CpuOnly { name: name.into() }));
+    }
+    let products = (dtype == Some(DtypeName::Q8)).then_some(Products::Int8);
     let dtype = match dtype {
-        Some(DtypeName::F32) => FloatDType::F32,
+        Some(DtypeName::F32 | DtypeName::Q8) => FloatDType::F32,
         Some(DtypeName::F16) => FloatDType::F16,
         Some(DtypeName::Bf16) => FloatDType::BF16,
         None if on_cpu => FloatDType::F32,
@@ -47,7 +76,7 @@ pub(crate) fn choose(name: &str, dtype: Option<DtypeName>) -> Result<(Device, Fl
         keep_kernels()?;
     }
     device::check(&device).map_err(refused)?;
-    Ok((device, dtype))
+    Ok((device, (dtype, products)))
 }
 
 /// Keeps compiled kernels beside what other programs keep, so that only the first picture of a size waits for them.

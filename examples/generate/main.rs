@@ -18,6 +18,7 @@ mod numbers;
 mod options;
 mod outputs;
 mod recipes;
+mod refiner;
 mod say;
 mod source;
 mod start;
@@ -54,7 +55,8 @@ fn main() -> ExitCode {
         Err(error) => {
             say::line(format_args!("error: {error}"));
             let usage = error.downcast_ref::<hypersd::Error>().is_some_and(hypersd::Error::is_request)
-                || error.downcast_ref().is_some_and(device::Refused::is_usage);
+                || error.downcast_ref().is_some_and(device::Refused::is_usage)
+                || error.is::<device::CpuOnly>();
             ExitCode::from(if usage { USAGE } else { 1 })
         }
     }
@@ -68,13 +70,14 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let request = Request { controls: options.control.controls(&start)?, start, ..request };
     request.check()?;
     recipes::check(options, &request)?;
-    let (device, dtype) = device::choose(&options.device, options.dtype)?;
+    let (device, (dtype, products)) = device::choose(&options.device, options.dtype)?;
     outputs::try_out(options)?;
 
     let progress = Progress::new();
     let builder = open(options, &progress.0)?.dtype(dtype);
+    let builder = products.into_iter().fold(builder, PipelineBuilder::products);
     recipes::check_family(options, builder.family())?;
-    builder.check(&request)?;
+    builder.memory(&request, &device)?.check()?;
     let hires = options.hires.hires();
     if let Some(hires) = &hires {
         let second = builder.check_hires(&request, hires)?;
@@ -160,6 +163,9 @@ fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd
     if options.low_memory {
         builder = builder.low_memory();
     }
+    if options.tiled_vae {
+        builder = builder.tiled_vae();
+    }
     if options.lenient {
         builder = builder.lenient();
     }
@@ -169,6 +175,11 @@ fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd
     if let Some(unet) = &options.unet {
         builder = builder.unet(unet.location(|| hypersd_demo::model().join("unet"), locate)?)?;
     }
+    if let Some(difference) = &options.difference {
+        // The demo has none.
+        let location = difference.source.location(|| Path::new("demo").into(), locate)?;
+        builder = builder.difference(location, difference.weight)?;
+    }
     if let Some(vae) = &options.vae {
         builder = builder.vae(vae.location(|| hypersd_demo::model().join("vae"), locate)?)?;
     }
@@ -177,6 +188,9 @@ fn open(options: &Options, bar: &ProgressBar) -> Result<PipelineBuilder, hypersd
     }
     if let Some(encoder) = &options.text_encoder_2 {
         builder = builder.text_encoder_2(locate(encoder)?)?;
+    }
+    if let Some(refiner) = &options.refiner.refiner {
+        builder = builder.refiner(locate(refiner)?)?;
     }
     for controlnet in &options.control.controlnets {
         builder = builder.controlnet(controlnet.location(hypersd_demo::controlnet, locate)?)?;

@@ -1,9 +1,6 @@
 //! The command line: what may be said, and what cannot be right before a model is opened.
 
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-};
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
     Parser, ValueEnum,
@@ -13,8 +10,10 @@ use hypersd::{Algorithm, Error, PredictionType, Recipe, Request, Rng, Spacing, S
 
 use crate::{
     controls::ControlOptions,
+    device::DtypeName,
     numbers::{Seed, whole},
-    source::{Source, split_last},
+    refiner::RefinerOptions,
+    source::{Lora, Source},
     start::{HiresOptions, StartOptions},
     words::WordOptions,
 };
@@ -40,6 +39,14 @@ pub(crate) struct Options {
     /// Replaces the UNet
     #[arg(long, value_name = "DIR|FILE|ID|demo")]
     pub(crate) unet: Option<Source>,
+    /// Adds weights to the UNet's that are published as a difference over a base (PeRFlow for Stable Diffusion 1.5), with
+    /// their weight
+    #[arg(
+        long,
+        value_name = "DIR|FILE|ID[=WEIGHT]",
+        value_parser = OsStringValueParser::new().try_map(Lora::parse)
+    )]
+    pub(crate) difference: Option<Lora>,
     /// Replaces the VAE (a KL VAE or a TAESD)
     #[arg(long, value_name = "DIR|FILE|ID|demo")]
     pub(crate) vae: Option<Source>,
@@ -66,6 +73,8 @@ pub(crate) struct Options {
     pub(crate) start: StartOptions,
     #[command(flatten)]
     pub(crate) hires: HiresOptions,
+    #[command(flatten)]
+    pub(crate) refiner: RefinerOptions,
     #[command(flatten)]
     pub(crate) control: ControlOptions,
 
@@ -182,14 +191,19 @@ pub(crate) struct Options {
     /// Prints the devices of this machine that this program can compute on, and ends
     #[arg(long)]
     pub(crate) list_devices: bool,
-    /// Type of the weights and of the arithmetic; the cpu computes in f32 whatever the weights are stored in, so that
-    /// f16 and bf16 only save memory there [default: f32 on the cpu, f16 elsewhere]
+    /// Type of the weights and of the arithmetic. On the cpu f16 only saves memory, bf16 is computed in where the processor
+    /// can, and q8 is int8: weights and products, on any processor [default: f32 on the cpu, f16 elsewhere]
     #[arg(long, value_enum)]
     pub(crate) dtype: Option<DtypeName>,
 
     /// Reads each network when it is needed and lets it go after: the memory of the largest one, not of all
     #[arg(long)]
     pub(crate) low_memory: bool,
+
+    /// Decodes pictures that are larger than the VAE was trained on in overlapping tiles: less memory, and small differences
+    /// where they meet
+    #[arg(long)]
+    pub(crate) tiled_vae: bool,
 
     /// Notes tensors and LoRA keys that the model has no place for, instead of refusing their files
     #[arg(long)]
@@ -274,6 +288,7 @@ impl Options {
             guidance: self.guidance.unwrap_or(base.guidance),
             guidance_rescale: self.guidance_rescale,
             zero_snr: self.zero_snr.then_some(true),
+            refine: self.refiner.refine(),
             ..base
         })
     }
@@ -290,28 +305,6 @@ impl Options {
             name.push(extension);
         }
         self.output.with_file_name(name)
-    }
-}
-
-/// A LoRA file and the weight it is merged with.
-#[derive(Debug, Clone)]
-pub(crate) struct Lora {
-    pub(crate) source: Source,
-    pub(crate) weight: f32,
-}
-
-impl Lora {
-    /// `FILE` or `FILE=WEIGHT`. A file name may itself hold `=`, so a file of the whole name comes first.
-    fn parse(given: OsString) -> Result<Self, String> {
-        match split_last(&given) {
-            Some((file, weight)) if !Path::new(&given).exists() => match weight.parse::<f32>() {
-                Ok(weight) if weight.is_finite() => Ok(Self { source: file.into(), weight }),
-                _ => Err(format!(
-                    "expected FILE or FILE=WEIGHT with a finite weight, found the weight {weight:?}"
-                )),
-            },
-            _ => Ok(Self { source: given.into(), weight: 1.0 }),
-        }
     }
 }
 
@@ -372,12 +365,4 @@ impl From<PredictionName> for PredictionType {
             PredictionName::DiffEps => Self::DiffEps,
         }
     }
-}
-
-/// `--dtype`.
-#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-pub(crate) enum DtypeName {
-    F32,
-    F16,
-    Bf16,
 }

@@ -57,7 +57,8 @@ pub(crate) fn notice(options: &Options, request: &Request) {
 /// The files on disk that may be distilled. A folder has its own configuration, so that only a model's file counts.
 fn weight_files(options: &Options) -> impl Iterator<Item = &Path> {
     let model = options.model().as_path().filter(|path| path.is_file());
-    let parts = options.unet.iter().chain(options.loras.iter().map(|lora| &lora.source));
+    let added = options.loras.iter().chain(&options.difference).map(|lora| &lora.source);
+    let parts = options.unet.iter().chain(added);
     model.into_iter().chain(parts.filter_map(Source::as_path))
 }
 
@@ -66,6 +67,7 @@ fn has_weights(options: &Options, recipe: &Recipe) -> bool {
     let given = |role: Role| match role {
         Role::Lora => !options.loras.is_empty(),
         Role::UNet => options.unet.is_some(),
+        Role::Difference => options.difference.is_some(),
         // A whole model is always given; what a later version knows may be a part of it.
         _ => true,
     };
@@ -93,7 +95,8 @@ fn row(recipe: &Recipe) -> [String; 8] {
     let beside = [
         recipe.spacing.map(|spacing| spacing.to_string()),
         recipe.karras.filter(|karras| *karras).map(|_| "Karras".into()),
-        recipe.prediction.map(|prediction| prediction.to_string()),
+        // As --prediction has it.
+        recipe.prediction.map(|prediction| prediction.to_string().replace('_', "-")),
         recipe.original_steps.map(|steps| format!("of {steps}")),
         recipe.timestep_shift.map(|shift| format!("shift {shift}")),
     ];

@@ -47,6 +47,28 @@ impl From<OsString> for Source {
     }
 }
 
+/// A LoRA file and the weight it is merged with.
+#[derive(Debug, Clone)]
+pub(crate) struct Lora {
+    pub(crate) source: Source,
+    pub(crate) weight: f32,
+}
+
+impl Lora {
+    /// `FILE` or `FILE=WEIGHT`. A file name may itself hold `=`, so a file of the whole name comes first.
+    pub(crate) fn parse(given: OsString) -> Result<Self, String> {
+        match split_last(&given) {
+            Some((file, weight)) if !Path::new(&given).exists() => match weight.parse::<f32>() {
+                Ok(weight) if weight.is_finite() => Ok(Self { source: file.into(), weight }),
+                _ => Err(format!(
+                    "expected FILE or FILE=WEIGHT with a finite weight, found the weight {weight:?}"
+                )),
+            },
+            _ => Ok(Self { source: given.into(), weight: 1.0 }),
+        }
+    }
+}
+
 /// What is before and after the last `=`, where there is one: `FILE=REST`. A path need not be Unicode.
 pub(crate) fn split_last(given: &OsStr) -> Option<(OsString, &str)> {
     if let Some(text) = given.to_str() {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, str::FromStr};
 use clap::Args;
 use hypersd::{Border, Error, Hires, Image, Mask, Start, StartStrength, Steps};
 
-use crate::numbers::whole;
+use crate::{numbers::whole, say};
 
 /// A picture to start from instead of noise.
 #[derive(Debug, Args)]
@@ -69,6 +69,7 @@ impl StartOptions {
         if let Some(Sides(border)) = self.extend {
             same_size(&images)?;
             let mut masks = Vec::new();
+            let border = fitted(border, &images);
             for image in &mut images {
                 let (extended, white) = border.extend(image, mask.as_ref())?;
                 *image = extended;
@@ -112,6 +113,19 @@ impl StartOptions {
             (None, None) => StartStrength::default(),
         }
     }
+}
+
+/// A border that leaves pictures of a size that can be drawn, so that they are not squeezed into one.
+fn fitted(border: Border, images: &[Image]) -> Border {
+    let Some(image) = images.first() else { return border };
+    let fitted = border.fitted(image.width(), image.height(), 8);
+    if fitted != border {
+        let Border { left, top, right, bottom } = fitted;
+        say::note(format_args!(
+            "--extend: {left},{top},{right},{bottom}, for sides of multiples of 8 pixels"
+        ));
+    }
+    fitted
 }
 
 /// Pictures that are extended have one mask, which fits them only if they are of one size.

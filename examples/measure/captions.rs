@@ -12,7 +12,7 @@ pub(crate) fn measure(options: &Options, device: &Device) -> Result<(), Box<dyn 
     let mut captions: Vec<Caption> = list(options.fixtures.join("captions.json"))?;
     captions.truncate(options.count);
     let judge = Judge::open(options.fixtures.join("judge.safetensors"), device)?;
-    let mut pipeline = Pipeline::open(options.model())?.load(device)?;
+    let mut pipeline = options.open()?.load(device)?;
 
     println!("| {} captions | right thing | right colour | both |\n|---|---|---|---|", captions.len());
     ways::each(options, &mut pipeline, |pipeline, name, request| {

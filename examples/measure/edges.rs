@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use hypersd::{Canny, Control, Device, Image, Pipeline, Request};
+use hypersd::{Canny, Control, Device, Image, Request};
 use hypersd_testing::measure::{EdgeMap, EdgeTally, list};
 
 use crate::{
@@ -18,7 +18,7 @@ pub(crate) fn measure(options: &Options, device: &Device) -> Result<(), Box<dyn 
     let given = maps.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     sheet::save(options, "edges", &given)?;
 
-    let lora = || Pipeline::open(options.model())?.lora(options.lora(), 1.0);
+    let lora = || options.open()?.lora(options.lora(), 1.0);
     let without = lora()?.load(device)?;
     let with = lora()?.controlnet(options.controlnet())?.load(device)?;
 

@@ -20,7 +20,7 @@ mod weights;
 use std::{error::Error, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
-use hypersd::{Device, Location};
+use hypersd::{Device, FloatDType, Location, Pipeline, PipelineBuilder, Products};
 
 /// Measures how much of what is asked for is in the demo model's pictures.
 #[derive(Debug, Parser)]
@@ -34,12 +34,18 @@ struct Options {
     /// Takes the first N captions, pairs and edge maps
     #[arg(long, value_name = "N", default_value_t = usize::MAX, hide_default_value = true)]
     count: usize,
+    /// Leaves out the ways of drawing whose names do not begin so: "LoRA", "LoRA, 1 step"
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    ways: String,
     /// Guidance scale of the base model, where it has more than one step
     #[arg(long, value_name = "X", default_value_t = 5.0)]
     base_guidance: f64,
     /// Writes a sheet of all pictures for each row of the tables
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    /// Type of the weights and of the arithmetic, as `generate` has it
+    #[arg(long, value_enum, default_value_t = DtypeName::F32)]
+    dtype: DtypeName,
     /// Another model than the embedded one
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -60,6 +66,14 @@ enum Part {
     Edges,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum DtypeName {
+    F32,
+    F16,
+    Bf16,
+    Q8,
+}
+
 /// Prints a part's tables.
 type Measure = fn(&Options, &Device) -> Result<(), Box<dyn Error>>;
 
@@ -72,6 +86,17 @@ const PARTS: [(Part, Measure); 5] = [
 ];
 
 impl Options {
+    /// The model, in the type that was asked for.
+    fn open(&self) -> Result<PipelineBuilder, hypersd::Error> {
+        let builder = Pipeline::open(self.model())?;
+        Ok(match self.dtype {
+            DtypeName::F32 => builder,
+            DtypeName::F16 => builder.dtype(FloatDType::F16),
+            DtypeName::Bf16 => builder.dtype(FloatDType::BF16),
+            DtypeName::Q8 => builder.products(Products::Int8),
+        })
+    }
+
     fn model(&self) -> Location {
         self.model.as_ref().map_or_else(hypersd_demo::model, Location::from)
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use hypersd::{Device, Image, Pipeline};
+use hypersd::{Device, Image};
 use hypersd_testing::measure::{Judge, Pair, list};
 
 use crate::{Options, captions::draw, sheet, ways};
@@ -12,7 +12,7 @@ pub(crate) fn measure(options: &Options, device: &Device) -> Result<(), Box<dyn 
     let mut pairs: Vec<Pair> = list(options.fixtures.join("pairs.json"))?;
     pairs.truncate(options.count);
     let judge = Judge::open(options.fixtures.join("judge.safetensors"), device)?;
-    let mut pipeline = Pipeline::open(options.model())?.load(device)?;
+    let mut pipeline = options.open()?.load(device)?;
 
     println!("\n| {} pairs | both things | both things and colours |\n|---|---|---|", pairs.len());
     ways::each(options, &mut pipeline, |pipeline, name, request| {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use hypersd::{Device, Image, Pipeline};
+use hypersd::{Device, Image};
 use hypersd_testing::measure::Judge;
 
 use crate::{Options, captions::draw, sheet, ways};
@@ -39,7 +39,7 @@ const SKY_ROWS: usize = 4;
 /// Draws all prompts with all seeds in every way and prints the table.
 pub(crate) fn measure(options: &Options, device: &Device) -> Result<(), Box<dyn Error>> {
     let judge = Judge::open(options.fixtures.join("judge.safetensors"), device)?;
-    let mut pipeline = Pipeline::open(options.model())?.load(device)?;
+    let mut pipeline = options.open()?.load(device)?;
     let columns = FIRST.map(|(prompt, ..)| prompt).join(" | ");
     println!(
         "\n| {SEEDS} seeds | {columns} | day, sunset, night | unknown words: a thing |\n|{}",

@@ -16,7 +16,7 @@ pub(crate) fn each(
         [(vec![], base(options.base_guidance)), (vec![(options.lora(), 1.0_f32)], distilled())]
     {
         pipeline.set_loras(&loras)?;
-        for (name, request) in ways {
+        for (name, request) in ways.into_iter().filter(|(name, _)| name.starts_with(&options.ways)) {
             measured(pipeline, &name, &request)?;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use hypersd::{Device, Pipeline, Prompt, Request};
+use hypersd::{Device, Prompt, Request};
 use hypersd_testing::measure::Judge;
 
 use crate::{Options, sheet, ways};
@@ -28,7 +28,7 @@ const WEIGHTS: [f32; 7] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0];
 /// the table.
 pub(crate) fn measure(options: &Options, device: &Device) -> Result<(), Box<dyn Error>> {
     let judge = Judge::open(options.fixtures.join("judge.safetensors"), device)?;
-    let pipeline = Pipeline::open(options.model())?.lora(options.lora(), 1.0)?.load(device)?;
+    let pipeline = options.open()?.lora(options.lora(), 1.0)?.load(device)?;
     let asked: Vec<_> = THINGS.into_iter().flat_map(|thing| COLOURS.map(|colour| (thing, colour))).collect();
     println!(
         "\n| {} prompts, LoRA, 1 step | the colour weighs so: right colour | right thing | the thing weighs so: right \

@@ -1,7 +1,9 @@
 //! Between latents and pixels, by whichever autoencoder the model has.
 
+use std::collections::VecDeque;
+
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use hypersd_core::{Component, Image, LoadOptions, PixelRange, SharedSource, slots};
+use hypersd_core::{Component, Image, LoadOptions, PixelRange, Products, SharedSource, slots};
 use hypersd_models::{
     activation_dtype,
     tiny_vae::{self, TinyVaeConfig},
@@ -10,8 +12,8 @@ use hypersd_models::{
 
 use super::latents::host_tensor;
 use crate::{
-    Error,
-    network::{Leftovers, Network},
+    Error, memory,
+    network::{Leftovers, Lent, Network},
     notice::{Notice, Notices},
 };
 
@@ -102,6 +104,35 @@ impl AutoencoderConfig {
         }
     }
 
+    /// Both halves, whose weights are still to be read.
+    fn halves(&self, device: &Device) -> Result<(Encoder, Decoder), Error> {
+        Ok(match self {
+            Self::Kl(config) => (
+                Encoder::Kl(vae::Encoder::new(config, device)?),
+                Decoder::Kl(vae::Decoder::new(config, device)?),
+            ),
+            Self::Tiny(config) => (
+                Encoder::Tiny(tiny_vae::Encoder::new(config, device)?),
+                Decoder::Tiny(tiny_vae::Decoder::new(config, device)?),
+            ),
+        })
+    }
+
+    /// Bytes that the weights of the encoder and of the decoder take, kept in a type; nothing of them is in 8 bits.
+    pub(crate) fn sizes(&self, stored: FloatDType, device: &Device) -> Result<[u64; 2], Error> {
+        let (encoder, decoder) = self.halves(device)?;
+        Ok([
+            memory::weights(&encoder, stored, Products::F32),
+            memory::weights(&decoder, stored, Products::F32),
+        ])
+    }
+
+    /// The type that weights are kept in on a device. With `upcast`, those of a network that says that it overflows in f16 are
+    /// kept in f32 where it would be run in f16.
+    pub(crate) fn stored(&self, asked_for: FloatDType, device: &Device, upcast: bool) -> FloatDType {
+        self.weights_in(asked_for, activation_dtype(asked_for, device), upcast)
+    }
+
     /// The type that weights are read in, which were asked for in `stored` and would be computed with in `run_in`.
     fn weights_in(&self, stored: FloatDType, run_in: FloatDType, upcast: bool) -> FloatDType {
         if upcast && run_in == FloatDType::F16 && self.overflows() { FloatDType::F32 } else { stored }
@@ -119,32 +150,24 @@ impl Autoencoder {
     pub(crate) fn new(
         config: AutoencoderConfig,
         source: SharedSource,
-        options: &LoadOptions,
+        (options, products): (&LoadOptions, Products),
         leftovers: &Leftovers,
         upcast: bool,
         tiled: bool,
     ) -> Result<Self, Error> {
-        let device = &options.device;
-        let dtype = config.weights_in(options.dtype, activation_dtype(options.dtype, device), upcast);
+        let dtype = config.stored(options.dtype, &options.device, upcast);
         let half = |ignore| LoadOptions { dtype, ignore, ..options.clone() };
-        let (encoder, decoder, encoder_alone, decoder_alone) = match &config {
-            AutoencoderConfig::Kl(config) => (
-                Encoder::Kl(vae::Encoder::new(config, device)?),
-                Decoder::Kl(vae::Decoder::new(config, device)?),
-                half(vae::Encoder::OTHER_HALF),
-                half(vae::Decoder::OTHER_HALF),
-            ),
-            AutoencoderConfig::Tiny(config) => (
-                Encoder::Tiny(tiny_vae::Encoder::new(config, device)?),
-                Decoder::Tiny(tiny_vae::Decoder::new(config, device)?),
-                half(tiny_vae::Encoder::OTHER_HALF),
-                half(tiny_vae::Decoder::OTHER_HALF),
-            ),
+        let (encoder, decoder) = config.halves(&options.device)?;
+        let (encoder_alone, decoder_alone) = match &config {
+            AutoencoderConfig::Kl(_) => (half(vae::Encoder::OTHER_HALF), half(vae::Decoder::OTHER_HALF)),
+            AutoencoderConfig::Tiny(_) => {
+                (half(tiny_vae::Encoder::OTHER_HALF), half(tiny_vae::Decoder::OTHER_HALF))
+            }
         };
         Ok(Self {
             config,
-            encoder: Network::new(encoder, source.clone(), encoder_alone, leftovers)?,
-            decoder: Network::new(decoder, source, decoder_alone, leftovers)?,
+            encoder: Network::new(encoder, source.clone(), encoder_alone, products, leftovers)?,
+            decoder: Network::new(decoder, source, decoder_alone, products, leftovers)?,
             tiled,
         })
     }
@@ -153,6 +176,16 @@ impl Autoencoder {
     pub(crate) fn keep(&mut self) -> Result<(), Error> {
         self.encoder.keep_once_used();
         self.decoder.keep()
+    }
+
+    /// Bytes that the weights of the encoder and of the decoder take, and the type that they are kept in.
+    pub(crate) fn sizes(&self) -> ([u64; 2], FloatDType) {
+        ([self.encoder.size(), self.decoder.size()], self.decoder.dtype())
+    }
+
+    /// True where large pictures are decoded in tiles.
+    pub(crate) fn is_tiled(&self) -> bool {
+        self.tiled
     }
 
     /// The configuration.
@@ -197,19 +230,73 @@ impl Autoencoder {
     /// Latents `[B, 4, h, w]` → B pictures of 8w x 8h pixels, one after the other to save memory. Where half precision
     /// overflows, in f32, with a notice. On the CPU only weights can: what lies between is f32 anyway.
     pub(crate) fn decode(&self, latents: Tensor<4>, notices: &Notices) -> Result<Vec<Image>, Error> {
-        let decoder = self.decoder.get()?;
-        let mut images = Vec::with_capacity(latents.dims()[0]);
-        for x in latents.split(1, 0) {
-            let mut picture = host_tensor(decoder.decode(x.clone(), self.tiled)?);
-            let finite = picture.to_f32().iter().all(|x| x.is_finite());
-            if !finite && self.decoder.dtype() != FloatDType::F32 {
-                notices.give(Notice::DecodedInF32);
-                let decoder = self.decoder.get_in(FloatDType::F32)?;
-                picture = host_tensor(decoder.decode(x, self.tiled)?);
-            }
-            images.extend(Image::from_tensor(&picture)?);
+        let mut decoding = self.decoding(latents)?;
+        while decoding.is_left() {
+            decoding.advance(notices)?;
         }
-        Ok(images)
+        Ok(decoding.images)
+    }
+
+    /// The same, one stage of the decoder at a time.
+    pub(crate) fn decoding(&self, latents: Tensor<4>) -> Result<Decoding<'_>, Error> {
+        let decoder = self.decoder.get()?;
+        let left = latents.split(1, 0).into();
+        Ok(Decoding { autoencoder: self, decoder, left, stage: 0, x: None, images: Vec::new() })
+    }
+}
+
+/// Decoding in progress.
+pub(crate) struct Decoding<'a> {
+    autoencoder: &'a Autoencoder,
+    decoder: Lent<'a, Decoder>,
+    /// Latents `[1, 4, h, w]` of the pictures to come, the one that is being decoded first.
+    left: VecDeque<Tensor<4>>,
+    /// The next stage of it, and what the one before gave.
+    stage: usize,
+    x: Option<Tensor<4>>,
+    images: Vec<Image>,
+}
+
+impl Decoding<'_> {
+    /// True until the last picture is decoded.
+    pub(crate) fn is_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// The pictures that are decoded.
+    pub(crate) fn into_images(self) -> Vec<Image> {
+        self.images
+    }
+
+    /// Runs the next stage. In tiles there is but one.
+    pub(crate) fn advance(&mut self, notices: &Notices) -> Result<(), Error> {
+        let Some(latents) = self.left.front() else { return Ok(()) };
+        let stages = self.decoder.stages(self.autoencoder.tiled);
+        let x = self.x.take().unwrap_or_else(|| latents.clone());
+        let x = self.decoder.stage(self.stage, x, self.autoencoder.tiled)?;
+        self.stage += 1;
+        if self.stage < stages {
+            self.x = Some(x);
+            return Ok(());
+        }
+        let image = self.image(latents.clone(), x, notices)?;
+        self.images.extend(image);
+        self.left.pop_front();
+        self.stage = 0;
+        Ok(())
+    }
+
+    /// The picture in what the last stage gave.
+    fn image(&self, latents: Tensor<4>, x: Tensor<4>, notices: &Notices) -> Result<Vec<Image>, Error> {
+        let network = &self.autoencoder.decoder;
+        let mut picture = host_tensor(x);
+        let finite = picture.to_f32().iter().all(|x| x.is_finite());
+        if !finite && network.dtype() != FloatDType::F32 {
+            notices.give(Notice::DecodedInF32);
+            let decoder = network.get_in(FloatDType::F32)?;
+            picture = host_tensor(decoder.decode(latents, self.autoencoder.tiled)?);
+        }
+        Ok(Image::from_tensor(&picture)?)
     }
 }
 
@@ -246,10 +333,22 @@ impl Encoder {
 
 impl Decoder {
     fn decode(&self, latents: Tensor<4>, tiled: bool) -> Result<Tensor<4>, Error> {
+        (0..self.stages(tiled)).try_fold(latents, |x, index| self.stage(index, x, tiled))
+    }
+
+    fn stages(&self, tiled: bool) -> usize {
+        match self {
+            Self::Kl(_) if tiled => 1,
+            Self::Kl(decoder) => decoder.stages(),
+            Self::Tiny(decoder) => decoder.stages(),
+        }
+    }
+
+    fn stage(&self, index: usize, x: Tensor<4>, tiled: bool) -> Result<Tensor<4>, Error> {
         Ok(match self {
-            Self::Kl(decoder) if tiled => decoder.decode_tiled(latents)?,
-            Self::Kl(decoder) => decoder.decode(latents)?,
-            Self::Tiny(decoder) => decoder.decode(latents)?,
+            Self::Kl(decoder) if tiled => decoder.decode_tiled(x)?,
+            Self::Kl(decoder) => decoder.stage(index, x)?,
+            Self::Tiny(decoder) => decoder.stage(index, x)?,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! ControlNets in the loop.
 
+use std::mem;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use hypersd_controlnet::{ControlNet, Hint, Strength, after_zeros, control_pixels, control_size};
 use hypersd_core::Image;
@@ -69,12 +71,36 @@ struct Controlled<'a> {
     strength: Strength,
 }
 
+/// The hints of a picture, one for each ControlNet, with all that decides them.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    kept: Vec<(Shown, Hint)>,
+    /// True where the last picture has all of the one before, and there are any.
+    pub(super) reused: bool,
+}
+
+/// What a ControlNet is shown.
+#[derive(Debug, Clone, PartialEq)]
+struct Shown {
+    image: Image,
+    masked: bool,
+    /// Read only where it has a mask.
+    start: Option<Start>,
+    size: [usize; 2],
+}
+
 impl<'a> Controls<'a> {
-    /// Encodes the control images for a picture of `size`, height and width in pixels.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Encodes the control images for a picture of `size`, height and width in pixels; of the picture before, hints of the
+    /// same are taken, and those of this one are left in their place.
     pub(super) fn new(
         nets: &'a [Network<ControlNet>],
         Request { controls, start, .. }: &Request,
         size: [usize; 2],
+        hints: &mut Hints,
     ) -> Result<Self, Error> {
         if nets.len() != controls.len() {
             return Err(Error::Request {
@@ -83,13 +109,24 @@ impl<'a> Controls<'a> {
                 found: controls.len().to_string(),
             });
         }
-        let controlled = |(net, control): (&'a Network<ControlNet>, &Control)| {
+        let mut before = mem::take(&mut hints.kept).into_iter();
+        hints.reused = !nets.is_empty();
+        let mut controlled = Vec::with_capacity(nets.len());
+        for (net, control) in nets.iter().zip(controls) {
             control.strength.validate()?;
+            let shown = Shown::new(control, start, size);
             let net = net.get()?;
-            let hint = net.hint(control.pixels(start, size, &net.device())?)?;
-            Ok(Controlled { net, hint, strength: control.strength })
-        };
-        nets.iter().zip(controls).map(controlled).collect::<Result<_, _>>().map(Self)
+            let hint = match before.next() {
+                Some((same, hint)) if same == shown => hint,
+                _ => {
+                    hints.reused = false;
+                    net.hint(control.pixels(start, size, &net.device())?)?
+                }
+            };
+            hints.kept.push((shown, hint.clone()));
+            controlled.push(Controlled { net, hint, strength: control.strength });
+        }
+        Ok(Self(controlled))
     }
 
     /// The ControlNets that act in step `index` of `steps`.
@@ -116,6 +153,13 @@ impl<'a> Controls<'a> {
             });
         }
         Ok(sum)
+    }
+}
+
+impl Shown {
+    fn new(control: &Control, start: &Start, size: [usize; 2]) -> Self {
+        let start = matches!(start, Start::Masked { .. }).then(|| start.clone());
+        Self { image: control.image.clone(), masked: control.masked, start, size }
     }
 }
 

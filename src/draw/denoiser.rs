@@ -118,7 +118,7 @@ impl Condition {
         unet: &UNetConfig,
     ) -> Self {
         let mut made =
-            Self { context: 0, added: profile.time_ids * unet.addition_time_embed_dim.unwrap_or(0) };
+            Self { context: 0, added: profile.numbers.count() * unet.addition_time_embed_dim.unwrap_or(0) };
         for (traits, encoder) in profile.text_encoders.iter().zip(encoders) {
             made.context += encoder.hidden_size;
             if traits.pooled && encoder.with_projection {
@@ -145,7 +145,11 @@ pub(crate) fn check_condition<'a>(
     }
     if read.added != made.added {
         return misfit(
-            format!("as many as the pooled prompt and {} numbers make, {}", profile.time_ids, made.added),
+            format!(
+                "as many as the pooled prompt and {} numbers make, {}",
+                profile.numbers.count(),
+                made.added
+            ),
             format!("an add_embedding that reads {} features", read.added),
         );
     }

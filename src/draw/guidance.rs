@@ -7,8 +7,8 @@ use super::denoiser::Denoiser;
 use crate::{Error, Request, Start, network::Lent};
 
 /// The conditions under which a denoiser predicts.
-#[derive(Debug)]
-pub(super) struct Conditions {
+#[derive(Debug, Clone)]
+pub(crate) struct Conditions {
     /// By the prompt.
     pub(super) positive: Conditioning,
     /// With guidance: by the prompt that it leads away from.

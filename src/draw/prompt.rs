@@ -6,17 +6,17 @@ mod windows;
 use std::sync::Arc;
 
 use burn::tensor::{FloatDType, Tensor};
-use hypersd_core::LoadOptions;
+use hypersd_core::{LoadOptions, Products};
 use hypersd_lora::Merged;
 use hypersd_models::{
-    Profile, TextProfile,
+    Numbers, Profile, TextProfile,
     clip::{ClipTextConfig, ClipTextModel, Tokenizer, ignored_tensors},
     unet::{Conditioning, Context},
 };
 
 use super::guidance::Conditions;
 use crate::{
-    Error, Prompt, PromptEmbeds, Request,
+    Error, Prompt, PromptEmbeds, Refine, Request,
     embeddings::Words,
     network::{Leftovers, Network},
     notice::{Notice, Notices},
@@ -41,11 +41,12 @@ impl TextEncoder {
         tokenizer: Tokenizer,
         config: &ClipTextConfig,
         source: Arc<Merged>,
-        options: &LoadOptions,
+        (options, products): (&LoadOptions, Products),
         leftovers: &Leftovers,
     ) -> Result<Self, Error> {
         let options = LoadOptions { ignore: ignored_tensors(config.num_hidden_layers), ..options.clone() };
-        let network = Network::new(ClipTextModel::new(config, &options.device)?, source, options, leftovers)?;
+        let network = ClipTextModel::new(config, &options.device)?;
+        let network = Network::new(network, source, options, products, leftovers)?;
         Ok(Self { traits, tokenizer, words: None, network })
     }
 
@@ -88,6 +89,11 @@ pub(crate) struct PromptEncoder {
 }
 
 impl PromptEncoder {
+    /// Reads the weights of all encoders, to stay in memory.
+    pub(super) fn keep(&mut self) -> Result<(), Error> {
+        self.encoders.iter_mut().try_for_each(|encoder| encoder.network.keep())
+    }
+
     /// The conditions of a request's prompts, for a batch of pictures.
     pub(super) fn conditions_of(
         &self,
@@ -96,21 +102,22 @@ impl PromptEncoder {
         notices: &Notices,
     ) -> Result<Conditions, Error> {
         let Request { prompt, negative, .. } = request;
+        let Refine { aesthetic_score, negative_aesthetic_score, .. } = request.refine.unwrap_or_default();
+        let positive = |embeds: &PromptEmbeds| self.condition(embeds, batch, aesthetic_score);
+        let negated = |embeds: &PromptEmbeds| self.condition(embeds, batch, negative_aesthetic_score);
         if !request.is_guided() {
-            let [positive] = self.encode([prompt], notices)?;
-            return Ok(Conditions { positive: self.condition(&positive, batch), negative: None });
+            let [prompt] = self.encode([prompt], notices)?;
+            return Ok(Conditions { positive: positive(&prompt), negative: None });
         }
         if negative.is_none() && self.zero_negative {
-            let [positive] = self.encode([prompt], notices)?;
-            let positive = self.condition(&positive, batch);
-            let negative = Some(positive.zeros_like());
-            return Ok(Conditions { positive, negative });
+            let [prompt] = self.encode([prompt], notices)?;
+            let negative = Some(negated(&prompt.zeros_like()));
+            return Ok(Conditions { positive: positive(&prompt), negative });
         }
         let empty = Prompt::default();
         let negative = negative.as_ref().unwrap_or(&empty);
-        let [positive, negative] =
-            self.encode([prompt, negative], notices)?.map(|it| self.condition(&it, batch));
-        Ok(Conditions { positive, negative: Some(negative) })
+        let [prompt, negative] = self.encode([prompt, negative], notices)?;
+        Ok(Conditions { positive: positive(&prompt), negative: Some(negated(&negative)) })
     }
 
     /// The embeddings of each prompt, all of one length: by one encoder those of all of them, before the next encoder is
@@ -183,15 +190,15 @@ impl PromptEncoder {
         Ok(all)
     }
 
-    /// The condition of a prompt, for a batch of pictures.
-    fn condition(&self, embeds: &PromptEmbeds, batch: Batch) -> Conditioning {
-        let time_ids = &time_ids(batch.size)[..self.profile.time_ids];
+    /// The condition of a prompt, for a batch of pictures that shall look so good.
+    fn condition(&self, embeds: &PromptEmbeds, batch: Batch, score: f64) -> Conditioning {
+        let time_ids = time_ids(self.profile.numbers, batch.size, score);
         let conditioning = Conditioning::new(Context::text(embeds.context().repeat_dim(0, batch.pictures)));
         // Where the UNet wants a pooled state and a prompt of one's own has none, the UNet says so.
-        match embeds.pooled().filter(|_| self.profile.time_ids > 0) {
+        match embeds.pooled().filter(|_| self.profile.numbers != Numbers::None) {
             Some(pooled) => conditioning.with_added(
                 Tensor::<2>::repeat_dim(pooled, 0, batch.pictures),
-                vec![time_ids.to_vec(); batch.pictures],
+                vec![time_ids; batch.pictures],
             ),
             None => conditioning,
         }
@@ -246,7 +253,7 @@ pub(crate) fn check_clip_skip(
 }
 
 /// The pictures that a prompt conditions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Batch {
     /// Their number.
     pub(super) pictures: usize,
@@ -254,8 +261,13 @@ pub(super) struct Batch {
     pub(super) size: [usize; 2],
 }
 
-/// Original height and width, top and left of the crop, target height and width: a picture that was neither scaled
-/// nor cropped.
-fn time_ids([height, width]: [usize; 2]) -> [f32; 6] {
-    [height as f32, width as f32, 0.0, 0.0, height as f32, width as f32]
+/// The numbers of a picture that was neither scaled nor cropped: original height and width, top and left of the crop, then
+/// target height and width, or how good it looks.
+fn time_ids(numbers: Numbers, [height, width]: [usize; 2], score: f64) -> Vec<f32> {
+    let [height, width] = [height as f32, width as f32];
+    match numbers {
+        Numbers::Sizes => vec![height, width, 0.0, 0.0, height, width],
+        Numbers::Aesthetics => vec![height, width, 0.0, 0.0, score as f32],
+        _ => Vec::new(),
+    }
 }

@@ -145,6 +145,37 @@ impl Sampling {
 
     /// The steps that a request asks for.
     pub(super) fn schedule(&self, request: &Request) -> Result<Schedule, Error> {
+        steps(&self.scheduler(request)?, request)
+    }
+
+    /// The same for a model and for the refiner that takes over from it, which may predict another quantity; and the number
+    /// of steps of both, as the request counts them.
+    pub(super) fn shared_schedule(
+        &self,
+        request: &Request,
+        prediction: PredictionType,
+    ) -> Result<(Schedule, Schedule, usize), Error> {
+        let share = request.refine.unwrap_or_default().switch_at;
+        let scheduler = self.scheduler(request)?;
+        let timestep = scheduler.timestep_after(share);
+        let whole = steps(&scheduler, request)?;
+        let count = whole.count();
+        let (first, _) = whole.split(timestep);
+        let refined = Request { prediction: Some(prediction), ..request.clone() };
+        let (_, second) = self.schedule(&refined)?.split(timestep);
+        if second.steps.is_empty() || (first.steps.is_empty() && request.start.strength().is_none()) {
+            return Err(no_share(request, share, timestep));
+        }
+        Ok((first, second, count))
+    }
+
+    /// What the model predicts as far as files say it, else the noise.
+    pub(crate) fn prediction(&self) -> PredictionType {
+        self.config.prediction_type.unwrap_or(PredictionType::Epsilon)
+    }
+
+    /// The scheduler of a request, with what that leaves to the configuration.
+    fn scheduler(&self, request: &Request) -> Result<Scheduler, Error> {
         if !self.prediction_known && request.prediction.is_none() {
             return Err(Error::Request {
                 option: "prediction",
@@ -170,9 +201,16 @@ impl Sampling {
         let algorithm = self.algorithm(request);
         check_zero_snr(request, algorithm)?;
         check_distilled(request, algorithm, self.config.num_train_timesteps.unwrap_or(1000))?;
-        let scheduler = Scheduler::new(algorithm, &config).map_err(Error::config(&self.origin))?;
-        steps(&scheduler, request)
+        Scheduler::new(algorithm, &config).map_err(Error::config(&self.origin))
     }
+}
+
+/// The error for a share of the noise schedule at which base or refiner have no step.
+fn no_share(request: &Request, share: f64, timestep: f32) -> Error {
+    let found = format_args!("{share}, which is at timestep {timestep}, with {}", request.steps);
+    let expected =
+        "a share with a step before it for the base and one after it for the refiner: another, or more steps";
+    refuse("switch at", expected, found)
 }
 
 /// The steps that a request takes of a scheduler: all of them, or those that its start leaves.

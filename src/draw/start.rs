@@ -1,23 +1,25 @@
 //! From what a request starts with to the latents of the first step, and to what holds the drawing to a picture.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use hypersd_core::Image;
-use hypersd_schedulers::{Schedule, Step};
+use hypersd_core::{Image, Rng};
+use hypersd_schedulers::Step;
 
 use super::{
+    Plan,
     autoencoder::{Autoencoder, pixels},
     denoise::Edited,
     denoiser::FurtherInput,
+    encodings::{Encoded, Encodings},
     latents::{Latents, NoiseSource},
 };
 use crate::{
     Error, Start, StartStrength,
-    notice::Notices,
+    notice::{Notice, Notices},
     start::{Mask, Painting},
 };
 
 /// Where the loop begins.
-pub(super) struct Beginning {
+pub(crate) struct Beginning {
     /// The latents of the first step.
     pub(super) x: Latents,
     /// What is put back after every step.
@@ -38,29 +40,39 @@ pub(super) struct Kept {
 
 /// All that decides how a start becomes latents.
 pub(super) struct Begin<'a> {
-    pub(super) schedule: &'a Schedule,
-    /// Height and width in pixels.
-    pub(super) size: [usize; 2],
+    pub(super) plan: &'a Plan,
     pub(super) autoencoder: &'a Autoencoder,
     pub(super) further: FurtherInput,
+    /// Of the drawing before, and then of this one.
+    pub(super) encodings: &'a mut Encodings,
+    /// What the noise is of.
+    pub(super) seed: (Rng, u64),
     pub(super) notices: &'a Notices,
+}
+
+/// A draw that decides among the latents of pictures.
+struct Sample {
+    /// Its place in the noise of the seed.
+    place: (usize, [usize; 4]),
+    draw: Tensor<4>,
 }
 
 impl Begin<'_> {
     /// Encodes the pictures and draws, all of it in diffusers' order: the encoder's sample of the picture, then the noise,
     /// then the encoder's sample of the masked picture.
-    pub(super) fn start(&self, start: &Start, noise: &mut NoiseSource) -> Result<Beginning, Error> {
+    pub(super) fn start(mut self, start: &Start, noise: &mut NoiseSource) -> Result<Beginning, Error> {
+        self.encodings.turn();
         match start {
             Start::Noise => Ok(self.noise_alone(noise)),
             Start::Picture { images, .. } => {
-                let known = self.encode(&resized(images, self.size)?, noise)?;
+                let known = self.encode(resized(images, self.plan.size)?, noise)?;
                 let x = self.first()?.add_noise(&Latents(known), &noise.draw())?;
                 Ok(Beginning { x, kept: None, further: None })
             }
             Start::Masked { images, mask, strength } => self.masked(images, mask, *strength, noise),
             Start::Change { images, .. } => {
                 let beginning = self.noise_alone(noise);
-                let picture = self.unscaled(&resized(images, self.size)?, noise.batch())?;
+                let picture = self.unscaled(resized(images, self.plan.size)?, noise.batch())?;
                 Ok(Beginning { further: Some(picture), ..beginning })
             }
         }
@@ -71,16 +83,19 @@ impl Begin<'_> {
     }
 
     fn masked(
-        &self,
+        &mut self,
         images: &[Image],
         mask: &Mask,
         strength: StartStrength,
         noise: &mut NoiseSource,
     ) -> Result<Beginning, Error> {
-        let painting = mask.painting(images, self.size)?;
+        let painting = mask.painting(images, self.plan.size)?;
+        if !painting.painted.contains(&true) {
+            self.notices.give(Notice::NothingPainted { blur: mask.blur });
+        }
         let plain = self.further != FurtherInput::MaskedPicture;
         let known = match plain || !strength.is_whole() {
-            true => Some(self.encode(&painting.images, noise)?),
+            true => Some(self.encode(painting.images.clone(), noise)?),
             false => None,
         };
         let fresh = noise.draw();
@@ -98,7 +113,7 @@ impl Begin<'_> {
                 Ok(Beginning { x, kept: Some(Kept { known, noise: fresh.0, mask }), further: None })
             }
             None => {
-                let further = self.masked_picture(&painting, mask, sample, noise)?;
+                let further = self.masked_picture(painting, mask, sample, noise)?;
                 Ok(Beginning { x, kept: None, further: Some(further) })
             }
         }
@@ -106,38 +121,61 @@ impl Begin<'_> {
 
     /// Noise as the first step takes it.
     fn pure(&self, noise: &Latents) -> Latents {
-        Latents(noise.0.clone().mul_scalar(self.schedule.init_noise_sigma))
+        Latents(noise.0.clone().mul_scalar(self.plan.schedule.init_noise_sigma))
     }
 
-    /// The first step.
+    /// The first step, whosever it is.
     fn first(&self) -> Result<&Step, Error> {
-        Ok(self.schedule.steps.first().ok_or(hypersd_schedulers::Error::NoTimesteps)?)
+        Ok(self.plan.steps().next().ok_or(hypersd_schedulers::Error::NoTimesteps)?)
     }
 
     /// What decides among the latents of so many pictures, where anything does.
-    fn sample(&self, pictures: usize, noise: &mut NoiseSource) -> Option<Tensor<4>> {
-        self.autoencoder.config().has_distribution().then(|| noise.draw_for(pictures))
+    fn sample(&self, pictures: usize, noise: &mut NoiseSource) -> Option<Sample> {
+        self.autoencoder.config().has_distribution().then(|| {
+            let place = noise.place();
+            Sample { place, draw: noise.draw_for(pictures) }
+        })
     }
 
     /// A draw of the pictures' latents, for the whole batch: they in turn.
-    fn encode(&self, images: &[Image], noise: &mut NoiseSource) -> Result<Tensor<4>, Error> {
+    fn encode(&mut self, images: Vec<Image>, noise: &mut NoiseSource) -> Result<Tensor<4>, Error> {
         let sample = self.sample(images.len(), noise);
-        let latents = self.autoencoder.encode(images, sample, self.notices)?;
-        Ok(latents.repeat_dim(0, noise.batch() / images.len()))
+        self.latents(images, sample, noise.batch())
     }
 
     /// The likeliest latents of the pictures in the encoder's own scale, for the whole batch: what InstructPix2Pix was
     /// trained with.
-    fn unscaled(&self, images: &[Image], batch: usize) -> Result<Tensor<4>, Error> {
-        let latents = self.autoencoder.encode(images, None, self.notices)?;
-        Ok(self.autoencoder.config().unscale(latents).repeat_dim(0, batch / images.len()))
+    fn unscaled(&mut self, images: Vec<Image>, batch: usize) -> Result<Tensor<4>, Error> {
+        let latents = self.latents(images, None, batch)?;
+        Ok(self.autoencoder.config().unscale(latents))
+    }
+
+    fn latents(
+        &mut self,
+        images: Vec<Image>,
+        sample: Option<Sample>,
+        batch: usize,
+    ) -> Result<Tensor<4>, Error> {
+        let rounds = batch / images.len();
+        let what = Encoded { images, painted: None, sample: self.identity(sample.as_ref()) };
+        let Self { autoencoder, notices, .. } = self;
+        let latents = self.encodings.latents(what, |what| {
+            autoencoder.encode(&what.images, sample.map(|sample| sample.draw), notices)
+        })?;
+        Ok(latents.repeat_dim(0, rounds))
+    }
+
+    /// All that decides the numbers of a sample.
+    fn identity(&self, sample: Option<&Sample>) -> Option<(Rng, u64, (usize, [usize; 4]))> {
+        let (rng, seed) = self.seed;
+        sample.map(|sample| (rng, seed, sample.place))
     }
 
     /// 1 for each latent whose first pixel is painted, as `interpolate` to the latents' size takes it, else 0:
     /// `[1, 1, h, w]`.
     fn latent_mask(&self, painting: &Painting, device: &Device) -> Tensor<4> {
         let factor = self.autoencoder.config().factor();
-        let [height, width] = self.size;
+        let [height, width] = self.plan.size;
         let rows = painting.painted.chunks_exact(width).step_by(factor);
         let mask: Vec<f32> = rows
             .flat_map(|row| row.iter().step_by(factor))
@@ -151,22 +189,27 @@ impl Begin<'_> {
 
     /// The mask, and the latents of the pictures with gray where it is white: `[B, 5, h, w]`.
     fn masked_picture(
-        &self,
-        painting: &Painting,
+        &mut self,
+        painting: Painting,
         mask: Tensor<4>,
-        sample: Option<Tensor<4>>,
+        sample: Option<Sample>,
         noise: &NoiseSource,
     ) -> Result<Tensor<4>, Error> {
-        let [height, width] = self.size;
-        let device = noise.device();
-        let kept: Vec<f32> = painting.painted.iter().map(|&painted| f32::from(u8::from(!painted))).collect();
-        let kept = TensorData::new(kept, [1, 1, height, width]);
-        let kept = Tensor::<4>::from_data(kept, (device, DType::F32));
-        let pictures = painting.images.iter().map(|image| pixels(image, device) * kept.clone()).collect();
-        let latents = self.autoencoder.encode_pixels(pictures, sample, self.notices)?;
-        let batch = noise.batch();
-        let latents = latents.repeat_dim(0, batch / painting.images.len());
-        Ok(Tensor::cat(vec![mask.repeat_dim(0, batch), latents], 1))
+        let [height, width] = self.plan.size;
+        let (device, batch) = (noise.device(), noise.batch());
+        let rounds = batch / painting.images.len();
+        let Painting { images, painted, .. } = painting;
+        let what = Encoded { images, painted: Some(painted), sample: self.identity(sample.as_ref()) };
+        let Self { autoencoder, notices, .. } = self;
+        let latents = self.encodings.latents(what, |what| {
+            let painted = what.painted.iter().flatten();
+            let kept: Vec<f32> = painted.map(|&painted| f32::from(u8::from(!painted))).collect();
+            let kept = TensorData::new(kept, [1, 1, height, width]);
+            let kept = Tensor::<4>::from_data(kept, (device, DType::F32));
+            let pictures = what.images.iter().map(|image| pixels(image, device) * kept.clone()).collect();
+            autoencoder.encode_pixels(pictures, sample.map(|sample| sample.draw), notices)
+        })?;
+        Ok(Tensor::cat(vec![mask.repeat_dim(0, batch), latents.repeat_dim(0, rounds)], 1))
     }
 }
 

@@ -168,7 +168,12 @@ impl<F: Files> Walk<'_, F> {
     }
 
     fn weight_files(&self) -> Vec<String> {
-        self.files.names().iter().filter(|name| name.ends_with(".safetensors")).cloned().collect()
+        self.files
+            .names()
+            .iter()
+            .filter(|name| [".safetensors", ".gguf", ".ckpt"].iter().any(|end| name.ends_with(end)))
+            .cloned()
+            .collect()
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn open(location: &Location, pending: &mut Vec<Notice>) -> Result<Par
         origin: location.to_string(),
         text,
         unet: unet.map(part),
+        difference: None,
         vae,
         defaults: Defaults { sampling, native_cells: profile.native_cells(factor) },
         zero_negative: profile.zero_negative,

@@ -2,7 +2,7 @@
 
 use hypersd_core::{Component, Family, ModelFolder};
 use hypersd_models::{
-    Profile, TextProfile,
+    Numbers, Profile, TextProfile,
     clip::{ClipTextConfig, Tokenizer, TokenizerFiles},
     unet::UNetConfig,
 };
@@ -17,7 +17,7 @@ use crate::{
 /// The settings beside the components in `model_index.json`.
 #[derive(Debug, Deserialize)]
 struct Settings {
-    /// SDXL's pipelines take it for true where it is absent; the others do not know it.
+    /// SDXL's pipelines take it for true where it is absent, its published refiner says false; the others do not know it.
     force_zeros_for_empty_prompt: Option<bool>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
     let profile = Profile::of(family).ok_or_else(|| Error::Unsupported {
         origin: folder.location().to_string(),
         found: family.to_string(),
-        instead: "use a Stable Diffusion 1.x, 2.x or XL base model".into(),
+        instead: "use a Stable Diffusion 1.x, 2.x or XL model".into(),
     })?;
     let mut text = Vec::new();
     for traits in profile.text_encoders {
@@ -39,7 +39,8 @@ pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
     let factor = autoencoder.as_ref().map_or_else(|| (profile.vae)().factor(), AutoencoderConfig::factor);
     let native_cells = unet.as_ref().map(native_cells).transpose()?.flatten();
     let settings: Settings = folder.config()?;
-    let zero_negative = settings.force_zeros_for_empty_prompt.unwrap_or(true);
+    // The families that are told no numbers do not know the setting.
+    let zero_negative = settings.force_zeros_for_empty_prompt.filter(|_| profile.numbers != Numbers::None);
     let part = |weights| Weights::Folder(weights);
     Ok(Parts {
         profile,
@@ -50,8 +51,9 @@ pub(crate) fn open(folder: &ModelFolder) -> Result<Parts, Error> {
             native_cells: native_cells.unwrap_or_else(|| profile.native_cells(factor)),
         },
         unet: config.zip(unet).map(|(config, unet)| Part { config, weights: part(unet) }),
+        difference: None,
         vae: autoencoder.zip(vae).map(|(config, vae)| Part { config, weights: part(vae) }),
-        zero_negative: profile.zero_negative && zero_negative,
+        zero_negative: zero_negative.unwrap_or(profile.zero_negative),
     })
 }
 

@@ -2,18 +2,28 @@
 
 use std::sync::Arc;
 
-use hypersd_core::{Component, Location, SafetensorsFile, SharedSource, Variant};
+use hypersd_core::{
+    Component, Family, LoadOptions, Location, ModelFolder, Renamed, SharedSource, Variant, WeightFile,
+    WithDifference,
+};
+use hypersd_lora::{Base, Merged, UNET_PREFIX};
 use hypersd_models::{
     Profile, SingleFile,
-    clip::{ClipTextConfig, Tokenizer},
+    clip::{ClipTextConfig, Tokenizer, canonical_names},
     controlnet::ControlNetConfig,
     unet::UNetConfig,
 };
+use hypersd_schedulers::PredictionType;
 
+use super::{Numbers, checkpoint, folder};
 use crate::{
-    Error, Request,
-    draw::{AutoencoderConfig, Defaults, FurtherInput, check_clip_skip, check_condition},
+    Error, Notice, Request,
+    draw::{
+        AutoencoderConfig, Defaults, Denoiser, FurtherInput, PromptEncoder, TextEncoder, check_clip_skip,
+        check_condition,
+    },
     embeddings::{self, Embedding, Reader},
+    network::{Leftovers, Network},
 };
 
 /// Everything a pipeline is made of, opened but not loaded.
@@ -26,6 +36,8 @@ pub(crate) struct Parts {
     /// The family's text encoders, in their order; with their tokenizers where the model has some.
     pub(crate) text: Vec<TextPart>,
     pub(crate) unet: Option<Part<UNetConfig>>,
+    /// What is added to the UNet's weights, and how much of it.
+    pub(crate) difference: Option<(Part<UNetConfig>, f32)>,
     pub(crate) vae: Option<Part<AutoencoderConfig>>,
     pub(crate) defaults: Defaults,
     /// `force_zeros_for_empty_prompt`
@@ -44,6 +56,94 @@ pub(crate) struct TextPart {
 type Encoder<'a> = (&'a Tokenizer, &'a Part<ClipTextConfig>);
 
 impl Parts {
+    /// Reads the configurations of a model in a folder or a file.
+    pub(crate) fn open(model: &Location, pending: &mut Vec<Notice>) -> Result<Self, Error> {
+        match model.is_file() {
+            true => checkpoint::open(model, pending),
+            false => folder::open(&ModelFolder::open(model)?),
+        }
+    }
+
+    /// The networks that a LoRA can change, with their untouched weights: the UNet, then the text encoders.
+    pub(crate) fn bases(&self, variant: &Variant) -> Result<Vec<Base>, Error> {
+        let family = Some(self.profile.family);
+        let mut bases = vec![Base { prefix: UNET_PREFIX, family, source: self.unet_weights(variant)? }];
+        for (traits, (_, part)) in self.profile.text_encoders.iter().zip(self.text()?) {
+            let source = part.weights.open(variant)?;
+            let renames = canonical_names(source.names());
+            let source = Arc::new(Renamed::new(source, renames)?);
+            bases.push(Base { prefix: traits.lora_prefix, family, source });
+        }
+        Ok(bases)
+    }
+
+    fn unet_weights(&self, variant: &Variant) -> Result<SharedSource, Error> {
+        let own = self.unet()?.weights.open(variant)?;
+        match &self.difference {
+            Some((part, weight)) => {
+                Ok(Arc::new(WithDifference::new(own, part.weights.open(variant)?, *weight)?))
+            }
+            None => Ok(own),
+        }
+    }
+
+    /// These networks, each with the source of its weights, which are still to be read. The tokenizers go with them.
+    pub(crate) fn predicting(
+        &self,
+        sources: Vec<Arc<Merged>>,
+        options: &LoadOptions,
+        numbers: Numbers,
+        leftovers: &Leftovers,
+    ) -> Result<(PromptEncoder, Network<Denoiser, Merged>), Error> {
+        let mut sources = sources.into_iter();
+        let mut next_source = || sources.next().expect("one source for each base");
+        let denoiser = Denoiser::new(&self.unet()?.config, &options.device)?;
+        let denoiser = Network::new(denoiser, next_source(), options.clone(), numbers.denoiser, leftovers)?;
+        let Self { profile, zero_negative, .. } = *self;
+        let others = &LoadOptions { dtype: numbers.others_dtype, ..options.clone() };
+        let others = (others, numbers.others);
+        let mut encoders = Vec::new();
+        for (traits, (tokenizer, part)) in profile.text_encoders.iter().zip(self.text()?) {
+            let (source, tokenizer) = (next_source(), tokenizer.clone());
+            encoders.push(TextEncoder::new(traits, tokenizer, &part.config, source, others, leftovers)?);
+        }
+        Ok((PromptEncoder { profile, encoders, zero_negative }, denoiser))
+    }
+
+    /// What the UNet predicts, as far as files say it.
+    pub(crate) fn prediction(&self) -> PredictionType {
+        self.defaults.sampling.prediction()
+    }
+
+    /// Makes sure that the model can take over from another, on its latents.
+    pub(crate) fn check_refines(&self, base: &Self) -> Result<(), Error> {
+        let misfit =
+            |expected: String, found: String| Err(Error::Misfit { network: "refiner", expected, found });
+        let (own, theirs) = (self.profile.family, base.profile.family);
+        if !base.profile.refined_by.contains(&own) {
+            let expected = match base.profile.refined_by {
+                [] => {
+                    format!("none at all: {theirs} is the model, and only Stable Diffusion XL has refiners")
+                }
+                _ => format!("those of {}, on the latents of {theirs}", Family::SdxlRefiner),
+            };
+            return misfit(expected, format!("the layers of {own}"));
+        }
+        let unet = &self.unet()?.config;
+        check_condition(unet, self.profile, self.text()?.into_iter().map(|(_, part)| &part.config))?;
+        let wanted = FurtherInput::of(unet, base.vae()?.config.latent_channels())?;
+        match wanted {
+            FurtherInput::None => Ok(()),
+            _ => misfit("as many as the latents have".into(), format!("{} channels in", unet.in_channels)),
+        }
+    }
+
+    /// Makes sure that a UNet is of the model's family.
+    pub(crate) fn check_is_of_family(&self, unet: &UNetConfig) -> Result<(), Error> {
+        let (own, family) = (self.profile.family, unet.family());
+        if own == family { Ok(()) } else { Err(of_another_family(own, family)) }
+    }
+
     /// The UNet, if there is one by now.
     pub(crate) fn unet(&self) -> Result<&Part<UNetConfig>, Error> {
         self.unet.as_ref().ok_or_else(|| self.lacks("UNet", "--unet, PipelineBuilder::unet"))
@@ -93,10 +193,7 @@ impl Parts {
                 self.profile = profile;
                 Ok(())
             }
-            None => {
-                let expected = format!("those of {own}, the model's family");
-                Err(Error::Misfit { network: "UNet", expected, found: format!("the layers of {family}") })
-            }
+            None => Err(of_another_family(own, family)),
         }
     }
 
@@ -156,6 +253,11 @@ impl Parts {
     }
 }
 
+fn of_another_family(own: Family, found: Family) -> Error {
+    let (expected, found) = (format!("those of {own}, the model's family"), format!("the layers of {found}"));
+    Error::Misfit { network: "UNet", expected, found }
+}
+
 /// A network's configuration and where its weights are.
 #[derive(Debug)]
 pub(crate) struct Part<C> {
@@ -186,7 +288,7 @@ impl<C> Part<C> {
         match location.parent().filter(|folder| folder.join("config.json").is_file()) {
             Some(folder) => Ok(Self {
                 config: read(&Component::open(folder)?)?,
-                weights: Weights::Source(Arc::new(SafetensorsFile::open(location)?)),
+                weights: Weights::Source(Arc::new(WeightFile::open(location)?)),
             }),
             None => recognised(),
         }

@@ -32,6 +32,8 @@ pub struct PromptEmbeds(Arc<States>);
 struct States {
     context: Tensor<3>,
     pooled: Option<Tensor<2>>,
+    /// Those for a refiner.
+    refiner: Option<PromptEmbeds>,
 }
 
 impl PromptEmbeds {
@@ -53,7 +55,20 @@ impl PromptEmbeds {
                 found: format!("{:?} and {:?}", context.dims(), pooled.map(|pooled| pooled.dims())),
             });
         }
-        Ok(Self(Arc::new(States { context, pooled })))
+        Ok(Self(Arc::new(States { context, pooled, refiner: None })))
+    }
+
+    /// The same with the embeddings of the same prompt for the pipeline's [refiner](crate::PipelineBuilder::refiner), whose
+    /// text encoders are its own.
+    #[must_use]
+    pub fn with_refiner(self, embeds: Self) -> Self {
+        Self(Arc::new(States { context: self.context(), pooled: self.pooled(), refiner: Some(embeds) }))
+    }
+
+    /// The embeddings for a refiner, where there are any.
+    #[must_use]
+    pub fn refiner(&self) -> Option<&Self> {
+        self.0.refiner.as_ref()
     }
 
     /// The states, `[1, T, D]`.
@@ -89,7 +104,18 @@ impl PromptEmbeds {
             });
         }
         let pooled = a.pooled.clone().zip(b.pooled.clone()).map(|(a, b)| lerp(a, b, t));
-        Self::new(lerp(a.context.clone(), b.context.clone(), t), pooled)
+        let between = Self::new(lerp(a.context.clone(), b.context.clone(), t), pooled)?;
+        match (&a.refiner, &b.refiner) {
+            (Some(a), Some(b)) => Ok(between.with_refiner(a.lerp(b, t)?)),
+            _ => Ok(between),
+        }
+    }
+
+    /// As many states, all of them zero.
+    pub(crate) fn zeros_like(&self) -> Self {
+        let States { context, pooled, .. } = &*self.0;
+        let pooled = pooled.as_ref().map(Tensor::zeros_like);
+        Self(Arc::new(States { context: context.zeros_like(), pooled, refiner: None }))
     }
 }
 

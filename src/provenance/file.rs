@@ -21,12 +21,16 @@ pub enum WeightPart {
     ControlNet,
     /// A word of one's own (textual inversion).
     Embedding,
+    /// A difference that was added to the UNet.
+    Difference,
+    /// A refiner: of one in a folder, its UNet and then its text encoders.
+    Refiner,
     /// A part that this version does not know, by the name that another one gave it.
     Other(String),
 }
 
 impl WeightPart {
-    const KNOWN: [Self; 7] = [
+    const KNOWN: [Self; 9] = [
         Self::Model,
         Self::TextEncoder,
         Self::UNet,
@@ -34,6 +38,8 @@ impl WeightPart {
         Self::Lora,
         Self::ControlNet,
         Self::Embedding,
+        Self::Difference,
+        Self::Refiner,
     ];
 
     /// The name in pictures: `text_encoder`.
@@ -47,6 +53,8 @@ impl WeightPart {
             Self::Lora => "lora",
             Self::ControlNet => "controlnet",
             Self::Embedding => "embedding",
+            Self::Difference => "difference",
+            Self::Refiner => "refiner",
             Self::Other(name) => name,
         }
     }
@@ -77,7 +85,7 @@ pub struct WeightFile {
     /// For a LoRA, the first 12 digits of the SHA-256 of what follows its header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tensors_sha256: Option<String>,
-    /// For a LoRA, the weight it was merged with.
+    /// For a LoRA or a difference, the weight it was merged with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f32>,
 }

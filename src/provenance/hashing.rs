@@ -28,7 +28,11 @@ pub(crate) struct WeightFiles {
     pub(crate) unet: Option<Location>,
     /// By their places in the family.
     pub(crate) text: BTreeMap<usize, Location>,
+    /// With its weight.
+    pub(crate) difference: Option<(Location, f32)>,
     pub(crate) vae: Option<Location>,
+    /// With its family's profile.
+    pub(crate) refiner: Option<(Location, &'static Profile)>,
     pub(crate) loras: Vec<(Location, f32)>,
     pub(crate) controlnets: Vec<Location>,
     pub(crate) embeddings: Vec<Location>,
@@ -42,7 +46,9 @@ impl WeightFiles {
             model,
             unet: None,
             text: BTreeMap::new(),
+            difference: None,
             vae: None,
+            refiner: None,
             loras: Vec::new(),
             controlnets: Vec::new(),
             embeddings: Vec::new(),
@@ -57,6 +63,9 @@ impl WeightFiles {
         } else {
             self.hash_folder(profile, variant, &mut hashing)?;
         }
+        if let Some((location, profile)) = &self.refiner {
+            hash_refiner(location, profile, variant, &mut hashing)?;
+        }
         let replaced = [(WeightPart::UNet, &self.unet), (WeightPart::Vae, &self.vae)];
         let replaced = replaced.into_iter().filter_map(|(part, location)| Some((part, location.as_ref()?)));
         let controlnets = self.controlnets.iter().map(|location| (WeightPart::ControlNet, location));
@@ -64,6 +73,11 @@ impl WeightFiles {
         for (part, location) in replaced.chain(text).chain(controlnets) {
             for file in files(location, variant)? {
                 hashing.start(part.clone(), &name(location), &file, None);
+            }
+        }
+        if let Some((location, weight)) = &self.difference {
+            for file in files(location, variant)? {
+                hashing.start(WeightPart::Difference, &name(location), &file, Some(*weight));
             }
         }
         for file in &self.embeddings {
@@ -91,6 +105,29 @@ impl WeightFiles {
         }
         Ok(())
     }
+}
+
+/// Starts to hash what is read of a refiner: its file, or its UNet and its text encoders.
+fn hash_refiner(
+    location: &Location,
+    profile: &Profile,
+    variant: &Variant,
+    hashing: &mut Hashing,
+) -> Result<(), Error> {
+    let name = name(location);
+    if location.is_file() {
+        hashing.start(WeightPart::Refiner, &name, location, None);
+        return Ok(());
+    }
+    let folder = ModelFolder::open(location)?;
+    for component in std::iter::once("unet").chain(profile.text_encoders.iter().map(|traits| traits.encoder))
+    {
+        let component = folder.component(component)?;
+        for file in component.map(|part| part.weight_files(variant)).transpose()?.unwrap_or_default() {
+            hashing.start(WeightPart::Refiner, &name, &file, None);
+        }
+    }
+    Ok(())
 }
 
 /// A component's weight files, or the file itself.

@@ -27,7 +27,8 @@ impl Provenance {
         let mut pairs = Vec::new();
         let mut add = |key, value: &dyn Display| pairs.push((key, value.to_string()));
         // Of a start with a strength, the steps that it is the share of.
-        let named = self.start.as_ref().and_then(|start| start.steps);
+        let named =
+            self.start.as_ref().and_then(|start| start.steps.or(start.timesteps.as_ref().map(Vec::len)));
         add("Steps", &named.or(self.steps).unwrap_or(self.timesteps.len()));
         add("Sampler", &sampler(&self.scheduler));
         if self.karras {
@@ -45,6 +46,12 @@ impl Provenance {
         if let Some(vae) = part(WeightPart::Vae) {
             add("VAE hash", &vae.sha256);
             add("VAE", &vae.name);
+        }
+        if let Some(refiner) = part(WeightPart::Refiner) {
+            add("Refiner", &format_args!("{} [{}]", refiner.name, refiner.sha256));
+        }
+        if let Some(share) = self.refine.as_ref().and_then(|refine| refine.switch_at) {
+            add("Refiner switch at", &share);
         }
         if self.batch > 1 {
             add("Batch size", &self.batch);

@@ -20,6 +20,9 @@ pub struct StartRecord {
     /// The number of steps that the request named, of which a strength takes the last; `None` where it named timesteps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<usize>,
+    /// The timesteps that the request named, of which a strength takes the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timesteps: Option<Vec<usize>>,
     /// The share of the steps that were taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strength: Option<f64>,
@@ -64,6 +67,7 @@ impl StartRecord {
             kind: kind.into(),
             pictures: Vec::new(),
             steps: None,
+            timesteps: None,
             strength: None,
             noise_level: None,
             mask: None,
@@ -94,12 +98,22 @@ impl StartRecord {
             Start::Change { image_guidance, .. } => Some(image_guidance),
             _ => None,
         };
-        let steps = match request.steps {
-            Steps::Count(count) => Some(count),
-            _ => None,
+        let (steps, timesteps) = match &request.steps {
+            Steps::Count(count) => (Some(*count), None),
+            Steps::Timesteps(timesteps) => (None, Some(timesteps.clone())),
+            _ => (None, None),
         };
         let pictures = request.start.images().iter().map(digits).collect();
-        Some(Self { pictures, steps, strength, noise_level, mask, image_guidance, ..Self::new(kind) })
+        Some(Self {
+            pictures,
+            steps,
+            timesteps,
+            strength,
+            noise_level,
+            mask,
+            image_guidance,
+            ..Self::new(kind)
+        })
     }
 
     /// The pairs of the web UI's text.

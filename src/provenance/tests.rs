@@ -30,6 +30,7 @@ fn provenance() -> Provenance {
         guidance: 0.0,
         start: None,
         hires: None,
+        refine: None,
         guidance_rescale: 0.0,
         zero_snr: false,
         recipe: Some("hyper-sd15-unified".into()),
@@ -180,12 +181,12 @@ prop_compose! {
     fn any_start()(
         kind in any::<String>(),
         pictures in any::<Vec<String>>(),
-        steps in any::<Option<usize>>(),
+        (steps, timesteps) in any::<(Option<usize>, Option<Vec<usize>>)>(),
         [strength, noise_level, image_guidance] in [option::of(number()), option::of(number()), option::of(number())],
         mask in option::of((any::<String>(), number(), any::<Option<usize>>())),
     ) -> StartRecord {
         let mask = mask.map(|(picture, blur, crop)| MaskRecord { picture, blur, crop });
-        StartRecord { pictures, steps, strength, noise_level, image_guidance, mask, ..StartRecord::new(kind) }
+        StartRecord { pictures, steps, timesteps, strength, noise_level, image_guidance, mask, ..StartRecord::new(kind) }
     }
 }
 
@@ -200,6 +201,15 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_refine()(
+        [switch_at, aesthetic_score, negative_aesthetic_score] in
+            [option::of(number()), option::of(number()), option::of(number())],
+    ) -> RefineRecord {
+        RefineRecord { switch_at, aesthetic_score, negative_aesthetic_score }
+    }
+}
+
+prop_compose! {
     fn any_provenance()(
         [version, prompt, rng, scheduler] in any::<[String; 4]>(),
         [negative, recipe, prediction, prompt_2, negative_2] in any::<[Option<String>; 5]>(),
@@ -209,12 +219,13 @@ prop_compose! {
         timesteps in prop::collection::vec(0.0_f32..1000.0, 0..5),
         (eta, guidance, guidance_rescale) in (number(), number(), number()),
         (start, hires, zero_snr) in (option::of(any_start()), option::of(any_hires()), any::<bool>()),
+        refine in option::of(any_refine()),
         weights in prop::collection::vec(any_file(), 0..4),
     ) -> Provenance {
         Provenance {
             version, prompt, negative, prompt_2, negative_2, weighted, long, clip_skip, seed, rng, width, height, batch,
             index, scheduler, karras, prediction, original_steps, timestep_shift, timesteps, steps, eta, guidance,
-            guidance_rescale, zero_snr, start, hires, recipe, weights,
+            guidance_rescale, zero_snr, start, hires, refine, recipe, weights,
         }
     }
 }

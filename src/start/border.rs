@@ -28,6 +28,24 @@ pub struct Border {
 }
 
 impl Border {
+    /// The border with so much less of it that a picture of `width` by `height` pixels gets sides that are multiples of
+    /// `factor`, first on the right and below: pictures are drawn at such sizes, and one that is not of one would be
+    /// squeezed. A side stays as it is where the border has not as much to give.
+    #[must_use]
+    pub fn fitted(self, width: usize, height: usize, factor: usize) -> Self {
+        let fit = |first: usize, own: usize, last: usize| {
+            let over = first.saturating_add(own).saturating_add(last) % factor.max(1);
+            let of_last = over.min(last);
+            match first.checked_sub(over - of_last) {
+                Some(first) => (first, last - of_last),
+                None => (first, last),
+            }
+        };
+        let (left, right) = fit(self.left, width, self.right);
+        let (top, bottom) = fit(self.top, height, self.bottom);
+        Self { left, top, right, bottom }
+    }
+
     /// The larger picture and its mask: white on what was added, else as `mask`, which is brought to the size of the
     /// picture, or black.
     ///
@@ -56,6 +74,17 @@ impl Border {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_border_gives_way_to_multiples() {
+        let border = |left, top, right, bottom| Border { left, top, right, bottom };
+        assert_eq!(border(0, 0, 20, 0).fitted(128, 128, 8), border(0, 0, 16, 0));
+        assert_eq!(border(3, 9, 2, 0).fitted(100, 100, 8), border(3, 4, 1, 0), "104, and 104 rows");
+        assert_eq!(border(6, 0, 1, 0).fitted(64, 64, 8), border(0, 0, 0, 0), "less than 8 is none");
+        assert_eq!(border(0, 0, 3, 0).fitted(101, 64, 8), border(0, 0, 3, 0));
+        assert_eq!(border(0, 0, 1, 0).fitted(103, 60, 8), border(0, 0, 1, 0), "60 rows have nothing to give");
+        assert_eq!(border(1, 0, 1, 0).fitted(101, 64, 8), border(1, 0, 1, 0), "103 stays");
+    }
 
     #[test]
     fn new_sides_mirror_the_picture_and_are_white_in_the_mask() {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hypersd_core::{SafetensorsFile, TensorSource, save_safetensors};
-use hypersd_testing::{fixtures, weights};
+use hypersd_testing::{copy, fixtures, weights};
 
 /// Writes the model of a family with the first convolution that `reference/pipelines_inpaint.py` gave its UNet, into a
 /// folder of the given one.
@@ -39,16 +39,4 @@ pub(crate) fn wide_model(family: &str, channels: usize, into: &Path) -> PathBuf 
     let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     save_safetensors(model.join(FILE), tensors).expect("written");
     model
-}
-
-fn copy(from: &Path, to: &Path) {
-    if !from.is_dir() {
-        fs::copy(from, to).expect("a copy");
-        return;
-    }
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        copy(&entry.path(), &to.join(entry.file_name()));
-    }
 }

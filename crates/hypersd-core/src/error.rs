@@ -127,7 +127,7 @@ impl Mismatch {
             "of another type",
             self.wrong_dtype
                 .iter()
-                .map(|(name, got)| format!("{name}: expected F32, F16 or BF16, found {got}"))
+                .map(|(name, got)| format!("{name}: expected a float type, found {got}"))
                 .collect(),
         );
         text

@@ -1,14 +1,13 @@
 //! Safetensors files, read where they lie.
 
-use std::{collections::BTreeMap, io, ops::Range};
-
-use half::{bf16, f16};
+use std::{collections::BTreeMap, ops::Range};
 
 use crate::{
     error::Error,
-    host::{Dtype, HostData, HostTensor, TensorInfo},
+    host::{Dtype, HostTensor, TensorInfo},
     location::Location,
     names::nearest,
+    numbers,
     source::TensorSource,
 };
 
@@ -16,7 +15,8 @@ mod bytes;
 mod header;
 mod lookalike;
 
-use bytes::Bytes;
+pub(crate) use bytes::Bytes;
+pub(crate) use lookalike::Kind;
 
 /// A safetensors file: the header parsed once, the tensors read where they lie.
 ///
@@ -44,10 +44,15 @@ impl SafetensorsFile {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Format`] for a file that is damaged or something else, and [`Error::Unsupported`]
-    /// for a known other format, above all pickles (`.ckpt`, `.pth`, `.bin`), which are never executed.
+    /// for a known other format; [`WeightFile`](crate::WeightFile) reads pickles (`.ckpt`, `.pth`, `.bin`) and GGUF as well.
     pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
         let location = location.into();
-        let bytes = Bytes::open(&location)?;
+        let bytes = Bytes::open(&location, "a safetensors file")?;
+        Self::read(location, bytes)
+    }
+
+    /// Checks a file whose bytes are at hand.
+    pub(crate) fn read(location: Location, bytes: Bytes) -> Result<Self, Error> {
         let (start, header) = header::read(&location, &bytes)?;
         let tensors = header.tensors().into_iter().map(|(name, info)| {
             let (from, to) = info.data_offsets;
@@ -95,21 +100,9 @@ impl TensorSource for SafetensorsFile {
             name: name.to_string(),
             near: nearest(name, self.tensors.keys().map(String::as_str)),
         })?;
-        let (bytes, range) = (&self.bytes, entry.bytes.clone());
-        let data = match entry.info.dtype {
-            Dtype::F32 => bytes.read(range, f32::from_le_bytes).map(HostData::F32),
-            Dtype::F16 => bytes.read(range, f16::from_le_bytes).map(HostData::F16),
-            Dtype::BF16 => bytes.read(range, bf16::from_le_bytes).map(HostData::BF16),
-            Dtype::Other(other) => {
-                return Err(Error::Unsupported {
-                    origin: self.origin_of(name),
-                    found: format!("element type {other}"),
-                    instead: "convert the file's weights to F32, F16 or BF16".to_string(),
-                });
-            }
-        };
-        let io = |source: io::Error| Error::Io { origin: self.origin_of(name), source };
-        Ok(HostTensor { shape: entry.info.shape.clone(), data: data.map_err(io)? })
+        let data =
+            numbers::read(&self.bytes, entry.bytes.clone(), entry.info.dtype, || self.origin_of(name))?;
+        Ok(HostTensor { shape: entry.info.shape.clone(), data })
     }
 
     fn release(&self, name: &str) {
@@ -125,17 +118,17 @@ fn dtype(stored: safetensors::Dtype) -> Dtype {
         Stored::F32 => Dtype::F32,
         Stored::F16 => Dtype::F16,
         Stored::BF16 => Dtype::BF16,
-        Stored::F64 => Dtype::Other("F64"),
-        Stored::F8_E4M3 => Dtype::Other("F8_E4M3"),
-        Stored::F8_E5M2 => Dtype::Other("F8_E5M2"),
-        Stored::I64 => Dtype::Other("I64"),
-        Stored::I32 => Dtype::Other("I32"),
-        Stored::I16 => Dtype::Other("I16"),
-        Stored::I8 => Dtype::Other("I8"),
-        Stored::U64 => Dtype::Other("U64"),
-        Stored::U32 => Dtype::Other("U32"),
-        Stored::U16 => Dtype::Other("U16"),
-        Stored::U8 => Dtype::Other("U8"),
+        Stored::F64 => Dtype::F64,
+        Stored::F8_E4M3 => Dtype::F8E4M3,
+        Stored::F8_E5M2 => Dtype::F8E5M2,
+        Stored::I64 => Dtype::Integer("I64"),
+        Stored::I32 => Dtype::Integer("I32"),
+        Stored::I16 => Dtype::Integer("I16"),
+        Stored::I8 => Dtype::Integer("I8"),
+        Stored::U64 => Dtype::Integer("U64"),
+        Stored::U32 => Dtype::Integer("U32"),
+        Stored::U16 => Dtype::Integer("U16"),
+        Stored::U8 => Dtype::Integer("U8"),
         Stored::BOOL => Dtype::Other("BOOL"),
         _ => Dtype::Other("an exotic type"),
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use half::{bf16, f16};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 /// Element type of a stored tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,8 +14,28 @@ pub enum Dtype {
     F16,
     /// The upper half of an [`F32`](Self::F32).
     BF16,
-    /// Anything else a file may hold (`position_ids` are I64): known by name, never read as weights.
+    /// IEEE 754 double precision; read as [`F32`](Self::F32), rounded to nearest.
+    F64,
+    /// 8 bits with a sign, 4 of an exponent and 3 of a mantissa, without infinities (`torch.float8_e4m3fn`); read as
+    /// [`F16`](Self::F16), which holds each of its values.
+    F8E4M3,
+    /// The upper half of an [`F16`](Self::F16) (`torch.float8_e5m2`), and read as one.
+    F8E5M2,
+    /// Integers (`position_ids` are I64), by their name. They are no weights; a number that stands in one, such as a LoRA's
+    /// alpha, is read as [`F32`](Self::F32), rounded to nearest.
+    Integer(&'static str),
+    /// Blocks of integers with scales, by ggml's name for them, such as Q4_K; read as [`F32`](Self::F32).
+    Blocks(&'static str),
+    /// Anything else a file may hold: known by name, never read.
     Other(&'static str),
+}
+
+impl Dtype {
+    /// True for what weights may be stored in: every kind of number but integers.
+    #[must_use]
+    pub fn is_weight(self) -> bool {
+        !matches!(self, Self::Integer(_) | Self::Other(_))
+    }
 }
 
 impl std::fmt::Display for Dtype {
@@ -24,7 +44,10 @@ impl std::fmt::Display for Dtype {
             Self::F32 => "F32",
             Self::F16 => "F16",
             Self::BF16 => "BF16",
-            Self::Other(name) => name,
+            Self::F64 => "F64",
+            Self::F8E4M3 => "F8_E4M3",
+            Self::F8E5M2 => "F8_E5M2",
+            Self::Integer(name) | Self::Blocks(name) | Self::Other(name) => name,
         })
     }
 }
@@ -128,6 +151,19 @@ impl HostData<'_> {
             Self::F32(x) => x.len(),
             Self::F16(x) => x.len(),
             Self::BF16(x) => x.len(),
+        }
+    }
+
+    /// Writes the elements from `start` on in single precision, as many as `to` holds.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn read_f32(&self, start: usize, to: &mut [f32]) {
+        let range = start..start + to.len();
+        match self {
+            Self::F32(x) => to.copy_from_slice(&x[range]),
+            Self::F16(x) => x[range].convert_to_f32_slice(to),
+            Self::BF16(x) => x[range].convert_to_f32_slice(to),
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Image {
 impl Image {
     /// Longest side that an image may have; more is taken for a mistake or an attack.
     pub const MAX_SIDE: usize = 16_384;
+    /// Most pixels that an image may have, which is where Pillow takes a file for an attack.
+    pub const MAX_PIXELS: usize = 178_956_970;
 
     /// An image of given bytes: row by row from the top, `[R, G, B]` a pixel.
     ///
@@ -97,14 +99,15 @@ impl std::fmt::Debug for Image {
     }
 }
 
+/// The sizes that an image may have, for messages.
+fn sizes() -> String {
+    format!("sides from 1 to {} and at most {} pixels", Image::MAX_SIDE, Image::MAX_PIXELS)
+}
+
 fn check_size(width: usize, height: usize) -> Result<(), Error> {
     let sides = 1..=Image::MAX_SIDE;
-    if sides.contains(&width) && sides.contains(&height) {
+    if sides.contains(&width) && sides.contains(&height) && width * height <= Image::MAX_PIXELS {
         return Ok(());
     }
-    Err(Error::Argument {
-        argument: "image size",
-        expected: format!("sides from 1 to {}", Image::MAX_SIDE),
-        found: format!("{width}x{height}"),
-    })
+    Err(Error::Argument { argument: "image size", expected: sizes(), found: format!("{width}x{height}") })
 }

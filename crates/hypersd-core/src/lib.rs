@@ -3,8 +3,8 @@
 //! What every other crate of the workspace needs and nothing that knows a model or an algorithm:
 //!
 //! - **Weights** are a stack of sources. A [`TensorSource`] has names and gives tensors: a
-//!   [`SafetensorsFile`] is one, its shards ([`ShardedFile`]) are one, and so is a source over another, under other
-//!   names ([`Renamed`]) or with something merged in. [`ModelFolder`] finds the files of a saved pipeline.
+//!   [`WeightFile`] is one (safetensors, GGUF, or what PyTorch saves), its shards ([`ShardedFile`]) are one, and so is a
+//!   source over another, under other names ([`Renamed`]) or with something merged in. [`ModelFolder`] finds the files of a saved pipeline.
 //! - **Files** are on disk or wherever else their bytes come from: every path is a [`Location`], and so is a place in a
 //!   [`FileTree`], whose files are in the program, in memory, or read by ranges from a [`ByteSource`].
 //! - **[`load`]** puts any source into any network that shows its parameters ([`Slots`]), strictly: all that does not fit
@@ -47,12 +47,16 @@
 //! # Ok::<(), hypersd_core::Error>(())
 //! ```
 
+mod available;
 mod bytes;
+mod cursor;
 mod destination;
+mod difference;
 mod error;
 mod family;
 mod file;
 mod folder;
+mod gguf;
 mod host;
 mod image;
 mod joined;
@@ -62,14 +66,20 @@ mod location;
 mod memory;
 mod names;
 mod noise;
+mod numbers;
+mod pickle;
 mod renamed;
+mod scaled;
 mod sharded;
 mod source;
 mod view;
+mod weight_file;
 mod write;
 
+pub use available::available_memory;
 pub use bytes::ByteSource;
 pub use destination::Destination;
+pub use difference::WithDifference;
 pub use error::{Error, ImageError, Mismatch};
 pub use family::Family;
 pub use file::SafetensorsFile;
@@ -78,7 +88,9 @@ pub use host::{Dtype, HostData, HostTensor, TensorInfo};
 pub use image::{Image, PixelRange, Region, TextChunk};
 pub use joined::Joined;
 pub use json::plain as plain_json_error;
-pub use load::{InOrder, Interleaved, Layout, LoadOptions, Slot, SlotList, Slots, check, load, reload};
+pub use load::{
+    InOrder, Interleaved, Layout, LoadOptions, Products, Slot, SlotList, Slots, check, load, reload,
+};
 pub use location::{FileTree, Location, Reader};
 pub use memory::MemorySource;
 pub use names::matches as name_matches;
@@ -87,4 +99,5 @@ pub use renamed::Renamed;
 pub use sharded::ShardedFile;
 pub use source::{SharedSource, TensorSource};
 pub use view::View;
+pub use weight_file::WeightFile;
 pub use write::save_safetensors;

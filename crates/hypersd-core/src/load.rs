@@ -21,7 +21,7 @@ mod survey;
 use survey::Wanted;
 
 pub use layout::{InOrder, Interleaved, Layout};
-pub use slots::{Slot, SlotList, Slots};
+pub use slots::{Products, Slot, SlotList, Slots};
 
 /// Settings of loading: where weights go, in which type, and what may be left over.
 #[derive(Debug, Clone)]

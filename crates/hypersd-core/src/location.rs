@@ -37,7 +37,7 @@ const SMALL: u64 = if cfg!(test) { 1 << 12 } else { 1 << 28 };
 ///
 /// // One file alone, as a page is given it by its user.
 /// let cut_off = Image::open(Location::of_bytes("photo.png", b"\x89PNG\r\n\x1a\n")).unwrap_err();
-/// assert!(cut_off.to_string().starts_with("photo.png: expected a whole PNG or JPEG image"), "{cut_off}");
+/// assert!(cut_off.to_string().starts_with("photo.png: expected a whole PNG, JPEG"), "{cut_off}");
 /// ```
 #[derive(Debug, Clone)]
 pub struct Location(Place);

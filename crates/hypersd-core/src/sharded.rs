@@ -6,21 +6,21 @@ use serde::Deserialize;
 
 use crate::{
     error::Error,
-    file::SafetensorsFile,
     host::{HostTensor, TensorInfo},
     json,
     location::Location,
     names::nearest,
     source::TensorSource,
+    weight_file::WeightFile,
 };
 
-/// The shards of a `*.safetensors.index.json`, as one source.
+/// The shards of a `*.safetensors.index.json` (or of a `*.bin.index.json`), as one source.
 ///
 /// The index says which file holds which tensor. Index and shards must agree exactly.
 #[derive(Debug)]
 pub struct ShardedFile {
     index: Location,
-    shards: Vec<SafetensorsFile>,
+    shards: Vec<WeightFile>,
     /// Tensor name to its place in `shards`.
     shard_of: BTreeMap<String, usize>,
 }
@@ -35,7 +35,7 @@ impl ShardedFile {
     /// Opens an index and every shard that it names.
     ///
     /// # Errors
-    /// As for [`SafetensorsFile::open`], and [`Error::Format`] for an index that points outside of its folder or
+    /// As for [`WeightFile::open`], and [`Error::Format`] for an index that points outside of its folder or
     /// differs from what the shards hold.
     pub fn open(index: impl Into<Location>) -> Result<Self, Error> {
         let location = index.into();
@@ -44,7 +44,7 @@ impl ShardedFile {
         let mut shards = Vec::with_capacity(files.len());
         let mut shard_of = BTreeMap::new();
         for file in files {
-            let shard = SafetensorsFile::open(location.with_file_name(file))?;
+            let shard = WeightFile::open(location.with_file_name(file))?;
             for name in shard.names() {
                 if index.weight_map.get(&name).map(String::as_str) != Some(file) {
                     return Err(disagreement(&location, &name, index.weight_map.get(&name), Some(file)));
@@ -69,7 +69,7 @@ impl ShardedFile {
         Ok(index.files(&location)?.into_iter().map(String::from).collect())
     }
 
-    fn shard(&self, name: &str) -> Option<&SafetensorsFile> {
+    fn shard(&self, name: &str) -> Option<&WeightFile> {
         self.shard_of.get(name).map(|&shard| &self.shards[shard])
     }
 }

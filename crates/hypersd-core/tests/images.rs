@@ -254,7 +254,7 @@ fn files_that_are_no_image_are_errors_that_name_them() {
     };
     assert!(matches!(error("text.png", b"a photo of a cat, studio light"), Error::Format { .. }));
     assert!(matches!(error("empty.png", b""), Error::Format { .. }));
-    assert!(matches!(error("picture.gif", b"GIF89a\x01\0\x01\0\0\0\0;"), Error::Unsupported { .. }));
+    assert!(matches!(error("picture.qoi", b"qoif\0\0\0\x01\0\0\0\x01\x03\0"), Error::Unsupported { .. }));
 
     let png = fs::read(fixtures().join("images/rgb.png")).expect("the fixture");
     for length in [8, 20, png.len() / 2, png.len() - 14] {
@@ -385,6 +385,46 @@ fn a_jpeg_that_ends_early_is_refused_wherever_it_ends() {
     }
     let more = [jpeg.as_slice(), b"and a note"].concat();
     assert_eq!(Image::from_bytes(more).expect("what follows is nobody's"), image);
+}
+
+#[test]
+fn pictures_of_every_format_are_pillows_to_the_bit() {
+    let pictures = fixture(fixtures().join("pictures.safetensors"));
+    assert_eq!(pictures.len(), fs::read_dir(fixtures().join("pictures")).expect("the folder").count());
+    for (name, want) in &pictures {
+        let (got, want) = (Image::open(fixtures().join("pictures").join(name)).expect(name), image(want));
+        assert_eq!((got.width(), got.height()), (want.width(), want.height()), "{name}");
+        assert!(got == want, "{name} has other pixels");
+    }
+}
+
+#[test]
+fn pictures_of_every_format_that_are_cut_or_damaged_are_errors_or_pictures() {
+    for entry in fs::read_dir(fixtures().join("pictures")).expect("the folder") {
+        let path = entry.expect("a file").path();
+        let whole = fs::read(&path).expect("bytes");
+        for at in (0..whole.len()).step_by(whole.len() / 40 + 1) {
+            let cut = Image::from_bytes(&whole[..at]);
+            // Of a moving picture the first frame is enough; other formats end with what is no pixel.
+            let enough = path.ends_with("moving.gif") || at + 40 > whole.len();
+            assert!(cut.is_err() || enough, "{} cut at {at}", path.display());
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0xff;
+            let _ = Image::from_bytes(damaged); // whichever; but no panic
+        }
+    }
+}
+
+#[test]
+fn pictures_of_too_many_pixels_are_refused_by_their_headers() {
+    let mut png = fs::read(fixtures().join("images/rgb.png")).expect("the fixture");
+    png[16..20].copy_from_slice(&16_384_u32.to_be_bytes());
+    png[20..24].copy_from_slice(&16_000_u32.to_be_bytes());
+    let crc = crc32(&png[12..29]).to_be_bytes();
+    png[29..33].copy_from_slice(&crc);
+    let error = Image::from_bytes(png).expect_err("262 million pixels").to_string();
+    assert!(error.contains("at most 178956970 pixels") && error.contains("16384x16000"), "{error}");
+    assert!(Image::from_rgb8(1, 1, vec![0; 3]).expect("a pixel").resize(16_384, 16_384).is_err());
 }
 
 /// The names of the tensors of one group of `image.py`.

@@ -19,12 +19,16 @@ use crate::{
     gemm::{Ahead, Base, DEPTH, Product},
     math,
     operands::{Panels, Rows, RowsMut, Unwritten},
-    output::{Axis, Split, fill, share, update},
+    output::{self, Axis, Split, fill, share, update},
     pack,
     panel::PANEL,
     scratch::Scratch,
     simd::{Kernel, Simd, dispatch},
 };
+
+mod bf16;
+
+pub use bf16::attention_bf16;
 
 /// The most queries of one task: those of the widest register tile.
 const QUERIES: usize = 64;
@@ -62,6 +66,15 @@ pub struct AttentionShape {
 }
 
 impl AttentionShape {
+    /// Checks that the operands have this shape.
+    fn check(&self, q: &[f32], k: &[f32], v: &[f32]) {
+        let Self { batch, heads, queries, keys, width, .. } = *self;
+        let rows = batch * heads;
+        assert_eq!(q.len(), rows * queries * width, "q does not fit {self:?}");
+        assert_eq!(k.len(), rows * keys * width, "k does not fit {self:?}");
+        assert_eq!(v.len(), rows * keys * width, "v does not fit {self:?}");
+    }
+
     /// The start of a head of a sequence of `tokens`, and the distance of its tokens.
     fn head(&self, batch: usize, head: usize, tokens: usize) -> (usize, usize) {
         let Self { heads, width, .. } = *self;
@@ -80,25 +93,19 @@ impl AttentionShape {
 /// # Panics
 /// If a slice has not the extent that `shape` gives it.
 pub fn attention(q: &[f32], k: &[f32], v: &[f32], shape: AttentionShape, out: &mut Vec<f32>) {
-    let AttentionShape { batch, heads, queries, keys, width, .. } = shape;
-    let rows = batch * heads;
-    assert_eq!(q.len(), rows * queries * width, "q does not fit {shape:?}");
-    assert_eq!(k.len(), rows * keys * width, "k does not fit {shape:?}");
-    assert_eq!(v.len(), rows * keys * width, "v does not fit {shape:?}");
-
+    shape.check(q, k, v);
     let (k, v) = (Heads::new(k, shape), Heads::new(v, shape));
+    fill(out, split_of(shape), |block, to| Block::new(block, shape).compute(q, &k, &v, shape, to));
+}
+
+/// The blocks of an output, each of one head.
+fn split_of(shape: AttentionShape) -> Split {
+    let AttentionShape { batch, heads, queries, width, .. } = shape;
     let by_queries = Axis::new(queries, PANEL, queries.div_ceil(QUERIES));
-    let split = match shape.layout {
-        HeadLayout::HeadMajor => Split::new(rows, by_queries, Axis::whole(width)),
+    match shape.layout {
+        HeadLayout::HeadMajor => Split::new(batch * heads, by_queries, Axis::whole(width)),
         HeadLayout::TokenMajor => Split::new(batch, by_queries, Axis::new(heads * width, width, heads)),
-    };
-    fill(out, split, |block, to| {
-        let (batch, head) = match shape.layout {
-            HeadLayout::HeadMajor => (block.layer / heads, block.layer % heads),
-            HeadLayout::TokenMajor => (block.layer, block.columns.start / width),
-        };
-        Block { batch, head, queries: block.rows }.compute(q, &k, &v, shape, to)
-    });
+    }
 }
 
 /// Keys or values, head by head: `[batch, heads, keys, width]`. Where a head's tokens lie apart, their lines and pages are
@@ -145,6 +152,16 @@ struct Block {
 }
 
 impl Block {
+    /// The block of [`split_of`].
+    fn new(block: output::Block, shape: AttentionShape) -> Self {
+        let AttentionShape { heads, width, .. } = shape;
+        let (batch, head) = match shape.layout {
+            HeadLayout::HeadMajor => (block.layer / heads, block.layer % heads),
+            HeadLayout::TokenMajor => (block.layer, block.columns.start / width),
+        };
+        Self { batch, head, queries: block.rows }
+    }
+
     fn compute<'to>(
         &self,
         q: &[f32],

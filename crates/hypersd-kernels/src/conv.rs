@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod direct;
+mod narrow;
 mod winograd;
 
 /// Pixels from which on Winograd's algorithm pays for any number of outputs.
@@ -111,6 +112,14 @@ pub fn conv2d<'w>(
     assert!(shape.stride > 0, "the stride is positive");
     let size = shape.output_size(x.height(), x.width());
     let conv = Conv::new(x, weights.into(), shape, size, epilogue);
+    if let LayerWeights::Int8(weights) = conv.weights {
+        return narrow::int8(&conv, weights, out);
+    }
+    if let LayerWeights::Bf16(weights) = conv.weights
+        && narrow::takes_bf16(&conv)
+    {
+        return narrow::bf16(&conv, weights, out);
+    }
     if shape.kernel == [3, 3] && shape.stride == 1 && conv.has_many_channels() {
         // SAFETY: it writes every value of the output.
         unsafe { fill_shared(out, conv.len(), |out| winograd::conv(&conv, out)) };
@@ -140,7 +149,8 @@ pub fn conv2d_doubled<'w>(
     let shape = ConvShape::same3x3(outputs);
     let size = [2 * x.height(), 2 * x.width()];
     let conv = Conv::new(x, weights.into(), shape, size, epilogue);
-    if conv.has_many_channels() && winograd::pays_doubled(&conv) {
+    let narrow = matches!(conv.weights, LayerWeights::Int8(_));
+    if !narrow && conv.has_many_channels() && winograd::pays_doubled(&conv) {
         // SAFETY: it writes every value of the output.
         return unsafe { fill_shared(out, conv.len(), |out| winograd::doubled(&conv, out)) };
     }
@@ -173,7 +183,7 @@ impl<'a> Conv<'a> {
         epilogue: Epilogue<'a>,
     ) -> Self {
         let ConvShape { outputs, kernel, .. } = shape;
-        weights.check(outputs, x.channels() * kernel[0] * kernel[1], &shape);
+        weights.wide(kernel).check(outputs, x.channels() * kernel[0] * kernel[1], &shape);
         let conv = Self { x, weights, shape, height, width, epilogue };
         let Epilogue { bias, shift, residual, .. } = epilogue;
         let batch = x.batch();

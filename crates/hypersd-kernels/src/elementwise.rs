@@ -50,9 +50,12 @@ impl Activation {
 pub fn activate_in_place(values: &mut [f32], activation: Activation) {
     let tasks = values.len().div_ceil(TASK);
     let split = Split::new(1, Axis::whole(1), Axis::new(values.len(), PANEL, tasks));
-    update(values, split, |_, mut values| {
-        map(InOut::in_place(values.row(0)), Activate(activation));
-    });
+    update(values, split, |_, mut values| activate_row(values.row(0), activation));
+}
+
+/// Does what [`activate_in_place`] does, on this thread.
+pub(crate) fn activate_row(values: &mut [f32], activation: Activation) {
+    map(InOut::in_place(values), Activate(activation));
 }
 
 /// `out [rows, n] = x[.., ..n] * gelu(x[.., n..])` for `x [rows, 2n]`: the gated unit of a diffusion transformer block.

@@ -2,7 +2,7 @@
 //!
 //! `a` is read in place, row by row, each value broadcast; `b` comes in *panels* of 16 columns, usually stored as
 //! `[k][16]`: a row of a panel is one cache line. A register tile of six rows and one panel (four with 16-lane
-//! vectors) stays in registers over a run of k ([`tile`]).
+//! vectors, half a panel where there are 16 registers of 128 bits) stays in registers over a run of k ([`tile`]).
 
 use crate::{
     operands::{Panels, Rows, RowsMut},
@@ -89,7 +89,11 @@ impl Kernel for Checked<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Self { area, next } = self;
         // A loop that asks for nothing is a little faster.
-        if next.is_nothing() { run::<S, false>(simd, area, next) } else { run::<S, true>(simd, area, next) }
+        if S::PREFETCHES && !next.is_nothing() {
+            run::<S, true>(simd, area, next);
+        } else {
+            run::<S, false>(simd, area, next);
+        }
     }
 }
 
@@ -112,11 +116,18 @@ fn cached<S: Simd, const ASK: bool>(simd: S, area: &Area<'_>, next: &mut Ahead) 
     let groups = panels.div_ceil(S::TILE_PANELS);
     for group in 0..groups {
         let columns = share(panels, groups, group);
+        let column = columns.start * PANEL;
         match columns.len() * PANEL / S::LANES {
-            1 if S::LANES == PANEL => area.strip::<S, 1, ASK>(simd, columns.start, next),
-            2 => area.strip::<S, 2, ASK>(simd, columns.start, next),
-            3 if S::LANES == PANEL => area.strip::<S, 3, ASK>(simd, columns.start, next),
-            4 if S::LANES == PANEL => area.strip::<S, 4, ASK>(simd, columns.start, next),
+            1 if S::LANES == PANEL => area.strip::<S, 1, ASK>(simd, column, next),
+            2 if S::HALF_PANELS => {
+                area.strip::<S, 1, ASK>(simd, column, next);
+                if column + S::LANES < area.columns() {
+                    area.strip::<S, 1, ASK>(simd, column + S::LANES, next);
+                }
+            }
+            2 => area.strip::<S, 2, ASK>(simd, column, next),
+            3 if S::LANES == PANEL => area.strip::<S, 3, ASK>(simd, column, next),
+            4 if S::LANES == PANEL => area.strip::<S, 4, ASK>(simd, column, next),
             vectors => unreachable!("kernel bug: a tile of {vectors} vectors"),
         }
     }

@@ -9,6 +9,7 @@
 //! | attention without a score matrix, any head width, optionally causal | [`attention`] |
 //! | linear layer with bias and residual | [`linear`] |
 //! | linear layer whose output is gated | [`linear_geglu`] |
+//! | all of these in int8 or bf16 | the same, with [`LayerWeights::Int8`] and [`LayerWeights::Bf16`]; [`attention_bf16`] |
 //! | a thin product added to a large matrix | [`low_rank_update`] |
 //! | norms, the group norm fused with its activation | [`group_norm`], [`group_norm_in_place`], [`layer_norm`] |
 //! | activations | [`activate_in_place`], [`geglu`] |
@@ -46,6 +47,7 @@ mod elementwise;
 mod gemm;
 mod linear;
 mod math;
+mod narrow;
 mod norm;
 mod operands;
 mod output;
@@ -59,10 +61,11 @@ mod simd;
 mod update;
 mod weights;
 
-pub use attention::{AttentionShape, HeadLayout, attention};
+pub use attention::{AttentionShape, HeadLayout, attention, attention_bf16};
 pub use conv::{ConvShape, Epilogue, Padding, conv2d, conv2d_doubled};
 pub use elementwise::{Activation, activate_in_place, geglu};
 pub use linear::{LinearShape, linear, linear_geglu};
+pub use narrow::{INT8_TERMS, has_bf16_products, int8_panels, int8_panels_read, int8_rows, int8_rows_read};
 pub use norm::{Affine, group_norm, group_norm_in_place, layer_norm};
 pub use output::in_pool;
 pub use panel::PANEL;

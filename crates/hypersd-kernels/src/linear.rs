@@ -13,13 +13,19 @@ use crate::{
 };
 
 mod gated;
+mod narrow;
 
 pub use gated::linear_geglu;
+use narrow::Input;
 
 /// The most panels of weights that one task multiplies: 320 columns, five whole tiles, in which most layers' outputs come.
 const TASK_PANELS: usize = 20;
 /// Rows of one task: enough to make its packing cheap.
 const TASK_ROWS: usize = 512;
+/// Rows of a task of int8 products, which packs nothing: its sums stay in the second-level cache.
+const NARROW_TASK_ROWS: usize = 128;
+/// Rows that are not split further: those of a tile.
+const NARROW_UNIT: usize = 6;
 
 /// The extents of a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +53,12 @@ pub fn linear<'w>(
     out: &mut Vec<f32>,
 ) {
     let LinearShape { rows, outputs, .. } = shape;
-    let layer = Layer::new(x, weights.into(), bias, shape);
+    let weights = weights.into();
+    let input = Input::of(x, weights, shape);
+    let layer = Layer::new(x, weights, bias, shape).with_input(&input);
     assert!(residual.is_none_or(|r| r.len() == rows * outputs), "residual is [rows, outputs] of {shape:?}");
 
-    fill(out, by_blocks(rows, outputs, TASK_PANELS), |block, to| {
+    fill(out, layer.by_blocks(outputs, TASK_PANELS), |block, to| {
         let mut y = Products::new(layer, block.rows.clone(), [panels_of(&block.columns)]);
         to.write(|row, to| {
             let y = y.row(row);
@@ -61,13 +69,6 @@ pub fn linear<'w>(
             to.write_copy_of_slice(y)
         })
     });
-}
-
-/// Blocks of an output `[rows, columns]`, each of whole panels and at most `most_panels` of them.
-fn by_blocks(rows: usize, columns: usize, most_panels: usize) -> Split {
-    let row_tasks = rows.div_ceil(TASK_ROWS);
-    let column_tasks = column_tasks(row_tasks, columns.div_ceil(PANEL), most_panels);
-    Split::new(1, Axis::new(rows, 1, row_tasks), Axis::new(columns, PANEL, column_tasks))
 }
 
 /// The panels that columns lie in, of which the first begins one.
@@ -92,6 +93,8 @@ struct Layer<'a> {
     weights: LayerWeights<'a>,
     bias: Option<&'a [f32]>,
     shape: LinearShape,
+    /// The input as narrow numbers, if it is multiplied so.
+    input: Option<&'a Input>,
 }
 
 impl<'a> Layer<'a> {
@@ -100,7 +103,29 @@ impl<'a> Layer<'a> {
         assert_eq!(x.len(), rows * inputs, "x is [rows, inputs] of {shape:?}");
         weights.check(outputs, inputs, &shape);
         assert!(bias.is_none_or(|bias| bias.len() == outputs), "bias is [outputs] of {shape:?}");
-        Self { x, weights, bias, shape }
+        if let LayerWeights::Int8(words) = weights {
+            narrow::check_int8(words, shape);
+        }
+        Self { x, weights, bias, shape, input: None }
+    }
+
+    /// The same of an input as narrow numbers, if it is multiplied so.
+    fn with_input(self, input: &'a Option<Input>) -> Self {
+        Self { input: input.as_ref(), ..self }
+    }
+
+    /// Blocks of an output of so many columns, each of whole panels and at most `most_panels` of them.
+    fn by_blocks(&self, columns: usize, most_panels: usize) -> Split {
+        let rows = self.shape.rows;
+        let (most_rows, unit) = if self.packs() { (TASK_ROWS, 1) } else { (NARROW_TASK_ROWS, NARROW_UNIT) };
+        let row_tasks = rows.div_ceil(most_rows);
+        let column_tasks = column_tasks(row_tasks, columns.div_ceil(PANEL), most_panels);
+        Split::new(1, Axis::new(rows, unit, row_tasks), Axis::new(columns, PANEL, column_tasks))
+    }
+
+    /// True if tasks copy weights that they cannot read where they are.
+    fn packs(&self) -> bool {
+        !matches!(self.weights, LayerWeights::Int8(_))
     }
 
     fn panels(&self) -> usize {
@@ -145,6 +170,7 @@ impl<'a> Layer<'a> {
                 let (start, size) = values.address((panels.start * inputs + depth.start) * PANEL);
                 Ahead::new(start, inputs * PANEL * size, panels.len(), depth.len() * PANEL * size)
             }
+            LayerWeights::Bf16(_) | LayerWeights::Int8(_) => Ahead::NOTHING,
         }
     }
 
@@ -183,6 +209,9 @@ impl<'a> Layer<'a> {
             LayerWeights::Panels(Weights::F32(values)) => {
                 return Panels::new(&values[start(panels.start)..], extents, [inputs * PANEL, PANEL]);
             }
+            LayerWeights::Bf16(_) | LayerWeights::Int8(_) => {
+                unreachable!("kernel bug: narrow numbers among products of f32")
+            }
             LayerWeights::Panels(half) => {
                 for (panel, room) in panels.clone().zip(room.chunks_exact_mut(len.max(1))) {
                     half.read(start(panel), room);
@@ -212,6 +241,13 @@ impl Products {
         let columns = layer.columns(&parts[0]).len();
         let stride = odd_lines(N * columns);
         let mut values = Scratch::take(rows.len() * stride);
+        if let Some(input) = layer.input {
+            for (i, panels) in parts.iter().enumerate() {
+                let c = RowsMut::new(&mut values[i * columns..], [rows.len(), columns], stride);
+                input.multiply(&layer, rows.start, panels, c);
+            }
+            return Self { values, stride, columns: N * columns };
+        }
         let mut room = Scratch::take(layer.room(parts[0].len()));
         let following = parts[0].end..parts[0].end + parts[0].len();
         let chunks = layer.chunks();

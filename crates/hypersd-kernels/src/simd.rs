@@ -21,7 +21,7 @@ use std::{
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
-use crate::panel::PANEL;
+use crate::{narrow::rounded, panel::PANEL};
 
 /// Functions of [`Simd`] from vectors to a vector, each by its name, its arguments and the intrinsics that compute it.
 ///
@@ -40,10 +40,13 @@ macro_rules! lane_wise {
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
-mod x86;
+pub(crate) mod x86;
 
 #[cfg(target_arch = "aarch64")]
 mod neon;
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 
 pub(crate) use portable::Portable;
 
@@ -57,6 +60,11 @@ pub(crate) trait Simd: Copy {
     const LANES: usize;
     /// Panels under the matrix product's register tile, see [`gemm`](crate::gemm).
     const TILE_PANELS: usize;
+    /// True where half a panel is as much as the registers hold under a tile: [`TILE_PANELS`](Self::TILE_PANELS), then 1,
+    /// says what is read one half after the other.
+    const HALF_PANELS: bool = false;
+    /// True where [`prefetch`](Self::prefetch) and [`prefetch_far`](Self::prefetch_far) do something.
+    const PREFETCHES: bool = false;
     /// The n for which [`scale`](Self::scale) multiplies by 0.
     const LEAST_POWER: f32 = -127.0;
 
@@ -96,6 +104,20 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_bf16(self, from: *const bf16) -> Self::V {
         // SAFETY: the caller's promise.
         unsafe { load_half(self, from) }
+    }
+
+    /// Writes `LANES` values as the nearest bf16.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `LANES` values.
+    #[inline(always)]
+    unsafe fn store_bf16(self, to: *mut bf16, value: Self::V) {
+        let mut wide = [0.0; PANEL];
+        self.write(&mut wide, value);
+        for (lane, &x) in wide[..Self::LANES].iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { to.add(lane).write(bf16::from_bits(rounded(x) as u16)) };
+        }
     }
 
     /// Asks for the cache line of an address, which need not be valid; does nothing where there is no such instruction.
@@ -184,12 +206,19 @@ pub(crate) trait Kernel {
 /// An instruction set that the kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstructionSet {
-    /// AVX-512F on x86-64: 16 lanes.
+    /// AVX-512F on x86-64: 16 lanes. Its VNNI multiplies bytes and its BF16 halves, where the processor has them.
     Avx512,
+    /// As [`Avx2`](Self::Avx2), with products of bytes by AVX-VNNI.
+    AvxVnni,
     /// AVX2 with FMA and F16C on x86-64: 8 lanes.
     Avx2,
     /// NEON on aarch64: 4 lanes.
     Neon,
+    /// WebAssembly's vectors of 128 bits: 4 lanes. Chosen when the program is compiled (`-C target-feature=+simd128`),
+    /// because a module that has an instruction its host does not know is not loaded at all.
+    Simd128,
+    /// The same with relaxed multiply-add, which rounds once where the host's processor can: the feature `relaxed-simd`.
+    RelaxedSimd,
     /// Plain Rust, anywhere.
     Portable,
 }
@@ -215,13 +244,17 @@ static CURRENT: AtomicUsize = AtomicUsize::new(0);
 
 /// An instruction set with the proof that it is there.
 #[derive(Clone, Copy)]
-enum Isa {
+pub(crate) enum Isa {
     #[cfg(target_arch = "x86_64")]
     Avx512(x86::Avx512),
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(x86::AvxVnni),
     #[cfg(target_arch = "x86_64")]
     Avx2(x86::Avx2),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::Neon),
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Wasm(wasm::Wasm),
     Portable(Portable),
 }
 
@@ -234,9 +267,13 @@ impl Isa {
                 #[cfg(all(target_arch = "x86_64", not(miri)))]
                 x86::Avx512::detect().map(Self::Avx512),
                 #[cfg(all(target_arch = "x86_64", not(miri)))]
+                x86::AvxVnni::detect().map(Self::AvxVnni),
+                #[cfg(all(target_arch = "x86_64", not(miri)))]
                 x86::Avx2::detect().map(Self::Avx2),
                 #[cfg(all(target_arch = "aarch64", not(miri)))]
                 Some(Self::Neon(neon::Neon::baseline())),
+                #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+                Some(Self::Wasm(wasm::Wasm::compiled_for())),
                 Some(Self::Portable(Portable)),
             ];
             sets.into_iter().flatten().collect()
@@ -244,7 +281,7 @@ impl Isa {
     }
 
     #[inline]
-    fn current() -> Self {
+    pub(crate) fn current() -> Self {
         Self::available()[CURRENT.load(Relaxed)]
     }
 
@@ -253,9 +290,13 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => InstructionSet::Avx512,
             #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni(_) => InstructionSet::AvxVnni,
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => InstructionSet::Avx2,
             #[cfg(target_arch = "aarch64")]
             Self::Neon(_) => InstructionSet::Neon,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Wasm(_) => wasm::Wasm::NAME,
             Self::Portable(_) => InstructionSet::Portable,
         }
     }
@@ -282,9 +323,13 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512(simd) => simd.enter(kernel),
         #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni(simd) => simd.avx2().enter(kernel),
+        #[cfg(target_arch = "x86_64")]
         Isa::Avx2(simd) => simd.enter(kernel),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon(simd) => kernel.run(simd), // part of what the whole crate is compiled for
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Isa::Wasm(simd) => simd.enter(kernel),
         Isa::Portable(simd) => kernel.run(simd),
     }
 }

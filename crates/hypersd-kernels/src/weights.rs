@@ -131,11 +131,12 @@ impl<'a> From<&'a [bf16]> for Weights<'a> {
     }
 }
 
-/// The weights of a layer, in one of two orders.
+/// The weights of a layer, in an order, and the numbers that it multiplies.
 ///
 /// In panels they are read from one end to the other, without the copies that the plain order takes to be fast: it pays
 /// to store them so if they are used more than once.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum LayerWeights<'a> {
     /// `[inputs, outputs]` of [`linear`](crate::linear()), `[outputs, inputs, height, width]` of [`conv2d`](crate::conv2d()).
     Plain(Weights<'a>),
@@ -143,18 +144,41 @@ pub enum LayerWeights<'a> {
     /// layer, or per input, row and column of a kernel: `[outputs / 16, inputs, 16]` and
     /// `[outputs / 16, inputs, height, width, 16]`.
     Panels(Weights<'a>),
+    /// As [`Panels`](Self::Panels) for linear layers and 3x3 convolutions and as [`Plain`](Self::Plain) for others, to be
+    /// multiplied in bf16: inputs are rounded to bf16 as well, and their products summed in f32. Pays where
+    /// [`has_bf16_products`](crate::has_bf16_products) says so. What has no such products is computed in f32.
+    Bf16(&'a [bf16]),
+    /// In int8, as [`int8_panels`](crate::int8_panels) and, for convolutions, [`int8_rows`](crate::int8_rows) make them.
+    /// Inputs are rounded to 8 bits as well, those of a row of a linear layer, or of an image of a convolution, with a scale
+    /// of their own; sums are exact.
+    Int8(&'a [u32]),
 }
 
 impl<'a> LayerWeights<'a> {
-    /// The weights, whatever their order.
+    /// Those that are floats, whatever their order.
     pub(crate) fn values(self) -> Weights<'a> {
         match self {
             Self::Plain(values) | Self::Panels(values) => values,
+            Self::Bf16(values) => Weights::BF16(values),
+            Self::Int8(_) => unreachable!("kernel bug: int8 weights are no floats"),
         }
     }
 
-    /// Checks that there are `outputs` times `depth` of them, and that panels are whole.
+    /// The same weights of a convolution for products of f32.
+    pub(crate) fn wide(self, kernel: [usize; 2]) -> Self {
+        match self {
+            Self::Bf16(values) if kernel == [3, 3] => Self::Panels(Weights::BF16(values)),
+            Self::Bf16(values) => Self::Plain(Weights::BF16(values)),
+            other => other,
+        }
+    }
+
+    /// Checks that there are `outputs` times `depth` of them, and that panels are whole. Those in int8 are checked by whoever
+    /// knows their order.
     pub(crate) fn check(self, outputs: usize, depth: usize, shape: &impl std::fmt::Debug) {
+        if matches!(self, Self::Int8(_)) {
+            return;
+        }
         assert_eq!(self.values().len(), outputs * depth, "weights are {outputs} times {depth} of {shape:?}");
         let whole = matches!(self, Self::Plain(_)) || outputs.is_multiple_of(PANEL);
         assert!(whole, "{outputs} outputs of {shape:?} are no panels of {PANEL}");

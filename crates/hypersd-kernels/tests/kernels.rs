@@ -9,6 +9,8 @@ mod conv;
 mod elementwise;
 #[path = "kernels/linear.rs"]
 mod linear;
+#[path = "kernels/narrow.rs"]
+mod narrow;
 #[path = "kernels/norm.rs"]
 mod norm;
 #[path = "kernels/reference.rs"]

@@ -1,14 +1,20 @@
 //! A LoRA file as a list of modules, each known by name, form and shape, none read yet.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use hypersd_core::{Component, Error as CoreError, Location, SafetensorsFile, SharedSource, TensorSource};
+use hypersd_core::{
+    Component, Error as CoreError, Location, Renamed, SharedSource, TensorSource, View, WeightFile,
+};
 
 use crate::{
     adapter::Adapters,
     error::Error,
     form::{Delta, Form, Full, Parts},
     grammar::{self, FOREIGN, Key, NO_FORM, Piece},
+    targets,
 };
 
 /// A LoRA file, opened and checked: every module complete and consistent with itself, every alpha read.
@@ -17,7 +23,12 @@ pub struct LoraFile {
     pub(crate) source: SharedSource,
     modules: Vec<Module>,
     pub(crate) foreign: Vec<(String, &'static str)>,
+    words: BTreeSet<String>,
 }
+
+/// What begins the names of tensors that are no part of the LoRA but a word's embeddings, as kohya's scripts put them into a
+/// file: `bundle_emb.WORD.string_to_param.*`.
+const BUNDLED: &str = "bundle_emb.";
 
 /// The changes that a file has for one module of a model: for its weight, its bias, or both.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,14 +43,14 @@ pub struct Module {
 }
 
 impl LoraFile {
-    /// Opens a safetensors file, with the metadata in it. PEFT's `adapter_model.safetensors` has its configuration
+    /// Opens a [weight file](WeightFile), with the metadata in it. PEFT's `adapter_model.safetensors` has its configuration
     /// beside it instead, in `adapter_config.json`.
     ///
     /// # Errors
-    /// What opening a safetensors file meets, and everything [`with_metadata`](Self::with_metadata) checks.
+    /// What opening a weight file meets, and everything [`with_metadata`](Self::with_metadata) checks.
     pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
         let location = location.into();
-        let file = SafetensorsFile::open(&location)?;
+        let file = WeightFile::open(&location)?;
         let adapters = match peft_config(&location)? {
             Some(text) => Adapters::of_peft(&format!("adapter_config.json of {}", file.origin()), &text)?,
             None => Adapters::of_metadata(&file.origin(), file.metadata())?,
@@ -73,16 +84,24 @@ impl LoraFile {
     }
 
     fn new(source: SharedSource, adapters: &Adapters) -> Result<Self, Error> {
-        let mut modules: BTreeMap<String, BTreeMap<Piece, String>> = BTreeMap::new();
-        let mut foreign: BTreeMap<String, usize> = BTreeMap::new();
+        // By what modules are for, in the first spelling that the file has for each: it may spell pieces of one differently.
+        let mut modules: BTreeMap<String, Spelled> = BTreeMap::new();
+        let mut foreign: BTreeMap<String, (&str, usize)> = BTreeMap::new();
+        let mut words = BTreeSet::new();
         let mut names = source.names();
         names.sort_unstable();
         for key in &names {
+            if let Some((word, _)) = key.strip_prefix(BUNDLED).and_then(|rest| rest.split_once('.')) {
+                words.insert(word.to_owned());
+                continue;
+            }
             match grammar::parse(key) {
                 Key::Piece(module, piece) => {
-                    let other =
-                        modules.entry(module.clone().into_owned()).or_default().insert(piece, key.clone());
-                    if let Some(other) = other {
+                    let spelled = modules.entry(targets::canonical(&module)).or_insert_with(|| Spelled {
+                        name: module.clone().into_owned(),
+                        keys: BTreeMap::new(),
+                    });
+                    if let Some(other) = spelled.keys.insert(piece, key.clone()) {
                         return Err(Error::Module {
                             file: source.origin(),
                             module: module.into_owned(),
@@ -92,12 +111,12 @@ impl LoraFile {
                     }
                 }
                 Key::Foreign(module, form) => {
-                    let known = foreign.entry(module.to_owned()).or_insert(form);
-                    *known = form.min(*known);
+                    let known = foreign.entry(targets::canonical(module)).or_insert((module, form));
+                    known.1 = form.min(known.1);
                 }
             }
         }
-        if modules.is_empty() && foreign.values().all(|&form| form == NO_FORM) {
+        if modules.is_empty() && foreign.values().all(|&(_, form)| form == NO_FORM) {
             let example = names.first().map_or(String::new(), |name| format!(", such as {name:?}"));
             return Err(Error::Source(CoreError::Format {
                 origin: source.origin(),
@@ -107,15 +126,42 @@ impl LoraFile {
         }
         // Half of a module would be a wrong module: one key of another form takes all of it out.
         modules.retain(|module, _| !foreign.contains_key(module));
-        let modules = modules
-            .iter()
-            .map(|(name, keys)| {
+        let mut modules = modules
+            .values()
+            .map(|Spelled { name, keys }| {
                 let adapter = adapters.of(name);
                 Module::new(&Parts { source: &*source, module: name, keys, adapter })
             })
-            .collect::<Result<_, Error>>()?;
-        let foreign = foreign.into_iter().map(|(module, form)| (module, FOREIGN[form])).collect();
-        Ok(Self { source, modules, foreign })
+            .collect::<Result<Vec<_>, Error>>()?;
+        modules.sort_by(|a, b| a.name.cmp(&b.name));
+        let foreign =
+            foreign.into_values().map(|(module, form)| (module.to_owned(), FOREIGN[form])).collect();
+        Ok(Self { source, modules, foreign, words })
+    }
+
+    /// The words that the file has embeddings of beside its modules, sorted. They change no weight.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(String::as_str)
+    }
+
+    /// The embeddings of one of its [`words`](Self::words), under the names that a file of the word alone would have.
+    ///
+    /// # Errors
+    /// [`hypersd_core::Error::NoSuchTensor`] for a word that the file does not have.
+    pub fn word(&self, word: &str) -> Result<SharedSource, Error> {
+        let prefix = format!("{BUNDLED}{word}.");
+        let names = self.source.names();
+        let own =
+            names.iter().filter_map(|name| Some((name.strip_prefix(&prefix)?, name.clone(), View::Whole)));
+        let own: Vec<_> = own.collect();
+        match own.is_empty() {
+            false => Ok(Arc::new(Renamed::select(self.source.clone(), own)?)),
+            true => Err(Error::Source(CoreError::NoSuchTensor {
+                origin: self.origin(),
+                name: prefix,
+                near: self.words.iter().map(|word| format!("{BUNDLED}{word}")).collect(),
+            })),
+        }
     }
 
     /// The name of the file in messages.
@@ -129,6 +175,12 @@ impl LoraFile {
     pub fn modules(&self) -> &[Module] {
         &self.modules
     }
+}
+
+/// The tensors of a module, and what the file calls it.
+struct Spelled {
+    name: String,
+    keys: BTreeMap<Piece, String>,
 }
 
 impl Module {

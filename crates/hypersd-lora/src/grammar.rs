@@ -45,12 +45,21 @@ pub(crate) enum Piece {
     DiffBias,
     DoraScale,
     Magnitude,
+    OftBlocks,
+    Rescale,
+    GLoraA1,
+    GLoraA2,
+    GLoraB1,
+    GLoraB2,
+    GLoraBm,
+    Ia3Weight,
+    OnInput,
     Alpha,
 }
 
 impl Piece {
     /// The pieces whose key ends with just their name.
-    const PLAIN: [(&str, Self); 20] = [
+    const PLAIN: [(&str, Self); 23] = [
         ("hada_w1_a", Self::HadaW1A),
         ("hada_w1_b", Self::HadaW1B),
         ("hada_w2_a", Self::HadaW2A),
@@ -71,7 +80,19 @@ impl Piece {
         ("b_norm", Self::DiffBias),
         ("dora_scale", Self::DoraScale),
         ("lora_magnitude_vector", Self::Magnitude),
+        ("oft_blocks", Self::OftBlocks),
+        ("rescale", Self::Rescale),
+        ("on_input", Self::OnInput),
         ("alpha", Self::Alpha),
+    ];
+
+    /// GLoRA's pieces, whose key ends with `.weight` after their name.
+    const GLORA: [(&str, Self); 5] = [
+        ("a1", Self::GLoraA1),
+        ("a2", Self::GLoraA2),
+        ("b1", Self::GLoraB1),
+        ("b2", Self::GLoraB2),
+        ("bm", Self::GLoraBm),
     ];
 
     /// What the piece is called in messages: as kohya's scripts or LyCORIS spell it.
@@ -81,17 +102,20 @@ impl Piece {
             Self::Up => "lora_up.weight",
             Self::Mid => "lora_mid.weight",
             Self::UpBias => "lora_B.bias",
-            plain => Self::PLAIN.iter().find(|(_, piece)| *piece == plain).map_or("", |(name, _)| name),
+            Self::Ia3Weight => "weight",
+            plain => Self::PLAIN
+                .iter()
+                .chain(&Self::GLORA)
+                .find(|(_, piece)| *piece == plain)
+                .map_or("", |(name, _)| name),
         }
     }
 }
 
 /// Forms that are told apart and refused. A module with marks of several goes by the first of them.
-pub(crate) const FOREIGN: [&str; 7] = [
+pub(crate) const FOREIGN: [&str; 5] = [
     "a transformer's LoRA (FLUX, Stable Diffusion 3)",
-    "OFT or BOFT (oft_*, boft_*)",
-    "GLoRA (a1, a2, b1, b2)",
-    "(IA)³ (on_input)",
+    "OFT or BOFT as PEFT writes them (oft_R, boft_R)",
     "a weight of another shape (reshape_weight)",
     "an embedding's LoRA (lora_embedding_A)",
     "a key of no LoRA form",
@@ -109,6 +133,10 @@ pub(crate) fn parse(key: &str) -> Key<'_> {
         let rest = key[end..].trim_start_matches('.');
         if let Some(form) = foreign(segment) {
             return Key::Foreign(module, form);
+        }
+        // LyCORIS' (IA)³ has no name of its own for its numbers; a file of plain weights has no names like this.
+        if segment == "weight" && rest.is_empty() && module.starts_with("lora_") && !module.contains('.') {
+            return owned_by(module.into(), Piece::Ia3Weight);
         }
         if let Some(piece) = piece(segment, rest) {
             return owned_by(module.into(), piece);
@@ -150,6 +178,9 @@ fn piece(segment: &str, rest: &str) -> Option<Piece> {
         },
         "lora_magnitude_vector" if !rest.is_empty() => last_after_adapter(rest).map(|_| Piece::Magnitude),
         "lora" | "lora_linear_layer" => old_piece(rest),
+        _ if rest == "weight" => {
+            Piece::GLORA.iter().find(|(name, _)| *name == segment).map(|(_, piece)| *piece)
+        }
         _ => {
             Piece::PLAIN.iter().find(|(name, _)| *name == segment && rest.is_empty()).map(|(_, piece)| *piece)
         }
@@ -189,11 +220,10 @@ fn attention_layer(module: &str, layer: &str) -> String {
 
 fn foreign(segment: &str) -> Option<usize> {
     Some(match segment {
+        "oft_blocks" => return None,
         _ if segment.starts_with("oft_") || segment.starts_with("boft_") => 1,
-        "a1" | "a2" | "b1" | "b2" => 2,
-        "on_input" => 3,
-        "reshape_weight" => 4,
-        "lora_embedding_A" | "lora_embedding_B" => 5,
+        "reshape_weight" => 2,
+        "lora_embedding_A" | "lora_embedding_B" => 3,
         _ => return None,
     })
 }
@@ -221,6 +251,12 @@ mod tests {
             (kohya, "diff_b", Piece::DiffBias),
             (kohya, "w_norm", Piece::Diff),
             (kohya, "b_norm", Piece::DiffBias),
+            (kohya, "oft_blocks", Piece::OftBlocks),
+            (kohya, "rescale", Piece::Rescale),
+            (kohya, "a1.weight", Piece::GLoraA1),
+            (kohya, "bm.weight", Piece::GLoraBm),
+            (kohya, "weight", Piece::Ia3Weight),
+            (kohya, "on_input", Piece::OnInput),
             (q, "lora_A.weight", Piece::Down),
             (q, "lora_B.weight", Piece::Up),
             (q, "lora_A.default.weight", Piece::Down),
@@ -263,11 +299,8 @@ mod tests {
     #[test]
     fn other_forms_are_known_by_name() {
         for (key, module, form) in [
-            ("lora_unet_a_b.oft_blocks", "lora_unet_a_b", "OFT"),
             ("lora_unet_a_b.oft_diag", "lora_unet_a_b", "OFT"),
             ("unet.a.b.boft_R", "unet.a.b", "BOFT"),
-            ("lora_unet_a_b.a1.weight", "lora_unet_a_b", "GLoRA"),
-            ("lora_unet_a_b.on_input", "lora_unet_a_b", "IA"),
             ("lora_unet_a_b.reshape_weight", "lora_unet_a_b", "reshape_weight"),
             ("text_encoder.a.lora_embedding_A", "text_encoder.a", "embedding"),
             ("transformer.blocks.0.attn.to_q.lora_A.weight", "transformer.blocks.0.attn.to_q", "FLUX"),

@@ -77,7 +77,7 @@ mod weights;
 pub use error::{Error, WrongShape};
 pub use family::MadeFor;
 pub use file::{LoraFile, Module};
-pub use form::{Delta, Dora, Form, Full, LoHa, LoKr, LowRank};
+pub use form::{Delta, Dora, Form, Full, GLora, Ia3, LoHa, LoKr, LowRank, Oft};
 pub use merge::{Lora, Merge, Strictness, merge};
 pub use merged::Merged;
 pub use networks::UNET_PREFIX;

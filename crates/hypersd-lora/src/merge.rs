@@ -108,14 +108,17 @@ impl Layering<'_> {
         let file = &self.lora.file;
         let mut report = LoraReport::new(file, self.family);
         let mut wrong_shape: Option<WrongShape> = None;
-        let mut taken: HashMap<&Target, &str> = HashMap::new();
+        let mut taken: HashMap<(&Target, bool), &str> = HashMap::new();
         for module in file.modules() {
             let Some(target) = self.targets.get(&module.name) else {
                 let reason = self.why_unmatched(&module.name, &report);
                 report.unmatched.push(Unmatched { module: module.name.clone(), reason });
                 continue;
             };
-            if let Some(other) = taken.insert(target, &module.name) {
+            // One for its weight and one for its bias may have names of their own.
+            let of = [module.weight.as_ref().map(|_| true), module.bias.as_ref().map(|_| false)];
+            let other = |weight: bool| taken.insert((target, weight), &module.name);
+            if let Some(other) = of.into_iter().flatten().filter_map(other).next() {
                 return Err(Error::Module {
                     file: report.file,
                     module: module.name.clone(),

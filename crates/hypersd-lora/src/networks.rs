@@ -19,10 +19,11 @@ struct Network {
 /// The [prefix](crate::Base::prefix) of the UNet, whose modules may go without any.
 pub const UNET_PREFIX: &str = "lora_unet_";
 
-/// The only text encoder of a model. Where there are two, PEFT calls the first of them the same.
+/// The only text encoder of a model. Where there are two, PEFT calls the first of them the same; and newer scripts of kohya's
+/// call the only one as the first of two.
 const TEXT_ENCODER: Network = Network {
     prefix: "lora_te_",
-    others: &["text_encoder."],
+    others: &["text_encoder.", "lora_te1_"],
     words: "text encoder",
     weight: |weights| weights.text_encoder,
 };
@@ -30,7 +31,7 @@ const TEXT_ENCODER: Network = Network {
 static NETWORKS: [Network; 4] = [
     Network {
         prefix: UNET_PREFIX,
-        others: &["lycoris_", "unet.", "diffusion_model."],
+        others: &["lycoris_", "oft_unet_", "unet.", "diffusion_model."],
         words: "unet",
         weight: |weights| weights.unet,
     },

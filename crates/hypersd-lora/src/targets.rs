@@ -104,6 +104,12 @@ fn spellings(module: &str) -> Vec<String> {
     networks.iter().map(|network| format!("{network}{path}")).collect()
 }
 
+/// One name for all spellings of a module that differ in the network's prefix, in dots, and in what is around the module.
+pub(crate) fn canonical(module: &str) -> String {
+    // diffusers' converter names the processor of an attention, whose magnitudes are of the layer.
+    spellings(&module.replace(".processor.", ".")).join(" ")
+}
+
 /// PEFT's model around the model, before or after the network's name.
 fn without_wrapper(module: &str) -> &str {
     module.strip_prefix("base_model.model.").unwrap_or(module)

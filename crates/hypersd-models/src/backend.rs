@@ -20,3 +20,9 @@ pub(crate) fn is_flex(device: &Device) -> bool {
 pub(crate) fn is_flex(_: &Device) -> bool {
     false
 }
+
+/// True where a device is the CPU, whose memory is the machine's.
+#[must_use]
+pub fn is_cpu(device: &Device) -> bool {
+    is_flex(device)
+}

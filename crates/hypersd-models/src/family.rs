@@ -22,8 +22,13 @@ pub struct Profile {
     pub heads: Heads,
     /// Width and height in pixels of pictures of a model that does not say.
     pub native_side: usize,
-    /// Numbers of the picture that the UNet is told (`time_ids`): six for SDXL, its original size, crop and target size.
-    pub time_ids: usize,
+    /// Numbers of the picture that the UNet is told (`time_ids`).
+    pub numbers: Numbers,
+    /// True where the UNet was trained on the last, least noisy part of the noise schedule alone, so that it needs a
+    /// picture to start from.
+    pub refines: bool,
+    /// The families whose UNets may take over from this family's, on the same latents.
+    pub refined_by: &'static [Family],
     /// True where a negative prompt that is not given is zeros rather than the empty prompt, in a model that does not say
     /// (`force_zeros_for_empty_prompt`).
     pub zero_negative: bool,
@@ -61,6 +66,18 @@ pub struct TextProfile {
     pub pooled: bool,
     /// What files of textual inversion call its embeddings.
     pub embeddings: &'static str,
+}
+
+/// The numbers of a picture that a UNet is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Numbers {
+    /// None.
+    None,
+    /// Six: its original size, crop and target size.
+    Sizes,
+    /// Five: its original size, its crop, and how good it looks, which is less for the negative prompt.
+    Aesthetics,
 }
 
 /// A state of a text encoder.
@@ -107,7 +124,9 @@ const SD1: Profile = Profile {
     }],
     heads: Heads::Count(8),
     native_side: 512,
-    time_ids: 0,
+    numbers: Numbers::None,
+    refines: false,
+    refined_by: &[],
     zero_negative: false,
     upcast_vae: false,
     vae: VaeConfig::sd15,
@@ -152,14 +171,39 @@ const SDXL: Profile = Profile {
     ],
     heads: Heads::Width(64),
     native_side: 1024,
-    time_ids: 6,
+    numbers: Numbers::Sizes,
+    refined_by: &[Family::SdxlRefiner, Family::Sdxl],
     zero_negative: true,
     upcast_vae: true,
     vae: VaeConfig::sdxl,
     prediction: Some(Prediction::Epsilon),
     corrects_scheduler: false,
     scheduler: Some("EulerDiscreteScheduler"),
+    ..SD1
 };
+
+/// It reads the second of SDXL's text encoders alone.
+const SDXL_REFINER: Profile = Profile {
+    family: Family::SdxlRefiner,
+    text_encoders: &[TextProfile { lora_prefix: "lora_te_", ..SDXL.text_encoders[1] }],
+    numbers: Numbers::Aesthetics,
+    refines: true,
+    refined_by: &[],
+    zero_negative: false,
+    ..SDXL
+};
+
+impl Numbers {
+    /// How many they are.
+    #[must_use]
+    pub fn count(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Sizes => 6,
+            Self::Aesthetics => 5,
+        }
+    }
+}
 
 impl Profile {
     /// The profile of a family; `None` for one whose networks are not here.
@@ -170,7 +214,7 @@ impl Profile {
 
     /// The profiles of all families.
     pub fn all() -> impl Iterator<Item = &'static Self> {
-        const ALL: [&Profile; 3] = [&SD1, &SD2, &SDXL];
+        const ALL: [&Profile; 4] = [&SD1, &SD2, &SDXL, &SDXL_REFINER];
         ALL.into_iter()
     }
 
@@ -216,15 +260,27 @@ impl TextProfile {
 impl UNetConfig {
     /// The family that the UNet belongs to, by what the families differ in by design, not in size, so that small models
     /// count as what they are small copies of: SDXL adds pooled text and sizes to the time embedding, its refiner reads
-    /// 1280 channels of text, and Stable Diffusion 2 projects with dense layers where 1 has convolutions.
+    /// one text encoder alone, and Stable Diffusion 2 projects with dense layers where 1 has convolutions.
     #[must_use]
     pub fn family(&self) -> Family {
         match self.addition_embed_type {
-            Some(_) if self.cross_attention_dim == PerLevel::All(1280) => Family::SdxlRefiner,
+            Some(_) if self.reads_one_encoder() => Family::SdxlRefiner,
             Some(_) => Family::Sdxl,
             None if self.use_linear_projection => Family::Sd2,
             None => Family::Sd1,
         }
+    }
+
+    /// True where the context is as wide as the pooled state beside five numbers, of one encoder. Where the width of a
+    /// number is not known, the published width decides.
+    fn reads_one_encoder(&self) -> bool {
+        let PerLevel::All(context) = self.cross_attention_dim else { return false };
+        let numbers = self.addition_time_embed_dim.map(|width| Numbers::Aesthetics.count() * width);
+        let pooled = self
+            .projection_class_embeddings_input_dim
+            .zip(numbers)
+            .and_then(|(added, numbers)| added.checked_sub(numbers));
+        context == 1280 || pooled == Some(context)
     }
 }
 
@@ -247,14 +303,21 @@ mod tests {
         let sdxl = |width| UNetConfig { addition_embed_type: Some("text_time".into()), ..linear(width) };
         assert_eq!(sdxl(64).family(), Family::Sdxl);
         assert_eq!(sdxl(1280).family(), Family::SdxlRefiner);
+        let told = |width, added| UNetConfig {
+            addition_time_embed_dim: Some(32),
+            projection_class_embeddings_input_dim: Some(added),
+            ..sdxl(width)
+        };
+        assert_eq!(told(128, 128 + 5 * 32).family(), Family::SdxlRefiner);
+        assert_eq!(told(192, 128 + 6 * 32).family(), Family::Sdxl);
     }
 
     #[test]
     fn a_family_without_networks_has_no_profile() {
-        for family in [Family::SdxlRefiner, Family::Sd3, Family::Flux] {
+        for family in [Family::Sd3, Family::Flux] {
             assert!(Profile::of(family).is_none(), "{family}");
         }
-        for family in [Family::Sd1, Family::Sd2, Family::Sdxl] {
+        for family in [Family::Sd1, Family::Sd2, Family::Sdxl, Family::SdxlRefiner] {
             assert_eq!(Profile::of(family).map(|profile| profile.family), Some(family));
         }
     }

@@ -43,6 +43,7 @@ mod layers;
 mod parameters;
 mod single_file;
 mod weights;
+mod working_memory;
 
 pub mod clip;
 pub mod controlnet;
@@ -53,9 +54,10 @@ pub mod tiny_vae;
 pub mod unet;
 pub mod vae;
 
-pub use backend::activation_dtype;
+pub use backend::{activation_dtype, is_cpu};
 pub use error::Error;
-pub use family::{Heads, Prediction, Profile, State, TextProfile};
-pub use ops::release_memory;
+pub use family::{Heads, Numbers, Prediction, Profile, State, TextProfile};
+pub use ops::{held_memory, release_memory};
 pub use parameters::parameters;
 pub use single_file::{IGNORED, Ignored, Part, SingleFile};
+pub use weights::{multiplies, multiply_in};

@@ -23,9 +23,10 @@ mod norm;
 mod resample;
 
 pub use attention::attention;
+pub(crate) use attention::attention_of;
 pub use causal::causal_attention;
 pub(crate) use device::in_pool;
-pub use device::release_memory;
+pub use device::{held_memory, release_memory};
 pub(crate) use join::{Joined, conv2d_joined};
 pub(crate) use norm::group_norm_silu_joined;
 pub use norm::{group_norm, group_norm_silu, layer_norm};

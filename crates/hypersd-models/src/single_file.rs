@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hypersd_core::{Error as Core, Family, Location, Mismatch, SafetensorsFile, SharedSource, TensorSource};
+use hypersd_core::{Error as Core, Family, Location, Mismatch, SharedSource, TensorSource, WeightFile};
 
 use crate::{
     Error, Prediction, Profile, TextProfile, clip::ClipTextConfig, infer, tiny_vae::TinyVaeConfig,
@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod family;
+mod ggml;
 mod sections;
 mod tiny_pair;
 
@@ -71,7 +72,7 @@ pub struct Part<C> {
 const MARKS: [&str; 2] = ["v_pred", "ztsnr"];
 
 impl SingleFile {
-    /// Opens a `.safetensors` file. Of a TAESD in two files, either is enough if both are in one folder.
+    /// Opens a weight file of any [kind](WeightFile). Of a TAESD in two files, either is enough if both are in one folder.
     ///
     /// # Errors
     /// [`Error::Family`] for another family of models, naming it; [`Error::Core`] for what cannot be read, and for
@@ -87,7 +88,7 @@ impl SingleFile {
     /// As [`open`](Self::open).
     pub fn open_for(location: impl Into<Location>, own: Option<&UNetConfig>) -> Result<Self, Error> {
         let location = location.into();
-        let file = Arc::new(SafetensorsFile::open(&location)?);
+        let file = Arc::new(WeightFile::open(&location)?);
         Self::read(tiny_pair::complete(&location, file)?, own)
     }
 
@@ -102,7 +103,7 @@ impl SingleFile {
         own: Option<&ClipTextConfig>,
     ) -> Result<Part<ClipTextConfig>, Error> {
         let location = location.into();
-        let source: SharedSource = Arc::new(SafetensorsFile::open(&location)?);
+        let source: SharedSource = Arc::new(WeightFile::open(&location)?);
         let found = match sections::text_encoder_alone(&source)? {
             Some(weights) => Some(Part { config: infer::clip_text(&*weights, traits.hidden_act)?, weights }),
             None => {
@@ -126,6 +127,7 @@ impl SingleFile {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn read(source: SharedSource, own: Option<&UNetConfig>) -> Result<Self, Error> {
+        let source = ggml::published(source)?;
         let origin = source.origin();
         let mut names: BTreeSet<String> = source.names().into_iter().collect();
         family::refuse_foreign(&origin, &names)?;
@@ -229,8 +231,8 @@ impl SingleFile {
         let is_pooled = |place: usize| profile.text_encoders.get(place).is_some_and(|traits| traits.pooled);
         let pooled = encoders.find(|&(&place, _)| is_pooled(place));
         match (added, pooled) {
-            (Some(added), Some((_, part))) if profile.time_ids > 0 => {
-                added.saturating_sub(part.config.projection_dim) / profile.time_ids
+            (Some(added), Some((_, part))) if profile.numbers.count() > 0 => {
+                added.saturating_sub(part.config.projection_dim) / profile.numbers.count()
             }
             _ => own.and_then(|own| own.addition_time_embed_dim).unwrap_or(infer::NUMBER_WIDTH),
         }
@@ -240,8 +242,7 @@ impl SingleFile {
 /// What no shape says of a file's networks. A VAE alone could be anybody's: it counts as Stable Diffusion 1.x's.
 fn profile(origin: &str, family: Option<Family>) -> Result<&'static Profile, Error> {
     let family = family.unwrap_or(Family::Sd1);
-    let instead = if family == Family::SdxlRefiner { family::REFINER_INSTEAD } else { family::TAKE };
-    Profile::of(family).ok_or_else(|| family::foreign(origin, &family.to_string(), instead))
+    Profile::of(family).ok_or_else(|| family::foreign(origin, &family.to_string(), family::TAKE))
 }
 
 /// Tensors outside of every network's place.

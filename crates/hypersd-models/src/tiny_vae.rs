@@ -93,8 +93,29 @@ impl Decoder {
     /// # Errors
     /// [`Error::Shape`] for other channels than the configuration's.
     pub fn decode(&self, latents: Tensor<4>) -> Result<Tensor<4>, Error> {
-        check_shape("latents", latents.dims(), [None, Some(self.config.latent_channels), None, None])?;
-        let x = (latents.cast(self.decoder.dtype()) / 3.0).tanh() * 3.0; // a soft clamp to [-3, 3]
-        Ok(self.decoder.forward(x) * 2.0 - 1.0)
+        (0..self.stages()).try_fold(latents, |x, index| self.stage(index, x))
+    }
+
+    /// The number of [stages](Self::stage) of decoding.
+    #[must_use]
+    pub fn stages(&self) -> usize {
+        self.decoder.stages()
+    }
+
+    /// One stage of [`decode`](Self::decode), for whoever may want to stop between two: the first takes latents, each other
+    /// what the one before it gave, and the last gives the image. They begin where the size changes.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode), of the first.
+    pub fn stage(&self, index: usize, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+        let x = match index {
+            0 => {
+                check_shape("latents", x.dims(), [None, Some(self.config.latent_channels), None, None])?;
+                (x.cast(self.decoder.dtype()) / 3.0).tanh() * 3.0 // a soft clamp to [-3, 3]
+            }
+            _ => x,
+        };
+        let x = self.decoder.stage(index, x);
+        Ok(if index + 1 == self.stages() { x * 2.0 - 1.0 } else { x })
     }
 }

@@ -5,10 +5,16 @@
 
 mod conv;
 mod dense;
+#[cfg(feature = "flex")]
+mod int8;
+mod products;
 mod weight;
 
 pub use conv::Conv2d;
 pub use dense::Linear;
+#[cfg(feature = "flex")]
+pub(crate) use int8::Int8;
+pub use products::{multiplies, multiply_in};
 #[cfg(feature = "flex")]
 pub(crate) use weight::Form;
 pub(crate) use weight::Weight;

@@ -115,6 +115,28 @@ fn sdxl_checkpoint() {
     assert_text(&file, &[ClipTextConfig::clip_l(), ClipTextConfig::open_clip_bigg()]);
 }
 
+#[test]
+fn sdxl_refiner_checkpoint() {
+    let bigg = Shapes::stored(&open_clip()).renamed(|name| name.replace("embedders.1", "embedders.0"));
+    let unet = Shapes::stored(&rows("sdxl_refiner_unet", 2));
+    let file = read(unet.clone().and(Shapes::stored(&ldm_vae())).and(bigg));
+    assert_eq!((file.family, file.prediction), (Some(Family::SdxlRefiner), Some(Prediction::Epsilon)));
+    let config = UNetConfig {
+        block_out_channels: vec![384, 768, 1536, 1536],
+        down_block_types: ["", "CrossAttn", "CrossAttn", ""].map(|it| format!("{it}DownBlock2D")).to_vec(),
+        up_block_types: ["", "CrossAttn", "CrossAttn", ""].map(|it| format!("{it}UpBlock2D")).to_vec(),
+        cross_attention_dim: PerLevel::All(1280),
+        attention_head_dim: PerLevel::Each(vec![6, 12, 24, 24]),
+        transformer_layers_per_block: PerLevel::Each(vec![1, 4, 4, 4]), // the first has none
+        projection_class_embeddings_input_dim: Some(2560),
+        ..UNetConfig::sdxl()
+    };
+    assert_unet(&file, &config);
+    assert_vae(&file, &VaeConfig::sdxl());
+    assert_text(&file, &[ClipTextConfig::open_clip_bigg()]);
+    assert_eq!(read(unet).family, Some(Family::SdxlRefiner));
+}
+
 fn sd21_config() -> UNetConfig {
     UNetConfig {
         cross_attention_dim: PerLevel::All(1024),
@@ -261,10 +283,6 @@ fn further_input_channels_are_in_the_configuration() {
 
 #[test]
 fn families_that_are_none_of_these() {
-    let refiner = Shapes::stored(&rows("sdxl_refiner_unet", 2));
-    assert!(refusal(refiner.clone()).contains("XL refiner is not supported; take the base model"));
-    let bigg = "conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias";
-    assert!(refusal(refiner.with(bigg, &[1280])).contains("XL refiner"));
     assert!(refusal(sdxl().with("edm_mean", &[4])).contains("Playground"));
     for (name, family) in [
         ("double_blocks.0.img_attn.qkv.weight", "FLUX"),
@@ -413,6 +431,70 @@ fn a_small_sdxl_file_is_its_folder() {
     // A UNet alone does not tell the widths of its numbers; the model that it is for does.
     let alone = SingleFile::open_for(tiny("tiny-sdxl-1step-unet.safetensors"), Some(&own)).unwrap();
     assert_eq!(alone.unet.unwrap().config, unet.config);
+}
+
+/// A GGUF file of these tensors, in f32.
+fn gguf(tensors: &BTreeMap<String, HostTensor<'static>>) -> Vec<u8> {
+    let (mut header, mut data) = (Vec::new(), Vec::new());
+    for (name, tensor) in tensors {
+        header.extend((name.len() as u64).to_le_bytes());
+        header.extend(name.as_bytes());
+        header.extend((tensor.shape.len() as u32).to_le_bytes());
+        tensor.shape.iter().rev().for_each(|&extent| header.extend((extent as u64).to_le_bytes()));
+        header.extend(0_u32.to_le_bytes());
+        header.extend((data.len() as u64).to_le_bytes());
+        tensor.to_f32().iter().for_each(|x| data.extend(x.to_le_bytes()));
+        data.resize(data.len().next_multiple_of(32), 0);
+    }
+    let counts = [tensors.len() as u64, 0].map(u64::to_le_bytes).concat();
+    let mut file = [b"GGUF\x03\0\0\0".as_slice(), &counts, &header].concat();
+    file.resize(file.len().next_multiple_of(32), 0);
+    [file, data].concat()
+}
+
+#[test]
+fn a_small_sdxl_file_as_stable_diffusion_cpp_names_it_is_its_folder() {
+    let folder = tiny("tiny-sdxl");
+    let scratch = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("sdxl-ggml");
+    fs::create_dir_all(&scratch).unwrap();
+    let whole = SafetensorsFile::open(write_single_file(&folder, &scratch)).unwrap();
+    let text_2 = SafetensorsFile::open(folder.join("text_encoder_2/model.safetensors")).unwrap();
+    let mut tensors = BTreeMap::new();
+    for name in whole.names().iter().filter(|name| !name.starts_with("conditioner.embedders.1.")) {
+        let renamed = name.replace("conditioner.embedders.0.", "cond_stage_model.");
+        tensors.insert(renamed, whole.tensor(name).unwrap().into_owned());
+    }
+    for name in text_2.names() {
+        let tensor = text_2.tensor(&name).unwrap().into_owned();
+        let (name, tensor) = match name.as_str() {
+            "text_projection.weight" => {
+                let (x, [rows, columns]) = (tensor.to_f32(), [tensor.shape[0], tensor.shape[1]]);
+                let turned = (0..x.len()).map(|i| x[i % rows * columns + i / rows]).collect();
+                ("text_model.text_projection".into(), HostTensor::from_f32([columns, rows], turned))
+            }
+            name if name.starts_with("text_model.") => (name.to_string(), tensor),
+            name => (format!("text_model.{name}"), tensor),
+        };
+        tensors.insert(format!("cond_stage_model.1.transformer.{name}"), tensor);
+    }
+    let file = SingleFile::open(Location::of_bytes("x.gguf", gguf(&tensors))).unwrap();
+    assert_eq!(file.family, Some(Family::Sdxl));
+    let (want, _) = file_and_folder("tiny-sdxl");
+    let pairs = [
+        (file.unet.unwrap().weights, want.unet.unwrap().weights),
+        (file.vae.unwrap().weights, want.vae.unwrap().weights),
+    ];
+    let text = file.text_encoders.into_iter().zip(want.text_encoders).map(|(got, want)| {
+        assert_eq!(got.config, want.config);
+        (got.weights, want.weights)
+    });
+    for (got, want) in pairs.into_iter().chain(text) {
+        assert_eq!(got.names(), want.names());
+        for name in want.names() {
+            let (got, want) = (got.tensor(&name).unwrap(), want.tensor(&name).unwrap());
+            assert_eq!((&got.shape, got.to_f32()), (&want.shape, want.to_f32()), "{name}");
+        }
+    }
 }
 
 /// The numbers that the original TAESD gives the layers of a half.

@@ -24,7 +24,7 @@ struct Kept<S> {
 
 impl<S: Sample> History<S> {
     pub(crate) fn for_steps(steps: &[Step]) -> Self {
-        let reach = |coefficients: fn(&Linear) -> &[f64; Linear::REACH]| {
+        let reach = |coefficients: fn(&Linear) -> &[f64]| {
             steps.iter().flat_map(Step::forms).map(|form| reach(coefficients(&form))).max().unwrap_or(0)
         };
         Self {
@@ -79,6 +79,6 @@ impl<S: Sample> Kept<S> {
 }
 
 /// The number of steps that coefficients look back.
-pub(crate) fn reach(coefficients: &[f64; Linear::REACH]) -> usize {
+pub(crate) fn reach(coefficients: &[f64]) -> usize {
     coefficients.iter().rposition(|&c| c != 0.0).map_or(0, |last| last + 1)
 }

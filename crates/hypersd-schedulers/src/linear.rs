@@ -23,12 +23,15 @@ pub struct Linear {
     /// Of the clean latents that earlier steps predicted, the last first.
     pub earlier_x0: [f64; Linear::REACH],
     /// Of what the model said in earlier steps, the last first.
-    pub earlier_output: [f64; Linear::REACH],
+    pub earlier_output: [f64; Linear::OUTPUTS],
 }
 
 impl Linear {
-    /// The number of steps a form can look back: as far as PNDM does once, over the evaluation that it leaves out.
+    /// The number of steps a form can look back on latents and on clean latents.
     pub const REACH: usize = 4;
+    /// The number of steps it can look back on what the model said: as far as PNDM does after its Runge-Kutta steps, over the
+    /// evaluations between that it leaves out.
+    pub const OUTPUTS: usize = 12;
 
     const ZERO: Self = Self {
         x: 0.0,
@@ -37,7 +40,7 @@ impl Linear {
         noise: 0.0,
         earlier_x: [0.0; Self::REACH],
         earlier_x0: [0.0; Self::REACH],
-        earlier_output: [0.0; Self::REACH],
+        earlier_output: [0.0; Self::OUTPUTS],
     };
     pub(crate) const X: Self = Self { x: 1.0, ..Self::ZERO };
     pub(crate) const OUTPUT: Self = Self { output: 1.0, ..Self::ZERO };
@@ -95,7 +98,9 @@ impl Add for Linear {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        let sum = |a: [f64; Self::REACH], b: [f64; Self::REACH]| std::array::from_fn(|k| a[k] + b[k]);
+        fn sum<const N: usize>(a: [f64; N], b: [f64; N]) -> [f64; N] {
+            std::array::from_fn(|k| a[k] + b[k])
+        }
         Self {
             x: self.x + other.x,
             output: self.output + other.output,

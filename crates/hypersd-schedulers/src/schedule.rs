@@ -71,6 +71,14 @@ impl Scheduler {
         &self.method.trained().alphas
     }
 
+    /// The timestep at which a share of the noise schedule has been left behind, for [`Schedule::split`]:
+    /// `round(T − share · T)`, halves to even, of T timesteps.
+    #[must_use]
+    pub fn timestep_after(&self, share: f64) -> f32 {
+        let train_steps = self.method.trained().steps() as f64;
+        (train_steps - share * train_steps).round_ties_even() as f32
+    }
+
     /// The list of steps.
     ///
     /// `eta`, in `[0, 1]`, is the stochasticity of DDIM and TCD; the other algorithms ignore it, as diffusers'
@@ -152,7 +160,16 @@ impl Schedule {
     /// The schedule of a multistep algorithm: `step(i, known)` is the step at index `i` of `count` where `known` steps
     /// were taken before it, of which it may look back on [`Linear::REACH`]. With more than that it is always the same.
     pub(crate) fn multistep(count: usize, step: impl Fn(usize, usize) -> Step) -> Result<Self, Error> {
-        let beginning = |i: usize| (0..i.min(Linear::REACH + 1)).map(|known| step(i, known)).collect();
+        Self::multistep_over(Linear::REACH, count, step)
+    }
+
+    /// The same for steps that are always the same only with more than `reach` before them.
+    pub(crate) fn multistep_over(
+        reach: usize,
+        count: usize,
+        step: impl Fn(usize, usize) -> Step,
+    ) -> Result<Self, Error> {
+        let beginning = |i: usize| (0..i.min(reach + 1)).map(|known| step(i, known)).collect();
         Self {
             init_noise_sigma: 1.0,
             steps: (0..count).map(|i| step(i, i)).collect(),
@@ -213,21 +230,44 @@ impl Schedule {
     ///
     /// # Errors
     /// [`Error::Strength`] if `strength` is outside `(0, 1]` or no step is left.
-    pub fn tail(mut self, strength: f64) -> Result<Self, Error> {
+    pub fn tail(self, strength: f64) -> Result<Self, Error> {
         check_strength(strength)?;
         let kept = (self.count as f64 * strength) as usize;
         if kept == 0 {
             return Err(Error::Strength { given: strength });
         }
         let left_out = (self.count - kept) * self.evaluations;
-        self.count = kept;
+        Ok(Self { count: kept, ..self.after(left_out) })
+    }
+
+    /// The steps from `timestep` up, and those below it, for two models to take: what diffusers' `denoising_end` and
+    /// `denoising_start` leave of a schedule, for any algorithm. Either may have none. The first steps of the second part
+    /// look back on none of the first.
+    ///
+    /// Where the model is evaluated twice in a step and the first part ends between the two, the second part begins with
+    /// the first evaluation of that step again.
+    #[must_use]
+    pub fn split(self, timestep: f32) -> (Self, Self) {
+        let first = self.steps.iter().take_while(|step| step.t >= timestep).count();
+        let between = (self.steps.len() - first).is_multiple_of(2) && first > 0;
+        let again = usize::from(self.evaluations == 2 && between);
+        let second = self.clone().after(first - again);
+        let second = Self { count: second.steps.len().div_ceil(second.evaluations), ..second };
+        let mut whole = self;
+        whole.steps.truncate(first);
+        whole.beginnings.truncate(first);
+        (Self { count: first.div_ceil(whole.evaluations), ..whole }, second)
+    }
+
+    /// The schedule without so many evaluations at its start. The first of those left look back on fewer.
+    fn after(mut self, left_out: usize) -> Self {
         self.steps.drain(..left_out);
         self.beginnings.drain(..left_out.min(self.beginnings.len()));
         for (known, (step, fewer)) in self.steps.iter_mut().zip(&mut self.beginnings).enumerate() {
             *step = *fewer.get(known).unwrap_or(step);
             fewer.truncate(known);
         }
-        Ok(self)
+        self
     }
 }
 

@@ -106,7 +106,11 @@ impl Step {
     #[must_use]
     pub fn looks_back(&self) -> usize {
         let back = |form: Linear| {
-            [form.earlier_x, form.earlier_x0, form.earlier_output].iter().map(reach).max().unwrap_or(0)
+            [&form.earlier_x[..], &form.earlier_x0, &form.earlier_output]
+                .into_iter()
+                .map(reach)
+                .max()
+                .unwrap_or(0)
         };
         self.forms().map(back).max().unwrap_or(0)
     }

@@ -70,14 +70,21 @@ fn ddim() {
 }
 
 /// Image to image: the last two steps, from a ramp with the ramp the other way as noise.
-#[test]
-fn ddim_with_noise() {
-    let config = SchedulerConfig { clip_sample: Some(true), ..linear(1000) };
-    let schedule = ten_steps(Algorithm::Ddim, &config).tail(0.2).expect("two steps");
+#[track_caller]
+fn check_with_noise(algorithm: Algorithm, config: &SchedulerConfig, sum: f64) {
+    let schedule = ten_steps(algorithm, config).tail(0.2).expect("two steps");
     let noise = ramp().into_iter().rev().collect();
     let start = schedule.steps[0].add_noise(&ramp(), &noise).expect("one shape");
     let got = full_loop(&schedule, start);
-    assert!((got - 354.5418).abs() < SUM, "{got}");
+    assert!((got - sum).abs() < SUM, "{algorithm}: {got} for the sum {sum}");
+}
+
+#[test]
+fn with_noise() {
+    let clipped = SchedulerConfig { clip_sample: Some(true), ..linear(1000) };
+    check_with_noise(Algorithm::Ddim, &clipped, 354.5418);
+    let unipc = SchedulerConfig { final_sigmas_type: Some(FinalSigma::SigmaMin), ..linear(1000) };
+    check_with_noise(Algorithm::UniPc, &unipc, 315.5757);
 }
 
 #[test]
@@ -102,4 +109,26 @@ fn dpmpp() {
     };
     check(Algorithm::Dpmpp2m, config.clone(), None, 0.3301);
     check(Algorithm::Dpmpp2m, velocity(config), None, 0.2251);
+}
+
+#[test]
+fn unipc() {
+    let config = SchedulerConfig { final_sigmas_type: Some(FinalSigma::SigmaMin), ..linear(1000) };
+    let karras = SchedulerConfig { use_karras_sigmas: Some(true), ..config.clone() };
+    check(Algorithm::UniPc, config.clone(), None, 0.2464);
+    check(Algorithm::UniPc, velocity(config), None, 0.1014);
+    check(Algorithm::UniPc, karras.clone(), None, 0.2925);
+    check(Algorithm::UniPc, velocity(karras), None, 0.1966);
+}
+
+/// With the Runge-Kutta steps that the class takes unless told to skip them.
+#[test]
+fn pndm() {
+    check(Algorithm::Pndm, linear(1000), Some(198.1318), 0.2580);
+    check(Algorithm::Pndm, velocity(linear(1000)), Some(67.3986), 0.0878);
+    for (to_one, sum, mean) in [(true, 230.0399, 0.2995), (false, 186.9482, 0.2434)] {
+        let config =
+            SchedulerConfig { set_alpha_to_one: Some(to_one), beta_start: Some(0.01), ..linear(1000) };
+        check(Algorithm::Pndm, config, Some(sum), mean);
+    }
 }

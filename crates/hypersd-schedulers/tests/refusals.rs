@@ -169,7 +169,6 @@ fn what_is_not_computed_is_refused_where_it_would_be_read() {
         (Dpmpp2m, r#"{"algorithm_type": "dpmsolver"}"#),
         (Dpmpp2mSde, r#"{"algorithm_type": "sde-dpmsolver"}"#),
         (Dpmpp2mSde, r#"{"solver_type": "heun"}"#),
-        (Pndm, r#"{"skip_prk_steps": false}"#),
         (Ddpm, r#"{"variance_type": "learned_range"}"#),
         (Ddpm, r#"{"variance_type": "fixed_large_log"}"#),
         (PeRFlow, r#"{"prediction_type": "epsilon"}"#),

@@ -8,11 +8,12 @@
 //! computes on the CPU) and, for half precision, `HYPERSD_TEST_DTYPE` to `f16` or `bf16`. On the CPU that is what weights are stored in.
 //! Nothing is skipped: a device that was not built, or that is not there, fails every test.
 
+mod copy;
 pub mod measure;
 mod single_file;
 mod weights;
 
-pub use self::{single_file::write_single_file, weights::weights};
+pub use self::{copy::copy, single_file::write_single_file, weights::weights};
 
 use std::{
     collections::BTreeMap,
@@ -191,10 +192,12 @@ pub fn relative_l2(got: &[f32], want: &[f32]) -> f64 {
 ///
 /// # Panics
 /// If it is not; the message names the tensor and both figures.
+#[expect(clippy::print_stdout, reason = "what a test prints is shown where it fails, and with `--nocapture`")]
 pub fn assert_close<const D: usize>(name: &str, got: Tensor<D>, want: &Array, tolerance: f64) {
     assert_eq!(got.dims().as_slice(), want.shape, "shape of {name}");
     let got: Vec<f32> = got.cast(FloatDType::F32).into_data().try_into_vec_as().expect("f32 data");
     assert!(got.iter().all(|x| x.is_finite()), "{name} has values that are not finite");
     let error = relative_l2(&got, &want.data);
+    println!("{name}: relative L2 error {error:.1e}"); // for docs/parity.md
     assert!(error <= tolerance, "{name}: relative L2 error {error:.3e}, allowed {tolerance:.1e}");
 }

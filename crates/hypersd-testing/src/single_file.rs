@@ -31,24 +31,35 @@ struct Row {
     transform: String,
 }
 
-/// Writes the diffusers folder `model` (SD1.5 or SDXL) into `folder` as one file, with a few tensors that published
+/// Writes the diffusers folder `model` (SD1.5, SDXL or its refiner) into `folder` as one file, with a few tensors that published
 /// files carry and nobody needs, and gives its path.
 ///
 /// # Panics
 /// If the folder is not such a model, or the file cannot be written.
 #[must_use]
 pub fn write_single_file(model: &Path, folder: &Path) -> PathBuf {
-    let sdxl = model.join("text_encoder_2").is_dir();
-    let (unet, clip_column) = if sdxl { ("sdxl_unet", 3) } else { ("sd15_unet", 2) };
+    let [first, second] = ["text_encoder", "text_encoder_2"].map(|encoder| model.join(encoder).is_dir());
+    let (unet, clip_column) = match (first, second) {
+        (true, true) => ("sdxl_unet", 3),
+        (false, true) => ("sdxl_refiner_unet", 3),
+        _ => ("sd15_unet", 2),
+    };
     let diffusion = "diffusion_pytorch_model.safetensors";
     let mut out = BTreeMap::new();
     convert(&model.join("unet").join(diffusion), &rows(unet, 2, None), &mut out);
     convert(&model.join("vae").join(diffusion), &rows("sd_vae", 2, Some(3)), &mut out);
-    convert(&model.join("text_encoder/model.safetensors"), &rows("clip_l", clip_column, None), &mut out);
-    if sdxl {
-        let rows = rows("openclip_bigg", 2, Some(3));
+    if first {
+        convert(&model.join("text_encoder/model.safetensors"), &rows("clip_l", clip_column, None), &mut out);
+    }
+    if second {
+        // The refiner has no other before it.
+        let embedder = |name: &str| {
+            if first { name.to_string() } else { name.replace("embedders.1", "embedders.0") }
+        };
+        let mut rows = rows("openclip_bigg", 2, Some(3));
+        rows.iter_mut().for_each(|row| row.original = embedder(&row.original));
         convert(&model.join("text_encoder_2/model.safetensors"), &rows, &mut out);
-        out.insert("conditioner.embedders.1.model.logit_scale".into(), unneeded(&[]));
+        out.insert(embedder("conditioner.embedders.1.model.logit_scale"), unneeded(&[]));
     } else {
         out.insert(
             "cond_stage_model.transformer.text_model.embeddings.position_ids".into(),

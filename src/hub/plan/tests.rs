@@ -161,11 +161,13 @@ fn what_is_not_there_is_said_with_what_is() {
     assert!(collection.contains("name one, as a/b/two-steps.safetensors, one-step"), "{collection}");
     let missing = error(&loras, "a/b/three.safetensors");
     assert!(missing.contains("a/b/three.safetensors") && missing.contains("one-step"), "{missing}");
-    let pickle = error(&["config.json", "diffusion_pytorch_model.bin"], "a/b");
+    let other = error(&["config.json", "diffusion_pytorch_model.msgpack"], "a/b");
     assert!(
-        pickle.contains("only diffusion_pytorch_model.bin") && pickle.contains("safetensors"),
-        "{pickle}"
+        other.contains("only diffusion_pytorch_model.msgpack") && other.contains("safetensors"),
+        "{other}"
     );
+    let pickle = Folder::new(&["config.json", "diffusion_pytorch_model.bin"]).plan("a/b", &Variant::Default);
+    assert!(pickle.is_ok(), "read where there is nothing else");
     let variants = error(&["config.json", "model.fp16.safetensors", "model.bf16.safetensors"], "a/b");
     assert!(variants.contains("model.bf16.safetensors") && variants.contains("variant"), "{variants}");
     let empty = error(&[], "a/b");

@@ -15,13 +15,14 @@ use crate::{
 const PIECE: usize = if cfg!(test) { 1 << 10 } else { 64 << 20 };
 
 /// A whole file.
-pub(super) struct Bytes {
+pub(crate) struct Bytes {
     source: Arc<dyn ByteSource>,
     size: u64,
 }
 
 impl Bytes {
-    pub(super) fn open(location: &Location) -> Result<Self, Error> {
+    /// The bytes of a file that is `expected` to be there.
+    pub(crate) fn open(location: &Location, expected: &str) -> Result<Self, Error> {
         // Opening a pipe would wait for a writer, and a directory cannot be mapped.
         let found = match location.kind()? {
             Kind::File => {
@@ -33,18 +34,18 @@ impl Bytes {
         };
         Err(Error::Format {
             origin: location.to_string(),
-            expected: "a safetensors file".to_string(),
+            expected: expected.to_string(),
             found: found.to_string(),
         })
     }
 
     /// Their number when the file was opened.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
     /// The elements in a range inside the file, borrowed where their alignment and the byte order of the machine allow it.
-    pub(super) fn read<const N: usize, T: Pod>(
+    pub(crate) fn read<const N: usize, T: Pod>(
         &self,
         range: Range<u64>,
         from_le_bytes: fn([u8; N]) -> T,
@@ -82,7 +83,7 @@ impl Bytes {
     }
 
     /// Gives the memory behind a range back, until it is touched again.
-    pub(super) fn release(&self, range: Range<u64>) {
+    pub(crate) fn release(&self, range: Range<u64>) {
         self.source.release(range);
     }
 }

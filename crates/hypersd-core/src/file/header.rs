@@ -4,15 +4,16 @@ use std::borrow::Cow;
 
 use safetensors::{SafeTensorError, SafeTensors, tensor::Metadata};
 
-use super::{bytes::Bytes, lookalike};
+use super::{
+    bytes::Bytes,
+    lookalike::{self, GLANCE},
+};
 use crate::{error::Error, location::Location};
 
 /// Bytes of the length that a file begins with.
 const LENGTH: u64 = size_of::<u64>() as u64;
 /// Longest header that the format allows.
-const LONGEST: u64 = 100_000_000;
-/// Bytes that tell what a file is that is no safetensors file.
-const GLANCE: u64 = 64;
+pub(super) const LONGEST: u64 = 100_000_000;
 
 /// Where the tensors' data begin, and what lies there: one tensor after the other, to the end of the file.
 pub(super) fn read(location: &Location, bytes: &Bytes) -> Result<(u64, Metadata), Error> {

@@ -10,15 +10,21 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::listing;
 use crate::{
     error::Error,
-    file::SafetensorsFile,
     json,
     location::{Kind, Location},
     sharded::ShardedFile,
     source::SharedSource,
+    weight_file::WeightFile,
 };
 
-/// What weight files are called before their extension: by diffusers and by transformers.
-const STEMS: [&str; 2] = ["diffusion_pytorch_model", "model"];
+/// What weight files are called before and after the variant: by diffusers and by transformers, as safetensors and, where there
+/// are none, as what PyTorch saves.
+const NAMES: [(&str, &str); 4] = [
+    ("diffusion_pytorch_model", "safetensors"),
+    ("model", "safetensors"),
+    ("diffusion_pytorch_model", "bin"),
+    ("pytorch_model", "bin"),
+];
 /// Configuration files, one of which a component has.
 const CONFIGS: [&str; 2] = ["config.json", "scheduler_config.json"];
 
@@ -118,14 +124,13 @@ impl Component {
     /// The weights, one file or its shards.
     ///
     /// # Errors
-    /// [`Error::Format`] listing the names tried, [`Error::Unsupported`] where there are only pickles, and what
-    /// opening the file meets.
+    /// [`Error::Format`] listing the names tried, and what opening the file meets.
     pub fn weights(&self, variant: &Variant) -> Result<SharedSource, Error> {
         let name = self.weight_file(variant)?;
         let file = self.location.join(&name);
         Ok(match name.ends_with(INDEX_END) {
             true => Arc::new(ShardedFile::open(file)?),
-            false => Arc::new(SafetensorsFile::open(file)?),
+            false => Arc::new(WeightFile::open(file)?),
         })
     }
 
@@ -150,7 +155,7 @@ impl Component {
         }
         let tried: Vec<String> = variant.wanted()?.into_iter().flat_map(weight_files).collect();
         match other_variants(&names).as_slice() {
-            [] => self.refuse_pickles(&names).and_then(|()| self.lacks(&tried)),
+            [] => self.lacks(&tried),
             others => Err(Error::Format {
                 origin: self.location.to_string(),
                 expected: format!("one of {}", tried.join(", ")),
@@ -161,16 +166,6 @@ impl Component {
 
     fn config_file(&self) -> Option<Location> {
         CONFIGS.iter().map(|name| self.location.join(name)).find(Location::is_file)
-    }
-
-    /// Nothing hypersd reads is there: is there what it does not read?
-    fn refuse_pickles(&self, names: &[String]) -> Result<(), Error> {
-        let pickle = |name: &&String| [".bin", ".ckpt", ".pth", ".pt"].iter().any(|end| name.ends_with(end));
-        match names.iter().find(pickle) {
-            // Opening says what it is and what to do instead.
-            Some(name) => SafetensorsFile::open(self.location.join(name)).map(|_| ()),
-            None => Ok(()),
-        }
     }
 
     fn lacks<T>(&self, tried: &[String]) -> Result<T, Error> {
@@ -232,16 +227,19 @@ fn other_variants<S: AsRef<str>>(files: &[S]) -> Vec<&str> {
 /// Where weights may be, in the order of preference.
 fn weight_files(variant: Option<&str>) -> Vec<String> {
     let dotted = variant.map(|variant| format!(".{variant}")).unwrap_or_default();
-    let names =
-        |stem| [format!("{stem}{dotted}.safetensors"), format!("{stem}.safetensors.index{dotted}.json")];
-    STEMS.into_iter().flat_map(names).collect()
+    let names = |(stem, end)| [format!("{stem}{dotted}.{end}"), format!("{stem}.{end}.index{dotted}.json")];
+    NAMES.into_iter().flat_map(names).collect()
 }
 
 /// The variant in a file name, the reverse of [`weight_files`]; shards do not count, their index does.
 fn variant_of(name: &str) -> Option<&str> {
-    let rest = STEMS.iter().find_map(|stem| name.strip_prefix(stem)?.strip_prefix('.'))?;
-    let index = rest.strip_prefix("safetensors.index.").and_then(|rest| rest.strip_suffix(".json"));
-    index.or_else(|| rest.strip_suffix(".safetensors").filter(|variant| !variant.contains("-of-")))
+    NAMES.iter().find_map(|(stem, end)| {
+        let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
+        let index =
+            rest.strip_prefix(end).and_then(|rest| rest.strip_prefix(".index.")?.strip_suffix(".json"));
+        let file = || rest.strip_suffix(end)?.strip_suffix('.');
+        index.or_else(|| file().filter(|variant| !variant.contains("-of-")))
+    })
 }
 
 /// A variant is part of a file name: it must not lead elsewhere.

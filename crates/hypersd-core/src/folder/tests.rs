@@ -202,13 +202,23 @@ fn shards_without_their_index_are_not_taken_for_a_variant() {
 }
 
 #[test]
-fn a_component_of_pickles_says_what_to_do() {
+fn a_component_of_pickles_is_read_where_there_is_nothing_else() {
     let (folder, component) = component(&[]);
-    fs::write(folder.path().join("diffusion_pytorch_model.bin"), b"PK\x03\x04\0\0").unwrap();
-    let error = component.weights(&Variant::Default).err().unwrap();
-    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
-    let message = error.to_string();
-    assert!(message.contains("diffusion_pytorch_model.bin") && message.contains("save_file"), "{message}");
+    let pickle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/files/plain.pth");
+    for (name, variant) in [
+        ("pytorch_model.fp16.bin", Variant::Default),
+        ("pytorch_model.bin", Variant::Default),
+        ("diffusion_pytorch_model.bin", Variant::Default),
+        ("diffusion_pytorch_model.fp16.bin", Variant::Named("fp16".into())),
+    ] {
+        fs::copy(&pickle, folder.path().join(name)).unwrap();
+        let weights = component.weights(&variant).unwrap();
+        assert!(weights.origin().ends_with(name), "{}", weights.origin());
+        assert_eq!(weights.info("turned").unwrap().shape, [3, 2]);
+    }
+    fs::write(folder.path().join("diffusion_pytorch_model.bin"), b"PK\x03\x04\0\0\x08\x08\0\0").unwrap();
+    let message = component.weights(&Variant::Default).err().unwrap().to_string();
+    assert!(message.contains("diffusion_pytorch_model.bin") && message.contains("truncated"), "{message}");
 }
 
 proptest! {

@@ -1,11 +1,14 @@
-//! Images in files: PNG and JPEG in, PNG out.
+//! Images in files: PNG, JPEG, WebP, BMP, GIF and TIFF in, PNG out.
 
 use std::{
-    io::{self, BufRead, BufReader, Cursor, Read, Seek},
+    io::{self, BufReader, Cursor, Read},
     path::Path,
 };
 
-use image::{DynamicImage, ImageDecoder, ImageError as DecodingError, ImageFormat, ImageReader};
+use image::{
+    DynamicImage, ImageDecoder, ImageError as DecodingError, ImageFormat, ImageReader, RgbImage,
+    metadata::Orientation,
+};
 use png::{BitDepth, ColorType, Compression, Encoder, Filter};
 
 use super::{Image, TextChunk, jpeg};
@@ -16,19 +19,21 @@ use crate::{
 };
 
 impl Image {
-    /// Reads a PNG or JPEG file, whatever its name.
+    /// Reads a PNG, JPEG, WebP, BMP, GIF (its first frame) or TIFF file, whatever its name.
     ///
     /// Like diffusers' `load_image`, this turns the picture as its EXIF orientation says, makes RGB of gray and
-    /// palette, and drops an alpha channel. 16-bit channels are rounded to 8.
+    /// palette, and drops an alpha channel. Of 16-bit channels the upper byte stays; 16-bit gray without more is cut at 255.
+    /// The pixels are those that Pillow gives, bit for bit, but for what `docs/parity.md` says.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read, [`Error::Unsupported`] for another image format,
-    /// [`Error::Format`] for what is no image, is damaged, or has a side over [`MAX_SIDE`](Self::MAX_SIDE).
+    /// [`Error::Format`] for what is no image, is damaged, or is larger than [`MAX_SIDE`](Self::MAX_SIDE) and
+    /// [`MAX_PIXELS`](Self::MAX_PIXELS) allow.
     pub fn open(location: impl Into<Location>) -> Result<Self, ImageError> {
         Ok(read(&location.into())?)
     }
 
-    /// Reads the bytes of a PNG or JPEG file, as [`open`](Self::open) reads the file.
+    /// Reads the bytes of a picture's file, as [`open`](Self::open) reads the file.
     ///
     /// # Errors
     /// [`Error::Unsupported`] and [`Error::Format`], as there; they call the bytes `picture`.
@@ -107,26 +112,45 @@ impl Image {
     }
 }
 
+/// The formats that are read.
+const FORMATS: &str = "PNG, JPEG, WebP, BMP, GIF or TIFF image";
+
 fn read(location: &Location) -> Result<Image, Error> {
     let file = BufReader::new(location.reader()?);
     let reader = ImageReader::new(file).with_guessed_format().map_err(|error| location.io(error))?;
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
     match reader.format() {
-        Some(ImageFormat::Png) => decode(reader).map_err(|error| unreadable(location, error)),
-        Some(format @ ImageFormat::Jpeg) => {
+        Some(Jpeg) => {
             let mut bytes = Vec::new();
             reader.into_inner().read_to_end(&mut bytes).map_err(|error| location.io(error))?;
             if !jpeg::is_whole(&bytes) {
                 return Err(format_error(location, "a whole JPEG image", "one that ends early".into()));
             }
-            decode(ImageReader::with_format(Cursor::new(bytes), format))
+            let reader = ImageReader::with_format(Cursor::new(&bytes), Jpeg);
+            let decoded = reader.into_decoder().map_err(Unreadable::from);
+            decoded
+                .and_then(|mut decoder| {
+                    check_size(&decoder)?;
+                    let orientation = decoder.orientation()?;
+                    let pixels = jpeg::decode(&bytes, decoder.dimensions()).map_err(Unreadable::Jpeg)?;
+                    Ok(turned(DynamicImage::ImageRgb8(pixels), orientation))
+                })
                 .map_err(|error| unreadable(location, error))
+        }
+        Some(Png | WebP | Bmp | Gif | Tiff) => {
+            let decoded = reader.into_decoder().map_err(Unreadable::from).and_then(decode);
+            decoded.map_err(|error| unreadable(location, error))
         }
         Some(other) => Err(Error::Unsupported {
             origin: location.to_string(),
             found: format!("the image format {other:?}"),
             instead: "convert it to PNG or JPEG".into(),
         }),
-        None => Err(format_error(location, "a PNG or JPEG image", "neither signature at its start".into())),
+        None => Err(format_error(
+            location,
+            &format!("a {FORMATS}"),
+            "none of their signatures at its start".into(),
+        )),
     }
 }
 
@@ -134,6 +158,7 @@ fn read(location: &Location) -> Result<Image, Error> {
 enum Unreadable {
     Size(u32, u32),
     Damaged(DecodingError),
+    Jpeg(String),
 }
 
 impl From<DecodingError> for Unreadable {
@@ -142,22 +167,43 @@ impl From<DecodingError> for Unreadable {
     }
 }
 
-fn decode(reader: ImageReader<impl BufRead + Seek>) -> Result<Image, Unreadable> {
-    let mut decoder = reader.into_decoder()?;
+fn check_size(decoder: &impl ImageDecoder) -> Result<(), Unreadable> {
     let (width, height) = decoder.dimensions();
-    super::check_size(width as usize, height as usize).map_err(|_| Unreadable::Size(width, height))?;
+    super::check_size(width as usize, height as usize).map_err(|_| Unreadable::Size(width, height))
+}
+
+fn decode(mut decoder: impl ImageDecoder) -> Result<Image, Unreadable> {
+    check_size(&decoder)?;
     let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
+    Ok(turned(eight_bits(DynamicImage::from_decoder(decoder)?), orientation))
+}
+
+/// Channels of 16 bits as Pillow makes 8 of them.
+fn eight_bits(image: DynamicImage) -> DynamicImage {
+    let upper = |x: &u16| (x >> 8) as u8;
+    let (width, height) = (image.width(), image.height());
+    let rgb: Vec<u8> = match &image {
+        // Pillow keeps such pictures as numbers, and cuts them where it makes colours of them.
+        DynamicImage::ImageLuma16(x) => x.as_raw().iter().flat_map(|&x| [x.min(255) as u8; 3]).collect(),
+        DynamicImage::ImageLumaA16(x) => x.as_raw().chunks(2).flat_map(|x| [upper(&x[0]); 3]).collect(),
+        DynamicImage::ImageRgb16(x) => x.as_raw().iter().map(upper).collect(),
+        DynamicImage::ImageRgba16(x) => x.as_raw().chunks(4).flat_map(|x| x[..3].iter().map(upper)).collect(),
+        _ => return image,
+    };
+    RgbImage::from_raw(width, height, rgb).map_or(image, DynamicImage::ImageRgb8)
+}
+
+fn turned(mut image: DynamicImage, orientation: Orientation) -> Image {
     image.apply_orientation(orientation);
     let rgb = image.into_rgb8();
-    Ok(Image { width: rgb.width() as usize, height: rgb.height() as usize, rgb8: rgb.into_raw() })
+    Image { width: rgb.width() as usize, height: rgb.height() as usize, rgb8: rgb.into_raw() }
 }
 
 fn unreadable(location: &Location, error: Unreadable) -> Error {
+    let whole = format!("a whole {FORMATS}");
     match error {
         Unreadable::Size(width, height) => {
-            let expected = format!("sides from 1 to {}", Image::MAX_SIDE);
-            format_error(location, &expected, format!("{width}x{height}"))
+            format_error(location, &super::sizes(), format!("{width}x{height}"))
         }
         // A file that ends early is damaged; any other failure to read is the system's.
         Unreadable::Damaged(DecodingError::IoError(source))
@@ -165,7 +211,8 @@ fn unreadable(location: &Location, error: Unreadable) -> Error {
         {
             location.io(source)
         }
-        Unreadable::Damaged(error) => format_error(location, "a whole PNG or JPEG image", error.to_string()),
+        Unreadable::Damaged(error) => format_error(location, &whole, error.to_string()),
+        Unreadable::Jpeg(error) => format_error(location, &whole, error),
     }
 }
 

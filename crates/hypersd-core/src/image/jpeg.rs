@@ -1,4 +1,19 @@
-//! Whether a JPEG file is whole. Decoders fill what is missing with gray, and say nothing.
+//! JPEG files: whether one is whole, and its pixels.
+
+use image::RgbImage;
+use libjpeg_turbo_rs::{PixelFormat, decompress_to};
+
+/// The pixels that libjpeg-turbo gives, and so Pillow. `size` is what its header was understood to say.
+pub(super) fn decode(bytes: &[u8], size: (u32, u32)) -> Result<RgbImage, String> {
+    let image = decompress_to(bytes, PixelFormat::Rgb).map_err(|error| error.to_string())?;
+    let found = format!("{}x{} pixels in a header that says {size:?}", image.width, image.height);
+    match (u32::try_from(image.width), u32::try_from(image.height)) {
+        (Ok(width), Ok(height)) if (width, height) == size => {
+            RgbImage::from_raw(width, height, image.data).ok_or(found)
+        }
+        _ => Err(found),
+    }
+}
 
 /// Start of image, end of image, start of scan; all of them after [`MARK`].
 const SOI: u8 = 0xd8;
@@ -7,7 +22,7 @@ const SOS: u8 = 0xda;
 /// The byte before a marker. In a scan, followed by 0 it is itself, and by RST0 to RST7 a restart.
 const MARK: u8 = 0xff;
 
-/// True for a file that goes on to its end-of-image marker (ITU-T T.81, annex B): segments that say their length, and
+/// True for a file that goes on to its end-of-image marker, without which decoders fill what is missing with gray and say nothing (ITU-T T.81, annex B): segments that say their length, and
 /// scans that end at the next marker. What follows is nobody's.
 pub(super) fn is_whole(bytes: &[u8]) -> bool {
     end(bytes).is_some()

@@ -10,6 +10,22 @@ use burn::{
 
 use super::layout::{InOrder, Interleaved, Layout};
 
+/// The numbers that a network's layers multiply on the CPU, which need not be those that its weights are in outside of it.
+///
+/// Sums are f32, and so is what goes from layer to layer. A layer that would suffer from narrow numbers multiplies f32 all
+/// the same, and so does every layer where the processor has no faster products of bf16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Products {
+    /// f32, whatever weights are stored in.
+    #[default]
+    F32,
+    /// bf16, where weights are stored in it.
+    Bf16,
+    /// int8: weights are kept so, each output with a scale of its own, and inputs are rounded to 8 bits as they come.
+    Int8,
+}
+
 /// A parameter, to be filled with the elements of a tensor.
 ///
 /// The parameter decides how they are to lie, and [`load`](super::load) arranges them so before it hands them over: many
@@ -17,6 +33,11 @@ use super::layout::{InOrder, Interleaved, Layout};
 pub trait Slot: Send + Sync {
     /// Extents of the tensor that fills the parameter, as a file has them.
     fn shape(&self) -> Vec<usize>;
+
+    /// Lets a parameter of a layer know what the layer is to multiply, before it is filled. Others do not mind.
+    fn multiply_in(&mut self, products: Products) {
+        let _ = products;
+    }
 
     /// The order in which the elements of that tensor are to lie on a device.
     fn layout(&self, device: &Device) -> Box<dyn Layout>;
@@ -143,6 +164,10 @@ macro_rules! slots {
 impl<S: Slot + ?Sized> Slot for &mut S {
     fn shape(&self) -> Vec<usize> {
         (**self).shape()
+    }
+
+    fn multiply_in(&mut self, products: Products) {
+        (**self).multiply_in(products);
     }
 
     fn layout(&self, device: &Device) -> Box<dyn Layout> {

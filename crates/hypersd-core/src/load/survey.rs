@@ -8,12 +8,7 @@ use super::{
     layout::Layout,
     slots::{Slot, SlotList, Slots},
 };
-use crate::{
-    error::Mismatch,
-    host::{Dtype, TensorInfo},
-    names::nearest,
-    source::TensorSource,
-};
+use crate::{error::Mismatch, host::TensorInfo, names::nearest, source::TensorSource};
 
 /// A parameter to be filled.
 pub(super) struct Wanted<'a> {
@@ -67,7 +62,7 @@ pub(super) fn compare(
                 };
                 mismatch.missing.push((name.clone(), near));
             }
-            Some(TensorInfo { dtype, .. }) if matches!(dtype, Dtype::Other(_)) => {
+            Some(TensorInfo { dtype, .. }) if !dtype.is_weight() => {
                 mismatch.wrong_dtype.push((name.clone(), dtype));
             }
             Some(TensorInfo { shape: found, .. }) if !same_shape(shape, &found) => {

@@ -40,7 +40,7 @@ fn weights<'a>(
 ) -> Rows<'a> {
     let depth = conv.depth();
     let start = outputs.start * depth;
-    let (values, strides): (&[f32], _) = match conv.weights {
+    let (values, strides): (&[f32], _) = match conv.weights.wide(conv.shape.kernel) {
         LayerWeights::Plain(Weights::F32(values)) => (&values[start + depths.start..], [depth, 1]),
         LayerWeights::Plain(half) => {
             for (row, widened) in
@@ -55,6 +55,7 @@ fn weights<'a>(
             half.read(start + depths.start * PANEL, &mut widened[..depths.len() * PANEL]);
             (widened, [1, PANEL])
         }
+        LayerWeights::Bf16(_) | LayerWeights::Int8(_) => unreachable!("kernel bug: narrow weights"),
     };
     Rows::new(values, [outputs.len(), depths.len()], strides)
 }
@@ -77,9 +78,9 @@ impl Block {
         let stride = (panels | 1) * PANEL;
         let mut sums = Scratch::take(outputs.len() * stride);
         // Outputs of one product: those whose weights are as far apart from each other as from the next.
-        let rows = match conv.weights {
-            LayerWeights::Plain(_) => outputs.len(),
+        let rows = match conv.weights.wide(conv.shape.kernel) {
             LayerWeights::Panels(_) => PANEL,
+            _ => outputs.len(),
         };
         let mut widened = Scratch::take(match conv.weights.values() {
             Weights::F32(_) => 0,

@@ -21,8 +21,8 @@ use std::{mem::MaybeUninit, ops::Range};
 
 use super::Conv;
 use crate::{
-    gemm::{Ahead, Base, EXACT_RUN, Product, depth_chunks},
-    operands::{Panels, Rows, RowsMut},
+    gemm::{Base, depth_chunks},
+    operands::RowsMut,
     output::{Out, parallel, share},
     panel::PANEL,
     scratch::Scratch,
@@ -31,11 +31,13 @@ use crate::{
 
 mod input;
 mod layout;
+mod numbers;
 mod output;
 mod points;
 mod weights;
 
 use layout::{Layout, Places};
+use numbers::Numbers;
 use points::{Doubled, F2, F4, Points};
 
 /// Tiles of a row that are transformed at once: a strip of them (26 KiB, of a doubled image 42 KiB) stays in the first-level
@@ -119,9 +121,11 @@ fn few_tiles<const D: usize, const P: usize, const N: usize>(
     let (places, grid) = (P * P, Grid::new(conv, N));
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
     let tiles = grid.tiles();
+    let numbers = Numbers::of(conv);
+    let step = numbers.weight_depth();
     // In the order in which every task reads all of it, which is more than its caches hold.
-    let v_layout = Layout::new(places, tiles, WEIGHT_DEPTH);
-    let mut v = Scratch::take(inputs.div_ceil(WEIGHT_DEPTH) * v_layout.len());
+    let v_layout = numbers.layout(places, tiles, step);
+    let mut v = Scratch::take(inputs.div_ceil(step) * v_layout.len());
     transform_input(points, conv, grid, 0..grid.rows, v_layout, Out::new(&mut v));
 
     let width = tile_panels() * PANEL;
@@ -129,29 +133,24 @@ fn few_tiles<const D: usize, const P: usize, const N: usize>(
         let channels = task * width..((task + 1) * width).min(outputs);
         let panels = channels.len().div_ceil(PANEL);
         let m_layout = Layout::new(places, tiles, panels * PANEL);
-        let u_place = panels * WEIGHT_DEPTH * PANEL + PANEL;
+        let u_place = panels * numbers.words(step) * PANEL + PANEL;
         let mut m = Scratch::take(m_layout.len());
         let mut u = Scratch::take(places * u_place);
-        for (chunk, start) in (0..inputs).step_by(WEIGHT_DEPTH).enumerate() {
-            let depth = start..(start + WEIGHT_DEPTH).min(inputs);
-            let row = depth.len() * PANEL;
-            let u_layout = Layout { places, columns: row, row, place: u_place };
+        for (chunk, start) in (0..inputs).step_by(step).enumerate() {
+            let depth = start..(start + step).min(inputs);
+            let words = numbers.words(depth.len());
+            let row = words * PANEL;
+            let u_layout = Layout { places, columns: row, row, place: u_place, panel: PANEL };
             for (panel, first) in channels.clone().step_by(PANEL).enumerate() {
-                let to = u_layout.own(&mut u, (panel, 0), depth.len(), PANEL);
-                weights::transform(points, conv, first, depth.clone(), to);
+                let to = u_layout.own(&mut u, (panel, 0), words, PANEL);
+                weights::transform(points, conv, first, depth.clone(), to, numbers.are_halves());
             }
             for place in 0..places {
-                let (v, u) = (&v[v_layout.at(place, 0, depth.start)..], &u[u_layout.at(place, 0, 0)..]);
+                let v = &v[v_layout.at(place, 0, numbers.words(depth.start))..];
+                let (v, u) = ((v, v_layout.row), (&u[u_layout.at(place, 0, 0)..], row));
                 let m = &mut m[m_layout.at(place, 0, 0)..];
-                let product = Product {
-                    a: Rows::new(v, [tiles, depth.len()], [v_layout.row, 1]),
-                    b: Panels::new(u, [panels, depth.len()], [row, PANEL]),
-                    c: RowsMut::new(m, [tiles, panels * PANEL], m_layout.row),
-                    base: Base::sum_of_pieces(chunk),
-                    run: EXACT_RUN,
-                    next: Ahead::NOTHING,
-                };
-                product.run();
+                let m = RowsMut::new(m, [tiles, panels * PANEL], m_layout.row);
+                numbers.multiply(words, v, u, Base::sum_of_pieces(chunk), m);
             }
         }
         for row in 0..grid.rows {
@@ -194,9 +193,10 @@ fn many_tiles<const D: usize, const P: usize, const N: usize>(
     let blocks = grid.rows.div_ceil(rows_per_block);
     let most_tiles = grid.rows.div_ceil(blocks) * grid.columns;
 
-    let v_layout = Layout::new(places, most_tiles, inputs);
+    let numbers = Numbers::of(conv);
+    let v_layout = numbers.layout(places, most_tiles, inputs);
     let m_layout = Layout::new(places, most_tiles, panels.div_ceil(parts) * PANEL);
-    let u_layout = Layout::new(places, panels.div_ceil(parts), inputs * PANEL);
+    let u_layout = Layout::new(places, panels.div_ceil(parts), numbers.words(inputs) * PANEL);
     let mut u = Scratch::take(u_layout.len());
     let mut v = Scratch::take(v_layout.len());
     let mut m = Scratch::take(m_layout.len());
@@ -208,6 +208,7 @@ fn many_tiles<const D: usize, const P: usize, const N: usize>(
             transform_input(points, conv, grid, rows.clone(), v_layout, Out::new(&mut v));
             let tiles = rows.len() * grid.columns;
             multiply(
+                numbers,
                 inputs,
                 tiles,
                 panels.len(),
@@ -236,7 +237,8 @@ fn few_weights<const D: usize, const P: usize, const N: usize>(
     let (places, grid) = (P * P, Grid::new(conv, N));
     let (inputs, outputs) = (conv.x.channels(), conv.shape.outputs);
     let panels = outputs.div_ceil(PANEL);
-    let u_layout = Layout::new(places, panels, inputs * PANEL);
+    let numbers = Numbers::of(conv);
+    let u_layout = Layout::new(places, panels, numbers.words(inputs) * PANEL);
     let mut u = Scratch::take(u_layout.len());
     transform_weights(points, conv, 0..panels, u_layout, Out::new(&mut u));
 
@@ -244,19 +246,19 @@ fn few_weights<const D: usize, const P: usize, const N: usize>(
     let parts = grid.columns.div_ceil(own);
     let tiles = grid.columns.div_ceil(parts);
     let (v_layout, m_layout) =
-        (Layout::new(places, tiles, inputs), Layout::new(places, tiles, panels * PANEL));
+        (numbers.layout(places, tiles, inputs), Layout::new(places, tiles, panels * PANEL));
     parallel(grid.rows * parts, |task| {
         let (row, columns) = (task / parts, share(grid.columns, parts, task % parts));
         let mut v = Scratch::take(v_layout.len());
         let mut m = Scratch::take(m_layout.len());
         for channel in (0..inputs).step_by(PANEL) {
-            let to = v_layout.own(&mut v, (0, channel), columns.len(), v_layout.row);
-            input::transform(points, conv, grid, (row, columns.clone(), channel), to);
+            let to = v_layout.own(&mut v, (0, numbers.words(channel)), columns.len(), v_layout.row);
+            input::transform(points, conv, grid, (row, columns.clone(), channel), to, numbers.are_halves());
         }
         for place in 0..places {
             let m = &mut m[m_layout.at(place, 0, 0)..];
             let m = RowsMut::new(m, [columns.len(), panels * PANEL], m_layout.row);
-            multiply_place(inputs, place, 0, (&v, v_layout), (&u, u_layout), m);
+            multiply_place(numbers, inputs, place, 0, (&v, v_layout), (&u, u_layout), m);
         }
         for panel in 0..panels {
             let at = (row, columns.clone(), panel * PANEL);
@@ -275,13 +277,14 @@ fn transform_input<const D: usize, const P: usize, const N: usize>(
     layout: Layout,
     v: Out<'_>,
 ) {
-    let groups = conv.x.channels().div_ceil(PANEL);
+    let (groups, numbers) = (conv.x.channels().div_ceil(PANEL), Numbers::of(conv));
     parallel(rows.len() * groups, |task| {
         let (row, group) = (task / groups, task % groups);
-        let at = (row * grid.columns, group * PANEL);
+        let at = (row * grid.columns, numbers.words(group * PANEL));
         // SAFETY: each task writes its own tiles of its own channels.
         let to = unsafe { layout.shared(v, at, grid.columns, layout.row) };
-        input::transform(points, conv, grid, (rows.start + row, 0..grid.columns, group * PANEL), to);
+        let place = (rows.start + row, 0..grid.columns, group * PANEL);
+        input::transform(points, conv, grid, place, to, numbers.are_halves());
     });
 }
 
@@ -293,18 +296,21 @@ fn transform_weights<const D: usize, const P: usize, const N: usize>(
     layout: Layout,
     u: Out<'_>,
 ) {
-    let inputs = conv.x.channels();
+    let (inputs, numbers) = (conv.x.channels(), Numbers::of(conv));
     let chunks = inputs.div_ceil(WEIGHT_DEPTH);
     parallel(panels.len() * chunks, |task| {
-        let (panel, depth) = (task / chunks, share(inputs, chunks, task % chunks));
+        let (panel, words) = (task / chunks, share(numbers.words(inputs), chunks, task % chunks));
         // SAFETY: each task writes its own channels.
-        let to = unsafe { layout.shared(u, (panel, depth.start * PANEL), depth.len(), PANEL) };
-        weights::transform(points, conv, (panels.start + panel) * PANEL, depth, to);
+        let to = unsafe { layout.shared(u, (panel, words.start * PANEL), words.len(), PANEL) };
+        let depth = numbers.of_words(words.start)..numbers.of_words(words.end);
+        let first = (panels.start + panel) * PANEL;
+        weights::transform(points, conv, first, depth, to, numbers.are_halves());
     });
 }
 
 /// `M[xi] = V[xi] · U[xi]` for all places.
 fn multiply(
+    numbers: Numbers,
     inputs: usize,
     tiles: usize,
     panels: usize,
@@ -318,12 +324,13 @@ fn multiply(
         let at = m_layout.at(place, 0, panels.start * PANEL);
         // SAFETY: each task writes its own columns of its own place.
         let m = unsafe { m.rows(at, [tiles, panels.len() * PANEL], m_layout.row) };
-        multiply_place(inputs, place, panels.start, (v, v_layout), (u, u_layout), m);
+        multiply_place(numbers, inputs, place, panels.start, (v, v_layout), (u, u_layout), m);
     });
 }
 
 /// `M = V · U` for one place and the output channels from `panel` on, as many tiles and channels as `m` has.
 fn multiply_place(
+    numbers: Numbers,
     inputs: usize,
     place: usize,
     panel: usize,
@@ -331,20 +338,15 @@ fn multiply_place(
     (u, u_layout): (&[f32], Layout),
     mut m: RowsMut<'_>,
 ) {
-    let (tiles, panels) = (m.rows(), m.columns() / PANEL);
-    let chunks = depth_chunks(inputs);
+    let tiles = m.rows();
+    let words = numbers.words(inputs);
+    // Words are multiplied for the whole depth at once.
+    let chunks = if numbers.are_halves() { 1 } else { depth_chunks(inputs) };
     for chunk in 0..chunks {
-        let depth = share(inputs, chunks, chunk);
+        let depth = share(words, chunks, chunk);
         let v = &v[v_layout.at(place, 0, depth.start)..];
         let u = &u[u_layout.at(place, panel, depth.start * PANEL)..];
-        let product = Product {
-            a: Rows::new(v, [tiles, depth.len()], [v_layout.row, 1]),
-            b: Panels::new(u, [panels, depth.len()], [u_layout.row, PANEL]),
-            c: m.part(0..tiles),
-            base: Base::sum_of_pieces(chunk),
-            run: EXACT_RUN,
-            next: Ahead::NOTHING,
-        };
-        product.run();
+        let base = Base::sum_of_pieces(chunk);
+        numbers.multiply(depth.len(), (v, v_layout.row), (u, u_layout.row), base, m.part(0..tiles));
     }
 }

@@ -117,19 +117,20 @@ impl<'a> Area<'a> {
         Self { m: rows.len(), a, c, ..*self }
     }
 
-    /// Computes all rows of the N vectors of columns from `panel` on. The last may reach beyond n, but inside its panel.
+    /// Computes all rows of the N vectors of columns from `column` on, a vector's first in its panel. The last may reach
+    /// beyond n, but inside its panel.
     #[inline(always)]
     pub(super) fn strip<S: Simd, const N: usize, const ASK: bool>(
         &self,
         simd: S,
-        panel: usize,
+        column: usize,
         next: &mut Ahead,
     ) {
         let Self { m, n, a_stride, c_stride, .. } = *self;
-        let (column, width) = (panel * PANEL, N * S::LANES);
+        let (panel, lane, width) = (column / PANEL, column % PANEL, N * S::LANES);
         assert!(
-            column < n && column + width <= n.next_multiple_of(PANEL),
-            "kernel bug: panel {panel} of {n}"
+            column < n && column + width <= n.next_multiple_of(PANEL) && (lane == 0 || lane + width <= PANEL),
+            "kernel bug: {width} columns from {column} on of {n}"
         );
         let groups = m.div_ceil(ROWS);
         for group in 0..groups {
@@ -142,7 +143,7 @@ impl<'a> Area<'a> {
                     m: rows.len(),
                     n: n - column,
                     a: self.a.wrapping_add(rows.start * a_stride),
-                    b: self.b.wrapping_add(panel * self.panel_stride),
+                    b: self.b.wrapping_add(panel * self.panel_stride + lane),
                     c: self.c.wrapping_add(rows.start * c_stride + column),
                     base: self.base.at(column),
                     ..*self

@@ -1,6 +1,6 @@
 //! A linear layer and the gate that its output goes through, without that output as a whole.
 
-use super::{Layer, LayerWeights, LinearShape, Products, by_blocks, linear, panels_of};
+use super::{Input, Layer, LayerWeights, LinearShape, Products, linear, panels_of};
 use crate::{
     elementwise::{Gate, InOut, geglu, map},
     output::fill,
@@ -27,7 +27,7 @@ pub fn linear_geglu<'w>(
     shape: LinearShape,
     out: &mut Vec<f32>,
 ) {
-    let LinearShape { rows, outputs, .. } = shape;
+    let outputs = shape.outputs;
     assert!(outputs.is_multiple_of(2), "half of the outputs of {shape:?} are gates");
     let n = outputs / 2;
     if !n.is_multiple_of(PANEL) {
@@ -35,9 +35,11 @@ pub fn linear_geglu<'w>(
         linear(x, weights, bias, None, shape, &mut y);
         return geglu(&y, n, out);
     }
-    let layer = Layer::new(x, weights.into(), bias, shape);
+    let weights = weights.into();
+    let input = Input::of(x, weights, shape);
+    let layer = Layer::new(x, weights, bias, shape).with_input(&input);
 
-    fill(out, by_blocks(rows, n, TASK_PANELS), |block, to| {
+    fill(out, layer.by_blocks(n, TASK_PANELS), |block, to| {
         let values = panels_of(&block.columns);
         let gates = values.start + n / PANEL..values.end + n / PANEL;
         let mut y = Products::new(layer, block.rows, [values, gates]);

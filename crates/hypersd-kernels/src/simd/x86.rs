@@ -12,6 +12,10 @@ use super::{Kernel, Simd};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
+/// The same with AVX-VNNI, which multiplies bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct AvxVnni(Avx2);
+
 /// Sixteen f32 in a 512-bit register; exists only where AVX-512F and all that [`Avx2`] needs do.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
@@ -37,7 +41,24 @@ impl Avx2 {
     }
 }
 
+impl AvxVnni {
+    /// The token, if this processor has the instructions.
+    pub(super) fn detect() -> Option<Self> {
+        Avx2::detect().filter(|_| is_x86_feature_detected!("avxvnni")).map(Self)
+    }
+
+    /// What it has of AVX2.
+    pub(crate) fn avx2(self) -> Avx2 {
+        self.0
+    }
+}
+
 impl Avx512 {
+    /// What it has of AVX2.
+    pub(crate) fn avx2(self) -> Avx2 {
+        Avx2(())
+    }
+
     /// The token, if this processor has the instructions.
     pub(super) fn detect() -> Option<Self> {
         (Avx2::detect().is_some() && is_x86_feature_detected!("avx512f")).then_some(Self(()))
@@ -112,6 +133,7 @@ macro_rules! implement {
         impl Simd for $token {
             type V = $vector;
             const LANES: usize = $lanes;
+            const PREFETCHES: bool = true;
 
             $($rest)*
 
@@ -239,6 +261,20 @@ implement! {
 
         lane_wise! {
             scale(a, n): _mm512_scalef_ps(a, n);
+        }
+
+        #[inline(always)]
+        unsafe fn store_bf16(self, to: *mut bf16, value: __m512) {
+            // SAFETY: the token and the caller's promise.
+            unsafe {
+                let bits = _mm512_castps_si512(value);
+                let high = _mm512_srli_epi32::<16>(bits);
+                let half = _mm512_add_epi32(_mm512_and_si512(high, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+                let nearest = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+                let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value);
+                let nearest = _mm512_mask_or_epi32(nearest, nan, high, _mm512_set1_epi32(0x40));
+                _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(nearest));
+            }
         }
 
         #[inline(always)]

@@ -67,10 +67,15 @@ impl Parts<'_> {
         })
     }
 
-    /// One finite number, of shape `[]` or `[1]`.
-    fn alpha(&self) -> Result<Option<f32>, Error> {
-        let Some(name) = self.keys.get(&Piece::Alpha) else { return Ok(None) };
-        let wrong = |found: String| self.wrong("alpha to be one finite number", found);
+    /// The alpha of the module itself.
+    pub(crate) fn alpha(&self) -> Result<Option<f32>, Error> {
+        self.number(Piece::Alpha)
+    }
+
+    /// A piece that is one finite number, of shape `[]` or `[1]`.
+    pub(crate) fn number(&self, piece: Piece) -> Result<Option<f32>, Error> {
+        let Some(name) = self.keys.get(&piece) else { return Ok(None) };
+        let wrong = |found: String| self.wrong(&format!("{} to be one finite number", piece.name()), found);
         let shape = self.source.info(name).map(|info| info.shape).unwrap_or_default();
         if !matches!(shape[..], [] | [1]) {
             return Err(wrong(format!("shape {shape:?}")));

@@ -141,6 +141,48 @@ fn a_module_whose_bias_has_no_place_is_not_applied_at_all() {
     assert_eq!(merged.sources[0].touched(), ["b.bias", "b.weight"]);
 }
 
+/// As diffusers' own converter has it: factors of an attention's processor, and magnitudes of its layer.
+#[test]
+fn pieces_of_a_module_under_several_spellings_are_one_module() {
+    let base = memory([("b.attn1.to_q.weight", some(&[6, 5]))]);
+    let file = memory([
+        ("unet.b.attn1.processor.to_q_lora.down.weight", some(&[2, 5])),
+        ("unet.b.attn1.processor.to_q_lora.up.weight", some(&[6, 2])),
+        ("unet.b.attn1.processor.to_q.lora_magnitude_vector.weight", some(&[6])),
+        ("lora_unet_b_attn1_to_q.alpha", some(&[])),
+    ]);
+    let merged = over(base, file, 1.0).unwrap();
+    let said = merged.reports[0].to_string();
+    assert!(said.contains("1 of 1 modules applied") && said.contains("1 DoRA, rank 2, alpha 0.25"), "{said}");
+}
+
+#[test]
+fn the_only_text_encoder_may_be_called_the_first() {
+    let base = || memory([("a.weight", some(&[6, 5]))]);
+    let file = memory([("lora_te1_a.diff", some(&[6, 5]))]);
+    let merged =
+        merge(&[network("lora_te_", base())], &[lora(file.clone(), 1.0)], Strictness::Strict).unwrap();
+    assert_eq!(merged.sources[0].touched(), ["a.weight"]);
+    let both = ["lora_te1_", "lora_te2_"].map(|prefix| network(prefix, base()));
+    let merged = merge(&both, &[lora(file, 1.0)], Strictness::Strict).unwrap();
+    assert_eq!(merged.sources[1].touched(), [""; 0]);
+}
+
+#[test]
+fn words_beside_the_modules_are_kept_and_change_nothing() {
+    let file = memory([
+        ("lora_unet_a.diff", some(&[6, 5])),
+        ("bundle_emb.cat.string_to_param.*", some(&[2, 8])),
+        ("bundle_emb.dog.clip_l", some(&[1, 8])),
+    ]);
+    let lora = lora(file, 1.0);
+    assert_eq!(lora.file.words().collect::<Vec<_>>(), ["cat", "dog"]);
+    assert_eq!(lora.file.word("cat").unwrap().names(), ["string_to_param.*"]);
+    assert!(lora.file.word("bird").unwrap_err().to_string().contains("bundle_emb.cat"));
+    let merged = merge(&[unet(memory([("a.weight", some(&[6, 5]))]))], &[lora], Strictness::Strict).unwrap();
+    assert_eq!((merged.reports[0].applied, merged.reports[0].modules), (1, 1));
+}
+
 #[test]
 fn each_network_has_its_own_weight() {
     let weights = Weights { unet: 0.5, text_encoder: 2.0, text_encoder_2: 0.0 };
@@ -274,10 +316,7 @@ fn a_misspelt_module_is_shown_with_the_name_it_resembles() {
 fn a_module_of_another_form_is_refused_by_name_and_never_applied_in_part() {
     let base = || memory([("a.weight", some(&[6, 5])), ("b.weight", some(&[6, 5]))]);
     for (extra, form) in [
-        ("oft_blocks", "OFT"),
         ("boft_R", "BOFT"),
-        ("b1.weight", "GLoRA"),
-        ("on_input", "(IA)³"),
         ("reshape_weight", "reshape_weight"),
         ("lora_embedding_A", "embedding"),
         ("something", "no LoRA form"),

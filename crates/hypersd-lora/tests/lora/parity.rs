@@ -10,6 +10,8 @@ use crate::{file, lora, network, over, path, unet};
 
 /// Sums of rank + 1 products in f32, taken in another order: a few units of 6e-8.
 const ROUNDING: f64 = 5e-7;
+/// References that LyCORIS computed in f32, inverting matrices on the way.
+const IN_F32: f64 = 3e-6;
 /// How far the references are from the base at least, so that an overlay that does nothing cannot pass.
 const CHANGE: f64 = 1e-2;
 
@@ -152,6 +154,27 @@ fn lycoris_forms_follow_their_formulas() {
         ("full difference", 3),
     ];
     assert_eq!(forms, want);
+}
+
+/// OFT, BOFT, GLoRA and (IA)³; those with a rescale only as a whole, for LyCORIS leaves rescales as they are at any weight.
+#[test]
+fn forms_that_are_no_sums_are_lycoris_own() {
+    for (weight, fixture_name) in [(1.0, "others_whole.safetensors"), (0.7, "others_merged.safetensors")] {
+        let merged = over(file("others_base.safetensors"), file("others.safetensors"), weight).unwrap();
+        assert_eq!(merged.reports[0].applied, 13);
+        for (name, want) in fixture(path(fixture_name)) {
+            let got = merged.sources[0].tensor(&name).unwrap();
+            let error = relative_l2(&got.to_f32(), &want.data);
+            assert!(
+                error <= IN_F32,
+                "{name} x {weight}: relative L2 error {error:.3e}, allowed {IN_F32:.1e}"
+            );
+        }
+    }
+    let nothing = over(file("others_base.safetensors"), file("others.safetensors"), 0.0).unwrap();
+    assert!(nothing.sources[0].touched().is_empty());
+    let forms: Vec<_> = nothing.reports[0].groups.iter().map(|group| (group.form, group.modules)).collect();
+    assert_eq!(forms, [("BOFT", 3), ("GLoRA", 2), ("(IA)³", 4), ("OFT", 4)]);
 }
 
 #[test]

@@ -147,13 +147,13 @@ impl ClipTextConfig {
             ("num_attention_heads", self.num_attention_heads, WIDEST),
             ("max_position_embeddings", self.max_position_embeddings, WIDEST),
         ] {
-            check(field, &value, (1..=most).contains(&value), &format!("1 to {most}"))?;
+            check(field, value, (1..=most).contains(&value), &format!("1 to {most}"))?;
         }
         let (heads, width, eps) = (self.num_attention_heads, self.hidden_size, self.layer_norm_eps);
         let divides = width.is_multiple_of(heads);
-        check("num_attention_heads", &heads, divides, &format!("a divisor of hidden_size {width}"))?;
+        check("num_attention_heads", heads, divides, &format!("a divisor of hidden_size {width}"))?;
         let not_negative = eps.is_finite() && eps >= 0.0;
-        check("layer_norm_eps", &eps, not_negative, "a finite number that is not negative")?;
+        check("layer_norm_eps", eps, not_negative, "a finite number that is not negative")?;
         Ok(())
     }
 }

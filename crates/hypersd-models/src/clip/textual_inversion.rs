@@ -3,15 +3,20 @@
 //! | writer | tensors |
 //! |---|---|
 //! | AUTOMATIC1111's web UI, kohya's scripts | `emb_params` `[N, D]` |
+//! | the same in `.pt` and `.bin` files | `string_to_param.*` `[N, D]`, and `string_to_token.*`, a number |
 //! | the same for SDXL | `clip_l` `[N, 768]` and `clip_g` `[N, 1280]` |
-//! | diffusers (`learned_embeds.safetensors`) | one, `[D]` or `[N, D]`, under the word: `<cat-toy>` |
+//! | diffusers (`learned_embeds.safetensors`, `.bin`) | one, `[D]` or `[N, D]`, under the word: `<cat-toy>` |
 
-use hypersd_core::{Family, Location, SafetensorsFile, TensorSource};
+use hypersd_core::{Family, Location, Renamed, TensorSource, View, WeightFile};
 
 use crate::{Error, Profile};
 
 /// Most vectors of a word: more than any file has, and few enough to hold.
 const MOST_VECTORS: usize = 1024;
+/// What begins the name of the embeddings in the files that say which token they were trained as.
+const PARAMETER: &str = "string_to_param.";
+/// The name of embeddings that are the only ones of a file.
+const ALONE: &str = "emb_params";
 
 /// The embeddings of a word, as a file has them.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,14 +46,13 @@ pub struct Vectors<'a> {
 }
 
 impl TextualInversion {
-    /// Reads a safetensors file.
+    /// Reads a [weight file](WeightFile): `.safetensors`, `.pt` or `.bin`.
     ///
     /// # Errors
-    /// What opening a safetensors file meets (a `.pt` file is a pickle, which is refused), and
-    /// [`hypersd_core::Error::Format`] for tensors that are no embeddings: of another rank than 1 or 2, without elements or
+    /// What opening a weight file meets, and [`hypersd_core::Error::Format`] for tensors that are no embeddings: of another rank than 1 or 2, without elements or
     /// with some that are not finite.
     pub fn open(location: impl Into<Location>) -> Result<Self, Error> {
-        let file = SafetensorsFile::open(location)?;
+        let file = WeightFile::open(location)?;
         Self::from_source(&file)
     }
 
@@ -59,6 +63,19 @@ impl TextualInversion {
     pub fn from_source(source: &dyn TensorSource) -> Result<Self, Error> {
         let mut names = source.names();
         names.sort_unstable();
+        let parameters: Vec<_> = names.iter().filter(|name| name.starts_with(PARAMETER)).collect();
+        match parameters[..] {
+            [] => {}
+            [only] => return Self::from_source(&Renamed::select(source, [(ALONE, only, View::Whole)])?),
+            _ => {
+                return Err(format_error(
+                    source,
+                    "",
+                    "the embeddings of one word",
+                    parameters.len().to_string(),
+                ));
+            }
+        }
         if names.is_empty() {
             return Err(format_error(source, "", "at least one tensor", "none".into()));
         }
@@ -99,7 +116,8 @@ impl TextualInversion {
             self.tensors.iter().find(|tensor| (alone || tensor.name == name) && tensor.shape[1] == width)
         });
         match found.collect::<Option<Vec<_>>>() {
-            Some(found) if found.len() == self.tensors.len() => {
+            // A refiner reads but one of those that a file for its base has.
+            Some(found) if found.len() == self.tensors.len() || profile.refines => {
                 Ok(found.into_iter().map(Embeddings::vectors).collect())
             }
             _ => Err(self.misfit(profile, &wanted)),
@@ -162,4 +180,31 @@ fn format_error(source: &dyn TensorSource, name: &str, expected: &str, found: St
         name => format!("{}: {name}", source.origin()),
     };
     hypersd_core::Error::Format { origin, expected: expected.into(), found }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hypersd_core::{Family, SafetensorsFile, TensorSource};
+
+    use super::TextualInversion;
+    use crate::Profile;
+
+    /// As torch writes them: `reference/files.py`.
+    #[test]
+    fn words_that_torch_saved_are_read_as_torch_reads_them() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hypersd-core/tests/fixtures/files");
+        let expected = SafetensorsFile::open(folder.join("expected.safetensors")).expect("a fixture");
+        let profile = Profile::of(Family::Sd1).expect("a family that is loaded");
+        for name in ["word.pt", "word_old.pt"] {
+            let file = TextualInversion::open(folder.join(name)).expect(name);
+            assert_eq!(file.word(), None, "{name}");
+            let vectors = file.vectors(profile, &[8]).expect(name);
+            let want = expected.tensor(&format!("{name}: string_to_param.*")).expect("a fixture");
+            assert_eq!((vectors[0].count, vectors[0].data), (2, &*want.to_f32()), "{name}");
+            let wide = file.vectors(profile, &[768]).expect_err("another width").to_string();
+            assert!(wide.contains("width 768") && wide.contains(name), "{wide}");
+        }
+    }
 }

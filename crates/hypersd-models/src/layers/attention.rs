@@ -41,7 +41,7 @@ impl Attention {
         let k = ops::linear(context.clone(), &self.to_k);
         let v = ops::linear(context, &self.to_v);
         let q = ops::linear(x, &self.to_q);
-        ops::linear_add(ops::attention(q, k, v, self.heads), &self.to_out[0], residual)
+        ops::linear_add(ops::attention_of(q, k, v, self.heads, &self.to_q), &self.to_out[0], residual)
     }
 
     /// Cross-attention: what the tokens take from all that a context holds, added to `residual`.

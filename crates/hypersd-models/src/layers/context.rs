@@ -30,12 +30,6 @@ impl Context {
         self.text.dims()[0]
     }
 
-    /// The context of no prompt at all: zeros.
-    #[must_use]
-    pub fn zeros_like(&self) -> Self {
-        Self { text: self.text.zeros_like() }
-    }
-
     /// The pictures of both, one batch after the other, on the device and in the type of the first.
     ///
     /// # Errors

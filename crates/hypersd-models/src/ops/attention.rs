@@ -5,7 +5,7 @@ use burn::tensor::{
     ops::{AttentionModuleOptions, PadMode},
 };
 
-use crate::backend::is_flex;
+use crate::{backend::is_flex, weights::Linear};
 
 /// Up to so many keys (a prompt has 77) the scores are small, and GPUs have no fused kernel for them.
 const FEW_KEYS: usize = 128;
@@ -27,8 +27,31 @@ const BLOCK: usize = 32;
 pub fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) -> Tensor<3> {
     #[cfg(feature = "flex")]
     if super::cpu::takes(&q) {
-        return super::cpu::attention(q, k, v, heads, false);
+        return super::cpu::attention([q, k, v], heads, false, false);
     }
+    burns_attention(q, k, v, heads)
+}
+
+/// [`attention`] of what a layer projected: where the processor multiplies bf16 faster than f32 and the layer multiplies
+/// narrow numbers, its queries, keys and values are multiplied in bf16.
+#[must_use]
+pub(crate) fn attention_of(
+    q: Tensor<3>,
+    k: Tensor<3>,
+    v: Tensor<3>,
+    heads: usize,
+    to_q: &Linear,
+) -> Tensor<3> {
+    #[cfg(feature = "flex")]
+    if super::cpu::takes(&q) {
+        return super::cpu::attention([q, k, v], heads, false, to_q.has_narrow_products());
+    }
+    #[cfg(not(feature = "flex"))]
+    let _ = to_q;
+    burns_attention(q, k, v, heads)
+}
+
+fn burns_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) -> Tensor<3> {
     let (shape, t) = (q.dims(), k.dims()[1]);
     let (flex, d) = (is_flex(&q.device()), shape[2] / heads);
     let unfused = t <= FEW_KEYS || d > WIDE_HEAD || !(flex || shape[1].is_multiple_of(BLOCK));

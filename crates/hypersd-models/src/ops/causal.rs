@@ -16,7 +16,7 @@ const NEVER: f32 = -1e9;
 pub fn causal_attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize) -> Tensor<3> {
     #[cfg(feature = "flex")]
     if super::cpu::takes(&q) {
-        return super::cpu::attention(q, k, v, heads, true);
+        return super::cpu::attention([q, k, v], heads, true, false);
     }
     #[cfg(feature = "gpu")]
     if super::gpu::takes(&q) {

@@ -11,6 +11,7 @@ use burn::{
     tensor::{DType, FloatDType, Tensor, TensorData},
 };
 use half::{bf16, f16};
+use hypersd_core::Products;
 use hypersd_kernels::{
     self as kernels, Activation, Affine, AttentionShape, ConvShape, Epilogue, HeadLayout, LayerWeights,
     LinearShape, Padding, Planes, Weights,
@@ -18,7 +19,7 @@ use hypersd_kernels::{
 
 use crate::{
     backend::is_flex,
-    weights::{Conv2d, Form, Linear, Weight},
+    weights::{Conv2d, Form, Int8, Linear, Weight},
 };
 
 pub(super) mod memory;
@@ -82,16 +83,22 @@ impl Maps {
 }
 
 /// The weight of a layer as it is kept.
-struct Stored {
-    weight: FlexTensor,
-    panels: bool,
+enum Stored {
+    Float { weight: FlexTensor, panels: bool, products: Products },
+    Int8(Int8),
 }
 
 impl Stored {
     fn new<const D: usize>(weight: &Weight<D>) -> Self {
+        let products = weight.products();
         match weight.form() {
-            Form::Burn(weight) => Self { weight: Self::elements(weight.clone()), panels: false },
-            Form::Panels(weight) => Self { weight: Self::elements(weight.clone()), panels: true },
+            Form::Burn(weight) => {
+                Self::Float { weight: Self::elements(weight.clone()), panels: false, products }
+            }
+            Form::Panels(weight) => {
+                Self::Float { weight: Self::elements(weight.clone()), panels: true, products }
+            }
+            Form::Int8(weight) => Self::Int8(weight.clone()),
         }
     }
 
@@ -107,12 +114,20 @@ impl Stored {
 
     fn weights(&self) -> LayerWeights<'_> {
         const ORDERED: &str = "weights in row-major order, as `elements` made them";
-        let weights = match self.weight.dtype() {
-            DType::F16 => Weights::F16(self.weight.as_slice::<f16>().expect(ORDERED)),
-            DType::BF16 => Weights::BF16(self.weight.as_slice::<bf16>().expect(ORDERED)),
-            _ => Weights::F32(self.weight.as_slice().expect(ORDERED)),
+        let (weight, panels, products) = match self {
+            Self::Float { weight, panels, products } => (weight, *panels, *products),
+            Self::Int8(weight) => return LayerWeights::Int8(weight.words()),
         };
-        if self.panels { LayerWeights::Panels(weights) } else { LayerWeights::Plain(weights) }
+        let weights = match weight.dtype() {
+            DType::F16 => Weights::F16(weight.as_slice::<f16>().expect(ORDERED)),
+            DType::BF16 => Weights::BF16(weight.as_slice::<bf16>().expect(ORDERED)),
+            _ => Weights::F32(weight.as_slice().expect(ORDERED)),
+        };
+        match (weights, products) {
+            (Weights::BF16(weights), Products::Bf16) => LayerWeights::Bf16(weights),
+            (weights, _) if panels => LayerWeights::Panels(weights),
+            (weights, _) => LayerWeights::Plain(weights),
+        }
     }
 }
 
@@ -267,7 +282,8 @@ pub(super) fn feed_forward(x: Tensor<3>, proj: &Linear, out: &Linear, residual: 
     sum
 }
 
-pub(super) fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize, causal: bool) -> Tensor<3> {
+/// Multiplies bf16 if `halves`.
+pub(super) fn attention([q, k, v]: [Tensor<3>; 3], heads: usize, causal: bool, halves: bool) -> Tensor<3> {
     let [batch, queries, features] = q.dims();
     let width = features / heads;
     let shape = AttentionShape {
@@ -282,7 +298,8 @@ pub(super) fn attention(q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, heads: usize, 
     };
     let (q, k, v) = (Host::new(q), Host::new(k), Host::new(v));
     tensor([batch, queries, features], |out| {
-        kernels::attention(q.slice(), k.slice(), v.slice(), shape, out);
+        let compute = if halves { kernels::attention_bf16 } else { kernels::attention };
+        compute(q.slice(), k.slice(), v.slice(), shape, out);
     })
 }
 
@@ -452,6 +469,38 @@ mod tests {
         assert_same("conv2d", got, burns.forward(x));
     }
 
+    /// Weights and inputs in 8 bits; where another type is left to Burn, the weights alone.
+    #[test]
+    fn int8_is_near_burns() {
+        const EIGHT_BITS: f64 = 5e-2;
+        let near = |name, got: Tensor<4>, want: Tensor<4>| {
+            let shape = want.dims().to_vec();
+            let want = Array { shape, data: want.into_data().try_into_vec_as().expect("f32") };
+            assert_close(name, got.cast(FloatDType::F32), &want, EIGHT_BITS);
+        };
+        let device = Device::flex();
+        let burns = LinearConfig::new(24, 32).init(&device);
+        let blank = crate::multiply_in(Linear::new(24, 32, &device), Products::Int8);
+        let layer = loaded(blank, burns.weight.val().transpose(), &burns.bias);
+        assert!(matches!(layer.weight.form(), Form::Int8(_)));
+        let (x, want) = (random([1, 2, 9, 24]), |x: Tensor<4>| burns.forward(x));
+        near("linear", ops::linear(x.clone(), &layer), want(x.clone()));
+        near("linear of f64", ops::linear(x.clone().cast(FloatDType::F64), &layer), want(x));
+
+        for kernel in [1, 3] {
+            let padding = PaddingConfig2d::Explicit(kernel / 2, kernel / 2, kernel / 2, kernel / 2);
+            let config = Conv2dConfig::new([20, 24], [kernel, kernel]).with_padding(padding);
+            let burns = config.init(&device);
+            let blank = Conv2d::new([20, 24], kernel, &device).with_padding([(kernel / 2, kernel / 2); 2]);
+            let layer = loaded(crate::multiply_in(blank, Products::Int8), burns.weight.val(), &burns.bias);
+            assert!(matches!(layer.weight.form(), Form::Int8(_)));
+            let x = random([2, 20, 11, 14]);
+            let want = burns.forward(x.clone());
+            near("conv2d", ops::conv2d(x.clone(), &layer), want.clone());
+            near("conv2d of f64", ops::conv2d(x.cast(FloatDType::F64), &layer), want);
+        }
+    }
+
     #[test]
     fn group_norm_is_burns_in_place_and_not() {
         let layer = GroupNormConfig::new(8, 32).with_epsilon(1e-6).init(&Device::flex());
@@ -503,7 +552,7 @@ mod tests {
             let above = Tensor::<2>::ones([s, s], &Device::flex()).triu(1) * if causal { -1e9 } else { 0.0 };
             let weights = activation::softmax(scores + above.reshape([1, 1, s, s]), 3);
             let want = weights.matmul(split(&v)).swap_dims(1, 2).reshape([2, s, heads * d]);
-            assert_same("attention", attention(q, k, v, heads, causal), want);
+            assert_same("attention", attention([q, k, v], heads, causal, false), want);
         }
     }
 }

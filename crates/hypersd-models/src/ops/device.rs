@@ -32,3 +32,15 @@ pub fn release_memory(device: &Device) {
     let _ = device.sync();
     device.memory_cleanup();
 }
+
+/// Bytes that tensors of a device take, with what is kept of those that are gone. On the CPU; what a GPU's allocator holds it
+/// says itself.
+#[must_use]
+#[cfg_attr(not(feature = "flex"), expect(unused_variables, reason = "only the CPU's are counted here"))]
+pub fn held_memory(device: &Device) -> u64 {
+    #[cfg(feature = "flex")]
+    if is_flex(device) {
+        return memory::held();
+    }
+    0
+}

@@ -51,6 +51,7 @@ pub const IGNORED: &[Ignored] = &{
         ignored("*.attn_mask", CLIP),
         ignored("cond_stage_model.model.visual.*", CLIP),
         ignored("conditioner.embedders.1.model.visual.*", CLIP),
+        ignored("conditioner.embedders.0.model.visual.*", CLIP),
         ignored("cond_stage_model.model.text_projection*", POOLED),
         ignored("cond_stage_model.transformer.text_projection.weight", POOLED),
         ignored("conditioner.embedders.0.transformer.text_projection.weight", POOLED),
@@ -84,7 +85,6 @@ const FOREIGN: &[(&str, &str, &str)] = &{
         ("difference", "a ControlNet stored as the difference to its base", "take a complete ControlNet"),
         ("control_add_embedding.*", "ControlNet Union", "take a ControlNet for one kind of picture"),
         ("task_embedding", "ControlNet Union", "take a ControlNet for one kind of picture"),
-        ("conditioner.embedders.0.model.*", REFINER, REFINER_INSTEAD),
     ]
 };
 
@@ -110,8 +110,6 @@ const PARTS: &[(&str, &str, &str)] = &{
 };
 
 pub(super) const TAKE: &str = "take a Stable Diffusion 1.x or SDXL model";
-pub(super) const REFINER: &str = "the Stable Diffusion XL refiner";
-pub(super) const REFINER_INSTEAD: &str = "take the base model: hypersd makes no second pass";
 
 /// Refuses what has the names of a family that is none of these networks'.
 pub(super) fn refuse_foreign(origin: &str, names: &BTreeSet<String>) -> Result<(), Error> {

@@ -58,6 +58,7 @@ const PLACES: &[Section] = &{
     }
     const SD1_TEXT: &str = "cond_stage_model.transformer.";
     const SDXL_TEXT: &str = "conditioner.embedders.0.transformer.";
+    const SDXL_TEXT_2: &str = "conditioner.embedders.1.transformer.";
     const TOKENS: &str = "text_model.embeddings.token_embedding.weight";
     const BARE_TOKENS: &str = "embeddings.token_embedding.weight";
     const OPEN_CLIP_TOKENS: &str = "token_embedding.weight";
@@ -83,6 +84,16 @@ const PLACES: &[Section] = &{
                 OpenClip { unread: 0 },
             ),
         ),
+        of(
+            Family::SdxlRefiner,
+            at(
+                "conditioner.embedders.0.model.",
+                OPEN_CLIP_TOKENS,
+                TextEncoder(Gelu, 0),
+                OpenClip { unread: 0 },
+            ),
+        ),
+        of(Family::Sdxl, at(SDXL_TEXT_2, TOKENS, TextEncoder(Gelu, 1), Transformers { bare: false })),
         at("first_stage_model.", LDM_VAE, Vae, Ldm),
         at("first_stage_model.", OWN_VAE, Vae, OldDiffusers),
         at("vae.", LDM_VAE, Vae, Ldm),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hypersd_core::{Error as Core, Joined, Location, SafetensorsFile, SharedSource, TensorSource};
+use hypersd_core::{Error as Core, Joined, Location, SharedSource, TensorSource, WeightFile};
 
 use crate::{Error, keys};
 
@@ -65,7 +65,7 @@ pub(super) fn complete(location: &Location, file: SharedSource) -> Result<Shared
     if !beside.exists() {
         return Err(lacks(format!("put {beside} beside it")).into());
     }
-    let other: SharedSource = Arc::new(SafetensorsFile::open(&beside)?);
+    let other: SharedSource = Arc::new(WeightFile::open(&beside)?);
     if Half::of(&*other) != Some(half.other()) {
         let (origin, expected) = (beside.to_string(), format!("the {} of a TAESD", half.other().name()));
         return Err(Core::Format { origin, expected, found: "other tensors".into() }.into());

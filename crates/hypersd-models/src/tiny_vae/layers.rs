@@ -75,8 +75,29 @@ impl Layers {
         Self { layers }
     }
 
-    pub(super) fn forward(&self, mut x: Tensor<4>) -> Tensor<4> {
-        let mut layers = self.layers.iter();
+    pub(super) fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        (0..self.stages()).fold(x, |x, index| self.stage(index, x))
+    }
+
+    /// The number of parts that are of one size each.
+    pub(super) fn stages(&self) -> usize {
+        self.parts().count()
+    }
+
+    /// The layers of a part, an enlargement and what follows it; none beyond the last.
+    pub(super) fn stage(&self, index: usize, x: Tensor<4>) -> Tensor<4> {
+        match self.parts().nth(index) {
+            Some(layers) => Self::through(layers, x),
+            None => x,
+        }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &[Layer]> {
+        self.layers.chunk_by(|_, next| !matches!(next, Layer::Upsample))
+    }
+
+    fn through(layers: &[Layer], mut x: Tensor<4>) -> Tensor<4> {
+        let mut layers = layers.iter();
         while let Some(layer) = layers.next() {
             x = match layer {
                 Layer::Conv(conv) => ops::conv2d(x, conv),

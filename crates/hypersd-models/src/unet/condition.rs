@@ -62,20 +62,6 @@ impl Conditioning {
         self.context.batch()
     }
 
-    /// The condition of no prompt at all: zeros, for pictures of the same numbers.
-    #[must_use]
-    pub fn zeros_like(&self) -> Self {
-        let zeros = |Added { pooled, time_ids }: &Added| Added {
-            pooled: pooled.zeros_like(),
-            time_ids: time_ids.clone(),
-        };
-        Self {
-            context: self.context.zeros_like(),
-            added: self.added.as_ref().map(zeros),
-            guidance: self.guidance,
-        }
-    }
-
     /// The pictures of both, one batch after the other, on the device and in the type of the first: for guidance, which
     /// takes the negative prompt first.
     ///

@@ -157,12 +157,12 @@ impl VaeConfig {
         require("latents_std", &self.latents_std, both, "null exactly when latents_mean is")
     }
 
-    pub(super) fn levels(&self) -> usize {
+    pub(crate) fn levels(&self) -> usize {
         self.block_out_channels.len()
     }
 
     /// Channels of the smallest image.
-    pub(super) fn widest(&self) -> usize {
+    pub(crate) fn widest(&self) -> usize {
         self.block_out_channels[self.levels() - 1]
     }
 

@@ -81,6 +81,28 @@ impl Decoder {
         Ok(self.decode_unscaled(self.config.unscale(latents)))
     }
 
+    /// The number of [stages](Self::stage) of decoding.
+    #[must_use]
+    pub fn stages(&self) -> usize {
+        self.decoder.stages()
+    }
+
+    /// One stage of [`decode`](Self::decode), for whoever may want to stop between two: the first takes latents, each other
+    /// what the one before it gave, and the last gives the image. They end where the size changes.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode), of the first.
+    pub fn stage(&self, index: usize, x: Tensor<4>) -> Result<Tensor<4>, Error> {
+        let x = match index {
+            0 => {
+                self.check_latents(&x)?;
+                self.first_conv(self.config.unscale(x))
+            }
+            _ => x,
+        };
+        Ok(ops::in_pool(&x.device(), || self.decoder.stage(index, x)))
+    }
+
     /// [`decode`](Self::decode) in overlapping tiles of `sample_size` pixels, for pictures that are larger: memory
     /// stays that of one tile. The result differs where tiles meet, because none sees the whole picture.
     ///
@@ -104,12 +126,17 @@ impl Decoder {
     }
 
     fn decode_unscaled(&self, latents: Tensor<4>) -> Tensor<4> {
+        let x = self.first_conv(latents);
+        ops::in_pool(&x.device(), || self.decoder.forward(x))
+    }
+
+    /// Unscaled latents in the type that is computed in, through the 1x1 convolution where there is one.
+    fn first_conv(&self, latents: Tensor<4>) -> Tensor<4> {
         let x = latents.cast(self.decoder.conv_in.activation_dtype());
-        let x = match &self.post_quant_conv {
+        match &self.post_quant_conv {
             Some(conv) => ops::conv2d(x, conv),
             None => x,
-        };
-        ops::in_pool(&x.device(), || self.decoder.forward(x))
+        }
     }
 }
 
@@ -127,9 +154,19 @@ impl Layers {
 
     /// `[B, latent_channels, h, w]` → `[B, out_channels, 8h, 8w]`
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.mid_block.forward(ops::conv2d(x, &self.conv_in));
-        let x = self.up_blocks.iter().fold(x, |x, block| block.forward(x));
-        ops::conv2d(ops::group_norm_silu(x, &self.conv_norm_out), &self.conv_out)
+        (0..self.stages()).fold(x, |x, index| self.stage(index, x))
+    }
+
+    fn stages(&self) -> usize {
+        self.up_blocks.len() + 2
+    }
+
+    fn stage(&self, index: usize, x: Tensor<4>) -> Tensor<4> {
+        match index.checked_sub(1).map(|level| self.up_blocks.get(level)) {
+            None => self.mid_block.forward(ops::conv2d(x, &self.conv_in)),
+            Some(Some(block)) => block.forward(x),
+            Some(None) => ops::conv2d(ops::group_norm_silu(x, &self.conv_norm_out), &self.conv_out),
+        }
     }
 }
 

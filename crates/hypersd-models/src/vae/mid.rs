@@ -73,7 +73,7 @@ impl Attention {
         let q = ops::linear(tokens.clone(), &self.to_q);
         let k = ops::linear(tokens.clone(), &self.to_k);
         let v = ops::linear(tokens, &self.to_v);
-        let tokens = ops::linear(ops::attention(q, k, v, 1), &self.to_out[0]);
+        let tokens = ops::linear(ops::attention_of(q, k, v, 1, &self.to_q), &self.to_out[0]);
         ops::add(tokens.swap_dims(1, 2).reshape([b, c, h, w]), x)
     }
 }

@@ -4,6 +4,8 @@ use burn::{
     module::Param,
     tensor::{Device, FloatDType, Tensor},
 };
+#[cfg(feature = "flex")]
+use hypersd_core::Products;
 use hypersd_core::slots;
 
 use super::{Weight, bias};
@@ -39,6 +41,12 @@ impl Linear {
     #[must_use]
     pub fn activation_dtype(&self) -> FloatDType {
         self.weight.activation_dtype()
+    }
+
+    /// True if the layer multiplies narrow numbers, and the processor multiplies bf16 faster than f32.
+    #[cfg(feature = "flex")]
+    pub(crate) fn has_narrow_products(&self) -> bool {
+        self.weight.products() != Products::F32 && hypersd_kernels::has_bf16_products()
     }
 
     /// The same without a bias.

@@ -3,10 +3,12 @@
 use std::fmt::{self, Debug, Formatter};
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use hypersd_core::{InOrder, Interleaved, Layout, Slot, SlotList, Slots};
+use hypersd_core::{InOrder, Interleaved, Layout, Products, Slot, SlotList, Slots};
 #[cfg(feature = "flex")]
-use hypersd_kernels::PANEL;
+use hypersd_kernels::{PANEL, has_bf16_products};
 
+#[cfg(feature = "flex")]
+use super::int8::{self, Int8};
 use crate::backend::activation_dtype;
 #[cfg(feature = "flex")]
 use crate::backend::is_flex;
@@ -18,6 +20,9 @@ pub(crate) struct Weight<const D: usize> {
     shape: [usize; D],
     /// Where the numbers are, or are to be.
     device: Device,
+    /// What the layer multiplies, where it can.
+    #[cfg_attr(not(feature = "flex"), expect(dead_code, reason = "only the CPU has a choice"))]
+    products: Products,
     /// The numbers; none before they are loaded.
     form: Option<Form<D>>,
 }
@@ -31,12 +36,15 @@ pub(crate) enum Form<const D: usize> {
     /// kernel, `[out / 16, in · height · width, 16]`.
     #[cfg(feature = "flex")]
     Panels(Tensor<3>),
+    /// In 8 bits, as the CPU's kernels read them.
+    #[cfg(feature = "flex")]
+    Int8(Int8),
 }
 
 impl<const D: usize> Weight<D> {
     /// A weight without its numbers.
     pub(super) fn new(shape: [usize; D], device: &Device) -> Self {
-        Self { shape, device: device.clone(), form: None }
+        Self { shape, device: device.clone(), products: Products::F32, form: None }
     }
 
     /// Extents as a file has them, `[out, in, ..]`.
@@ -65,6 +73,11 @@ impl<const D: usize> Weight<D> {
                 let x = panels.clone().swap_dims(1, 2).reshape(self.shape);
                 if self.is_dense() { x.swap_dims(0, 1) } else { x }
             }
+            #[cfg(feature = "flex")]
+            Form::Int8(int8) => {
+                let x = Tensor::from_data(TensorData::new(int8.to_f32(), self.shape), &self.device);
+                if self.is_dense() { x.swap_dims(0, 1) } else { x }
+            }
         };
         tensor.cast(dtype)
     }
@@ -74,12 +87,33 @@ impl<const D: usize> Weight<D> {
         &self.device
     }
 
+    /// What the layer multiplies on the CPU.
+    #[cfg(feature = "flex")]
+    pub(crate) fn products(&self) -> Products {
+        match self.form() {
+            Form::Int8(_) => Products::Int8,
+            Form::Panels(panels) => self.halves(panels.dtype()),
+            // In Burn's order, those of 1x1 convolutions lie as the kernels read them.
+            Form::Burn(tensor) if self.shape.ends_with(&[1, 1]) => self.halves(tensor.dtype()),
+            Form::Burn(_) => Products::F32,
+        }
+    }
+
+    /// What the layer multiplies if its weights are floats of this type.
+    #[cfg(feature = "flex")]
+    fn halves(&self, stored: DType) -> Products {
+        let halves = self.products == Products::Bf16 && stored == DType::BF16 && has_bf16_products();
+        if halves { Products::Bf16 } else { Products::F32 }
+    }
+
     /// The type that is computed in beside the numbers.
     pub(crate) fn activation_dtype(&self) -> FloatDType {
         let stored = match self.form() {
             Form::Burn(tensor) => tensor.dtype(),
             #[cfg(feature = "flex")]
             Form::Panels(panels) => panels.dtype(),
+            #[cfg(feature = "flex")]
+            Form::Int8(_) => DType::F32,
         };
         activation_dtype(stored.into(), &self.device)
     }
@@ -103,11 +137,21 @@ impl<const D: usize> Weight<D> {
             _ => false,
         }
     }
+
+    /// True where the numbers are kept in 8 bits on a device.
+    #[cfg(feature = "flex")]
+    fn in_int8(&self, device: &Device) -> bool {
+        self.products == Products::Int8 && is_flex(device) && Int8::takes(&self.shape)
+    }
 }
 
 impl<const D: usize> Slot for Weight<D> {
     fn shape(&self) -> Vec<usize> {
         self.shape.to_vec()
+    }
+
+    fn multiply_in(&mut self, products: Products) {
+        self.products = products;
     }
 
     #[cfg_attr(
@@ -116,6 +160,10 @@ impl<const D: usize> Slot for Weight<D> {
     )]
     fn layout(&self, device: &Device) -> Box<dyn Layout> {
         let (rows, depth) = (self.shape[0], self.shape[1..].iter().product());
+        #[cfg(feature = "flex")]
+        if self.in_int8(device) {
+            return Box::new(int8::Words { shape: self.shape.to_vec() });
+        }
         #[cfg(feature = "flex")]
         if self.in_panels(device) {
             return Box::new(Interleaved { shape: vec![rows / PANEL, depth, PANEL], rows, width: PANEL });
@@ -128,6 +176,11 @@ impl<const D: usize> Slot for Weight<D> {
 
     fn place(&mut self, x: TensorData, device: &Device) {
         self.device = device.clone();
+        #[cfg(feature = "flex")]
+        if self.in_int8(device) {
+            self.form = Some(Form::Int8(Int8::new(x, self.shape.to_vec())));
+            return;
+        }
         let options = (device, x.dtype());
         #[cfg(feature = "flex")]
         if self.in_panels(device) {

@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use half::bf16;
+
 use super::{Conv, Grid, Places, Points, SEGMENT};
 use crate::{
     gemm::Ahead,
@@ -18,13 +20,14 @@ const fn pixels(tiles: usize, extent: usize) -> usize {
 }
 
 /// Transforms the tiles `columns` of a row of tiles of the 16 channels from `channel` on: the 16 values of place `xi` and
-/// the t-th of these tiles are row t of `places`. Channels that do not exist are zero.
+/// the t-th of these tiles are row t of `places`, as bf16 if `halves`. Channels that do not exist are zero.
 pub(super) fn transform<const D: usize, const P: usize, const N: usize>(
     points: impl Points<D, P, N>,
     conv: &Conv<'_>,
     grid: Grid,
     (row, columns, channel): (usize, Range<usize>, usize),
     mut places: Places<'_>,
+    halves: bool,
 ) {
     let (image, row) = grid.image_and_row(row);
     let line = row * (D - 2);
@@ -36,7 +39,11 @@ pub(super) fn transform<const D: usize, const P: usize, const N: usize>(
         let line = pixels(SEGMENT, D) * PANEL;
         dispatch(Gather { window, strip: &mut strip[..D * line], stride: line });
         let (stride, places) = (places.stride(), places.starts(first - columns.start, tiles));
-        dispatch(Transform { strip: &mut strip, tiles, places, stride, points });
+        if halves {
+            dispatch(Transform::<_, true, D, P, N> { strip: &mut strip, tiles, places, stride, points });
+        } else {
+            dispatch(Transform::<_, false, D, P, N> { strip: &mut strip, tiles, places, stride, points });
+        }
     }
 }
 
@@ -129,7 +136,7 @@ impl Window<'_> {
 }
 
 /// Transforms a strip in both directions.
-struct Transform<'a, F, const D: usize, const P: usize, const N: usize> {
+struct Transform<'a, F, const HALVES: bool, const D: usize, const P: usize, const N: usize> {
     strip: &'a mut [f32],
     tiles: usize,
     /// The first tile of each place: [starts](Places::starts) of so many.
@@ -140,8 +147,8 @@ struct Transform<'a, F, const D: usize, const P: usize, const N: usize> {
     points: F,
 }
 
-impl<F: Points<D, P, N>, const D: usize, const P: usize, const N: usize> Kernel
-    for Transform<'_, F, D, P, N>
+impl<F: Points<D, P, N>, const HALVES: bool, const D: usize, const P: usize, const N: usize> Kernel
+    for Transform<'_, F, HALVES, D, P, N>
 {
     type Output = ();
 
@@ -165,7 +172,12 @@ impl<F: Points<D, P, N>, const D: usize, const P: usize, const N: usize> Kernel
                     for (r, places) in places.iter().enumerate() {
                         let d = load_all(simd, strip.add(r * line + tile * (D - 2) * PANEL + lane), PANEL);
                         for (place, value) in places.iter().zip(points.input(simd, d)) {
-                            simd.store(place.add(tile * stride + lane), value);
+                            let row = place.add(tile * stride);
+                            if HALVES {
+                                simd.store_bf16(row.cast::<bf16>().add(lane), value);
+                            } else {
+                                simd.store(row.add(lane), value);
+                            }
                         }
                     }
                 }

@@ -21,13 +21,21 @@ pub(super) struct Layout {
     pub(super) row: usize,
     /// Values from one place to the next.
     pub(super) place: usize,
+    /// Values that 16 columns take.
+    pub(super) panel: usize,
 }
 
 impl Layout {
     /// A layout for `rows` rows of `columns` values.
     pub(super) fn new(places: usize, rows: usize, columns: usize) -> Self {
         let row = odd_lines(columns);
-        Self { places, columns: columns.next_multiple_of(PANEL), row, place: odd_lines(rows * row) }
+        let columns = columns.next_multiple_of(PANEL);
+        Self { places, columns, row, place: odd_lines(rows * row), panel: PANEL }
+    }
+
+    /// A layout for `rows` rows of `columns` bf16, an even number, two of them in the place of a value.
+    pub(super) fn of_halves(places: usize, rows: usize, columns: usize) -> Self {
+        Self { panel: PANEL / 2, ..Self::new(places, rows, columns / 2) }
     }
 
     pub(super) fn len(self) -> usize {
@@ -50,7 +58,7 @@ impl Layout {
         rows: usize,
         stride: usize,
     ) -> Places<'_> {
-        let needed = reach([rows, PANEL], stride);
+        let needed = reach([rows, self.panel], stride);
         assert!(self.places > 0 && needed <= self.place, "kernel bug: places overlap");
         let len = (self.places - 1) * self.place + needed;
         let start = memory.reach(self.at(0, row, column), len);

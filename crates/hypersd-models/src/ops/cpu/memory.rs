@@ -66,6 +66,12 @@ pub(in crate::ops) fn release() {
     drop(left);
 }
 
+/// Bytes of the tensors that exist, and of what tensors left behind.
+pub(in crate::ops) fn held() -> u64 {
+    let memory = Memory::lock();
+    ((memory.used + memory.kept) * size_of::<f32>()) as u64
+}
+
 /// An empty vector with room for `len` values, and not for many more.
 pub(super) fn room(len: usize) -> Vec<f32> {
     Memory::lock().take(len).unwrap_or_default()
