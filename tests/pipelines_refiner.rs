@@ -280,6 +280,7 @@ fn a_controlnet_guides_the_base() {
     let builder = builder.controlnet(weights("").join("tiny-controlnet-sdxl")).expect("the ControlNet");
     let pipeline = builder.load(&device()).expect("the pipeline");
     let request = Request { controls: vec![Control::new(picture("control/edges.png"))], ..request() };
-    assert_eq!(pipeline.denoise(&request).expect("a request").map(|step| step.expect("a step")).count(), 5);
+    let steps: Result<Vec<_>, _> = pipeline.denoise(&request).expect("a request").collect();
+    assert_eq!(steps.expect("steps").len(), 5);
     pipeline.warmup(&request).expect("both");
 }

@@ -30,6 +30,9 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+/// A page that was let in, and what the server said.
+pub(crate) type Answered = (Page, Response<Option<Vec<u8>>>);
+
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let test = std::env::current_exe().expect("this test"); // target/<profile>/deps/serve-…
@@ -111,7 +114,7 @@ impl Server {
     pub(crate) fn page_with(
         &self,
         request: tungstenite::handshake::client::Request,
-    ) -> Result<(Page, Response<Option<Vec<u8>>>), Box<tungstenite::Error>> {
+    ) -> Result<Answered, Box<tungstenite::Error>> {
         let stream = TcpStream::connect(self.address).expect("the server");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         match tungstenite::client(request, stream) {

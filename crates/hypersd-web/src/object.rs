@@ -77,7 +77,6 @@ mod tests {
     fn fields_are_known_by_the_names_that_are_read() {
         #[derive(Default, serde::Deserialize)]
         #[serde(rename_all = "camelCase", default)]
-        #[expect(dead_code, reason = "only the names are read")]
         struct Options {
             low_memory: bool,
             model: String,
