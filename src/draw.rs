@@ -288,7 +288,8 @@ impl Model {
     ) -> Result<Prompted, Error> {
         let batch = Batch { pictures: request.batch, size: plan.size };
         let refined = |refiner: &Refiner| refiner.conditions_of(request, batch);
-        memo.prompted(request, batch, || {
+        let told = self.denoiser.blank().is_told_guidance().then_some(request.guidance);
+        memo.prompted(request, (batch, told), || {
             Ok(Prompted {
                 own: self.own_conditions(request, batch, notices)?,
                 refiner: self.refiner.as_ref().map(refined).transpose()?,

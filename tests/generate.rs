@@ -269,7 +269,7 @@ fn files_of_other_kinds_are_named_for_what_they_are() {
     refused_with_model(&["--lora", &lying], FAILURE, &["lying.safetensors"]);
     let pickle = write("model.ckpt", b"PK\x03\x04\0\0\x08\x08\0\0 archive/data.pkl");
     refused_with_model(&["--unet", &pickle], FAILURE, &["model.ckpt", "PyTorch checkpoint", "damaged"]);
-    let asks = "crates/hypersd-core/tests/fixtures/files/asks.pt";
+    let asks = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/hypersd-core/tests/fixtures/files/asks.pt");
     refused_with_model(&["--unet", asks], FAILURE, &["asks.pt", "`__builtin__.eval`"]);
     let vae =
         fs::read(weights("").join("tiny-sd15/vae/diffusion_pytorch_model.safetensors")).expect("the VAE");

@@ -114,7 +114,7 @@ fn memory_is_weighed_before_it_is_asked_for() {
         assert!(said(&output).contains(word), "{word}: {}", said(&output));
     }
     // Too little for anything is an error, too, never a signal.
-    for kilobytes in [40 << 10, 60 << 10, 100 << 10, 180 << 10] {
+    for kilobytes in [64 << 10, 100 << 10, 180 << 10] {
         let output = limited(&run, kilobytes, &[]);
         assert_eq!(output.status.code(), Some(FAILURE), "{kilobytes}: {}", said(&output));
     }

@@ -31,8 +31,8 @@ struct Told {
     prompt: Prompt,
     /// Read only with guidance.
     negative: Option<Option<Prompt>>,
-    /// Some denoisers are told it.
-    guidance: f64,
+    /// Where the denoiser is told it.
+    guidance: Option<f64>,
     /// Read only by a refiner.
     refine: Option<Refine>,
     batch: Batch,
@@ -72,14 +72,14 @@ impl Memo {
     pub(super) fn prompted(
         &mut self,
         request: &Request,
-        batch: Batch,
+        (batch, guidance): (Batch, Option<f64>),
         encode: impl FnOnce() -> Result<Prompted, Error>,
     ) -> Result<Prompted, Error> {
         if !self.keeps {
             return encode();
         }
         let negative = request.is_guided().then(|| request.negative.clone());
-        let Request { guidance, refine, ref prompt, .. } = *request;
+        let Request { refine, ref prompt, .. } = *request;
         let told = Told { prompt: prompt.clone(), negative, guidance, refine, batch };
         self.prompt_reused = self.prompted.as_ref().is_some_and(|(same, _)| *same == told);
         match &self.prompted {

@@ -20,8 +20,8 @@ use crate::Request;
 ///
 /// let inbox = Inbox::default();
 /// std::thread::scope(|threads| {
-///     let mut live = pipeline.live();
 ///     threads.spawn(|| {
+///         let mut live = pipeline.live();
 ///         for event in live.follow(&inbox) {
 ///             if let LiveEvent::Picture(picture) = event {
 ///                 println!("picture {} after {:?}", picture.id, picture.times.total());

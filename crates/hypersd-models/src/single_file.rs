@@ -149,10 +149,16 @@ impl SingleFile {
             return Err(unused(origin, strange));
         }
         let unet = sections.iter().find(|(section, _)| section.network.is_unet()).map(|(_, weights)| weights);
-        // A UNet knows best: what stands beside it may be another model's.
+        let of_text = sections.iter().find_map(|(section, _)| section.family);
+        // A UNet knows best: what stands beside it may be another model's. But no shape tells a small refiner from what it
+        // refines; its text encoder does.
         let family = match unet {
-            Some(unet) => Some(infer::family(&**unet)?),
-            None => sections.iter().find_map(|(section, _)| section.family),
+            Some(unet) => {
+                let own = infer::family(&**unet)?;
+                let refined_by = Profile::of(own).map_or(&[][..], |profile| profile.refined_by);
+                Some(of_text.filter(|text| refined_by.contains(text)).unwrap_or(own))
+            }
+            None => of_text,
         };
         let profile = profile(&origin, family)?;
         let prediction = if velocity { Some(Prediction::Velocity) } else { profile.prediction };

@@ -221,7 +221,7 @@ impl VaeConfig {
     fn attention(&self, size: [usize; 2]) -> u64 {
         let widest = self.block_out_channels[self.levels() - 1];
         let attends = u64::from(self.mid_block_add_attention);
-        attends * 7 * wide(widest).saturating_mul(pixels(size, 0))
+        (attends * 7 * wide(widest)).saturating_mul(pixels(size, 0))
     }
 }
 

@@ -134,7 +134,7 @@ fn a_hints_encoder_that_is_not_there_is_an_error() {
     // ControlNets of another kind of control image, and hostile widths.
     let config = "config of the ControlNet: conditioning_";
     assert_eq!(list(Some(vec![16, 4, 3, 3])), format!("{config}channels is 4, expected 3"));
-    assert!(list(Some(vec![0, 3, 3, 3])).starts_with(&format!("{config}embedding_out_channels is [0, 32,")));
+    assert!(list(Some(vec![0, 3, 3, 3])).starts_with(&format!("{config}embedding_out_channels is [0,32,")));
 }
 
 /// Networks that are called ControlNet and are others, by a name that only they have.
