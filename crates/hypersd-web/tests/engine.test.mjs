@@ -160,7 +160,7 @@ test("errors say what was found and what to do", () => {
   assert.throws(draw({ scheduler: "fast" }), /fast.*tcd/);
   assert.throws(draw({ control: { image: { width: 2, height: 2, data: new Uint8Array(3) } } }), /control: expected 4·2·2 bytes of RGBA, found 3/);
   assert.throws(draw({ control: [{ image: square() }, { image: square() }] }), /control: expected at most 1/);
-  assert.throws(draw({ image: new Uint8Array([1, 2, 3]) }), /PNG or JPEG/);
+  assert.throws(draw({ image: new Uint8Array([1, 2, 3]) }), /PNG, JPEG/);
   assert.throws(draw({ mask: square() }), /mask: expected an image beside it/);
   assert.throws(draw({ image: square(), strength: 0.5, noise_level: 0.5 }), /strength: expected one of/);
   const open = options => () => hypersd.Pipeline.open(files, options);
