@@ -104,11 +104,13 @@ pub fn tolerance(f32: f64) -> f64 {
 }
 
 /// [`tolerance`] for the latents of whole pipelines, which amplify what their networks round: with nothing but the weights
-/// in half precision they are off by up to 6.2e-3 in f16 and 4.0e-2 in bf16.
+/// in half precision they are off by up to 6.2e-3 in f16 and 4.0e-2 in bf16, and with products of bf16, too, by up to 8.7e-2,
+/// where a guided prediction that starts from noise without any signal is rescaled.
 #[must_use]
 pub fn pipeline_tolerance(f32: f64) -> f64 {
     match dtype() {
         FloatDType::F32 if on_cpu() => f32,
+        FloatDType::BF16 => f32.max(3.0 * tolerance(f32)),
         _ => f32.max(2.0 * tolerance(f32)),
     }
 }
