@@ -127,7 +127,7 @@ impl Shares<'_> {
         let on_cpu = is_cpu(self.device);
         let ways =
             [("in low memory", true, false), ("with a tiled VAE", false, true), ("with both", true, true)];
-        // Ways that are not gone already, and differ from each other.
+        // Ways that are not gone already; both only where neither is nearly as good.
         let ways =
             ways.into_iter().filter(|&(_, low, tiled)| !(low && self.low_memory || tiled && self.tiled));
         let savings = ways.map(|(how, low, tiled)| {
@@ -136,7 +136,7 @@ impl Shares<'_> {
         });
         let mut savings: Vec<_> = savings.collect();
         if let [.., (_, one), (_, other), (_, both)] = savings[..]
-            && both >= one.min(other)
+            && both > one.min(other) / 10 * 9
         {
             savings.pop();
         }
