@@ -49,9 +49,14 @@ pub(crate) async fn page(uri: Uri) -> Response {
 
 /// The page as it is here, where the pictures are drawn by the server and not in the page.
 fn drawn_by_server(bytes: &'static [u8]) -> Vec<u8> {
-    const IN_THE_PAGE: &str = r#"<meta name="engine" content="worker">"#;
     match std::str::from_utf8(bytes) {
-        Ok(text) => text.replace(IN_THE_PAGE, r#"<meta name="engine" content="server">"#).into_bytes(),
+        Ok(text) => text
+            .replace(r#"<meta name="engine" content="worker">"#, r#"<meta name="engine" content="server">"#)
+            .replace(
+                r#"rel="modulepreload" href="engine/local.js""#,
+                r#"rel="modulepreload" href="engine/server.js""#,
+            )
+            .into_bytes(),
         Err(_) => bytes.to_vec(),
     }
 }

@@ -17,6 +17,7 @@ mod jobs;
 mod limits;
 mod live;
 mod openai;
+mod page;
 
 use std::sync::LazyLock;
 
