@@ -12,11 +12,9 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let mut bindgen = Bindgen::new();
-    let made = bindgen
-        .input_path(module)
-        .out_name(name)
-        .web(true)
-        .and_then(|bindgen| bindgen.typescript(true).remove_name_section(true).remove_producers_section(true).generate(folder));
+    let made = bindgen.input_path(module).out_name(name).web(true).and_then(|bindgen| {
+        bindgen.typescript(true).remove_name_section(true).remove_producers_section(true).generate(folder)
+    });
     match made {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
